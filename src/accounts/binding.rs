@@ -1,0 +1,329 @@
+//! A ServiceAccount's annotations → what its pods are given, parsed and rendered once.
+
+use std::sync::Arc;
+
+use crate::{
+    render,
+    settings::{Settings, TokenExpiration},
+    warning::{Warning, quote},
+};
+
+/// A ServiceAccount as far as this program cares.
+#[derive(Clone, Debug)]
+pub enum Account {
+    /// It names a role.
+    Annotated(Arc<Binding>),
+    /// It exists and names none: its pods are left alone.
+    Unannotated,
+}
+
+/// What the pods of one annotated ServiceAccount are given.
+///
+/// Whatever equals the default is shared with every other binding: a cluster has tens of thousands of these.
+#[derive(Debug)]
+pub struct Binding {
+    /// The env entry of the role.
+    role_env: Box<[u8]>,
+    /// The audience of the token.
+    pub audience: Arc<str>,
+    /// The lifetime asked for the token.
+    pub token_expiration: TokenExpiration,
+    /// The token's volume, under its default name and with the lifetime above.
+    pub volume: Arc<[u8]>,
+    /// The env entries of the region, if one is to be injected.
+    pub region: Option<Arc<RegionEnv>>,
+    /// Whether regional STS endpoints are asked for.
+    pub sts_regional_endpoints: bool,
+    /// `skip-containers` as annotated.
+    pub skip_containers: Option<Box<str>>,
+    /// `include-containers` as annotated.
+    pub include_containers: Option<Box<str>>,
+    /// What is wrong with the annotations, for those who create pods with them.
+    pub warnings: Box<[Warning]>,
+}
+
+impl Binding {
+    const ROLE_ENV_HEAD: &[u8] = br#"{"name":"AWS_ROLE_ARN","value":"#;
+
+    /// The env entry `AWS_ROLE_ARN`.
+    pub fn role_env(&self) -> &[u8] {
+        &self.role_env
+    }
+
+    /// The role's ARN as a JSON string, quotes included.
+    pub fn role_arn_json(&self) -> &[u8] {
+        &self.role_env[Self::ROLE_ENV_HEAD.len()..self.role_env.len() - 1]
+    }
+}
+
+/// The env entries of a region. They are one unit: both are injected or neither.
+#[derive(Debug)]
+pub struct RegionEnv {
+    /// The entry `AWS_REGION`.
+    pub region: Box<[u8]>,
+    /// The entry `AWS_DEFAULT_REGION`.
+    pub default_region: Box<[u8]>,
+}
+
+impl RegionEnv {
+    /// Renders the entries of `region`; an empty one has none.
+    pub fn new(region: &str) -> Option<Self> {
+        let entry = |name| rendered(|out| render::env(out, name, region)).into_boxed_slice();
+        (!region.is_empty())
+            .then(|| Self { region: entry(render::REGION), default_region: entry(render::DEFAULT_REGION) })
+    }
+}
+
+/// Turns annotations into [`Account`]s under given settings.
+#[derive(Debug)]
+pub struct Binder {
+    settings: Arc<Settings>,
+    audience: Arc<str>,
+    volume: Arc<[u8]>,
+    region: Option<Arc<RegionEnv>>,
+}
+
+impl Binder {
+    /// A binder for these settings, with their defaults rendered.
+    pub fn new(settings: Arc<Settings>) -> Self {
+        let audience: Arc<str> = settings.token_audience.as_ref().into();
+        Self {
+            volume: Self::render_volume(&settings, &audience, settings.token_expiration),
+            audience,
+            region: RegionEnv::new(settings.region.as_ref()).map(Arc::new),
+            settings,
+        }
+    }
+
+    /// Reads the annotations of one ServiceAccount.
+    pub fn bind<'a>(&self, annotations: impl IntoIterator<Item = (&'a str, &'a str)>) -> Account {
+        let annotations = self.pick(annotations);
+        match annotations.role_arn {
+            Some(role_arn) => Account::Annotated(Arc::new(self.binding(role_arn, &annotations))),
+            None => Account::Unannotated,
+        }
+    }
+
+    fn pick<'a>(&self, annotations: impl IntoIterator<Item = (&'a str, &'a str)>) -> Annotations<'a> {
+        let mut picked = Annotations::default();
+        for (key, value) in annotations {
+            match self.settings.annotation_prefix.strip(key) {
+                Some("role-arn") => picked.role_arn = non_empty(value),
+                Some("audience") => picked.audience = non_empty(value),
+                Some("token-expiration") => picked.token_expiration = Some(value),
+                Some("sts-regional-endpoints") => picked.sts_regional_endpoints = Some(value),
+                Some("region") => picked.region = Some(value.trim()),
+                Some("skip-containers") => picked.skip_containers = Some(value),
+                Some("include-containers") => picked.include_containers = Some(value),
+                _ => {}
+            }
+        }
+        picked
+    }
+
+    fn binding(&self, role_arn: &str, annotations: &Annotations<'_>) -> Binding {
+        let settings = &self.settings;
+        let mut warnings = Vec::new();
+        let mut malformed = |name: &str, value: &str, remedy: &str| {
+            let key = settings.annotation_prefix.key(name);
+            let value = quote(value);
+            warnings.push(Warning::new(format!("ServiceAccount annotation {key}: {value} is {remedy}")));
+        };
+
+        if !is_role_arn(role_arn) {
+            malformed(
+                "role-arn",
+                role_arn,
+                "no role ARN (arn:aws:iam::<12 digits>:role/<name>); injected as it is",
+            );
+        }
+        let token_expiration = match annotations.token_expiration {
+            None => settings.token_expiration,
+            Some(text) => TokenExpiration::from_annotation(text).unwrap_or_else(|| {
+                malformed("token-expiration", text, "no whole number of seconds; ignored");
+                settings.token_expiration
+            }),
+        };
+        let sts_regional_endpoints = match annotations.sts_regional_endpoints {
+            None => settings.sts_regional_endpoints,
+            Some(text) => parse_bool(text).unwrap_or_else(|| {
+                malformed("sts-regional-endpoints", text, "neither true nor false; ignored");
+                settings.sts_regional_endpoints
+            }),
+        };
+
+        let audience = match annotations.audience {
+            Some(audience) if audience != &*self.audience => audience.into(),
+            _ => Arc::clone(&self.audience),
+        };
+        let volume =
+            if Arc::ptr_eq(&audience, &self.audience) && token_expiration == settings.token_expiration {
+                Arc::clone(&self.volume)
+            } else {
+                Self::render_volume(settings, &audience, token_expiration)
+            };
+        let region = match annotations.region {
+            Some(region) if region != settings.region.as_ref() => RegionEnv::new(region).map(Arc::new),
+            _ => self.region.clone(),
+        };
+
+        Binding {
+            role_env: rendered(|out| render::env(out, render::ROLE_ARN, role_arn)).into(),
+            audience,
+            token_expiration,
+            volume,
+            region,
+            sts_regional_endpoints,
+            skip_containers: annotations.skip_containers.map(Into::into),
+            include_containers: annotations.include_containers.map(Into::into),
+            warnings: warnings.into(),
+        }
+    }
+
+    fn render_volume(settings: &Settings, audience: &str, expiration: TokenExpiration) -> Arc<[u8]> {
+        rendered(|out| render::volume(out, settings.volume_name.as_ref(), audience, expiration)).into()
+    }
+}
+
+#[derive(Default)]
+struct Annotations<'a> {
+    role_arn: Option<&'a str>,
+    audience: Option<&'a str>,
+    token_expiration: Option<&'a str>,
+    sts_regional_endpoints: Option<&'a str>,
+    region: Option<&'a str>,
+    skip_containers: Option<&'a str>,
+    include_containers: Option<&'a str>,
+}
+
+fn rendered(render: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
+    let mut out = Vec::new();
+    render(&mut out);
+    out
+}
+
+fn non_empty(value: &str) -> Option<&str> {
+    Some(value.trim()).filter(|value| !value.is_empty())
+}
+
+/// The spellings that Go's `strconv.ParseBool` takes, since the AWS webhook reads the annotation with it.
+fn parse_bool(text: &str) -> Option<bool> {
+    match text.trim() {
+        "1" | "t" | "T" | "true" | "TRUE" | "True" => Some(true),
+        "0" | "f" | "F" | "false" | "FALSE" | "False" => Some(false),
+        _ => None,
+    }
+}
+
+/// Whether `text` has the form of a role's ARN: `arn:<partition>:iam::<account id>:role/<path and name>`
+/// (IAM user guide, "IAM identifiers").
+fn is_role_arn(text: &str) -> bool {
+    let mut parts = text.splitn(6, ':');
+    let mut next = || parts.next().unwrap_or_default();
+    let (arn, partition, service, region, account, resource) =
+        (next(), next(), next(), next(), next(), next());
+    let name = resource.strip_prefix("role/").unwrap_or_default();
+    arn == "arn"
+        && partition.starts_with("aws")
+        && partition.bytes().all(|c| c.is_ascii_lowercase() || c == b'-')
+        && service == "iam"
+        && region.is_empty()
+        && account.len() == 12
+        && account.bytes().all(|c| c.is_ascii_digit())
+        && !name.is_empty()
+        && !name.ends_with('/')
+        && name.bytes().all(|c| c.is_ascii_alphanumeric() || b"+=,.@_-/".contains(&c))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn bind(annotations: &[(&str, &str)]) -> Option<Arc<Binding>> {
+        match Binder::new(Arc::default()).bind(annotations.iter().copied()) {
+            Account::Annotated(binding) => Some(binding),
+            Account::Unannotated => None,
+        }
+    }
+
+    const ROLE: (&str, &str) = ("eks.amazonaws.com/role-arn", "arn:aws:iam::111122223333:role/app");
+
+    #[test]
+    fn an_absent_or_empty_role_is_no_role() {
+        assert!(bind(&[]).is_none());
+        assert!(bind(&[("eks.amazonaws.com/role-arn", " \n")]).is_none());
+        assert!(bind(&[("other.example.com/role-arn", ROLE.1)]).is_none());
+    }
+
+    #[test]
+    fn the_role_is_trimmed_and_escaped() {
+        let binding = bind(&[("eks.amazonaws.com/role-arn", " a\"b\n")]).unwrap();
+        assert_eq!(binding.role_env(), br#"{"name":"AWS_ROLE_ARN","value":"a\"b"}"#);
+        assert_eq!(binding.role_arn_json(), br#""a\"b""#);
+        assert!(binding.role_env().starts_with(Binding::ROLE_ENV_HEAD));
+    }
+
+    #[test]
+    fn role_arns_are_recognised() {
+        for good in [
+            "arn:aws:iam::111122223333:role/app",
+            "arn:aws-cn:iam::111122223333:role/team/app",
+            "arn:aws-us-gov:iam::111122223333:role/a+b=c,d.e@f_g-h",
+        ] {
+            assert!(is_role_arn(good), "{good}");
+        }
+        for bad in [
+            "app",
+            "arn:aws:iam::111122223333:user/app",
+            "arn:aws:iam::11112222333:role/app",
+            "arn:aws:iam::111122223333:role/",
+            "arn:aws:iam::111122223333:role/app/",
+            "arn:aws:iam:us-east-1:111122223333:role/app",
+            "arn:aws:iam::111122223333:role/${ROLE}",
+            "arn:gcp:iam::111122223333:role/app",
+        ] {
+            assert!(!is_role_arn(bad), "{bad}");
+        }
+    }
+
+    #[test]
+    fn bad_annotations_are_warned_of_and_fall_back() {
+        let binding = bind(&[
+            ("eks.amazonaws.com/role-arn", "app"),
+            ("eks.amazonaws.com/token-expiration", "forever"),
+            ("eks.amazonaws.com/sts-regional-endpoints", "maybe"),
+        ])
+        .unwrap();
+        assert_eq!(binding.token_expiration.seconds(), 3600);
+        assert!(!binding.sts_regional_endpoints);
+        assert_eq!(binding.warnings.len(), 3, "{:?}", binding.warnings);
+    }
+
+    #[test]
+    fn an_empty_audience_is_the_default_and_an_empty_region_is_none() {
+        let binding =
+            bind(&[ROLE, ("eks.amazonaws.com/audience", ""), ("eks.amazonaws.com/region", "")]).unwrap();
+        assert_eq!(&*binding.audience, "sts.amazonaws.com");
+        assert!(binding.region.is_none());
+        assert!(binding.warnings.is_empty());
+    }
+
+    #[test]
+    fn annotations_of_the_account_win_over_the_settings() {
+        let binding = bind(&[
+            ROLE,
+            ("eks.amazonaws.com/audience", "vault"),
+            ("eks.amazonaws.com/token-expiration", "60"),
+            ("eks.amazonaws.com/region", "eu-central-1"),
+            ("eks.amazonaws.com/sts-regional-endpoints", "true"),
+        ])
+        .unwrap();
+        let volume = std::str::from_utf8(&binding.volume).unwrap();
+        assert!(volume.contains(r#""audience":"vault","expirationSeconds":600"#), "{volume}");
+        assert_eq!(
+            &*binding.region.as_ref().unwrap().default_region,
+            br#"{"name":"AWS_DEFAULT_REGION","value":"eu-central-1"}"#
+        );
+        assert!(binding.sts_regional_endpoints);
+    }
+}

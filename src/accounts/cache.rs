@@ -1,0 +1,348 @@
+//! Every ServiceAccount, in memory: one writer (the source), many readers (the requests).
+//!
+//! A look-up has three results, and they are kept apart: annotated, known and unannotated, unknown. Unknown means that
+//! the watch is behind, since kube-apiserver has checked that the account exists before it calls; such a look-up can
+//! [wait](Cache::wait) for the writer.
+
+use std::{
+    borrow::Borrow,
+    hash::{Hash, Hasher},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use dashmap::DashMap;
+use tokio::{
+    sync::Notify,
+    time::{Instant, timeout_at},
+};
+
+use super::binding::Account;
+use crate::metrics::AccountMetrics;
+
+/// The readers' side.
+#[derive(Debug, Default)]
+pub struct Cache {
+    accounts: DashMap<Key, Entry>,
+    waiting: DashMap<Key, Arc<Notify>>,
+    synced: AtomicBool,
+}
+
+#[derive(Debug)]
+struct Entry {
+    account: Account,
+    /// The list in which the account was last seen; see [`Writer::begin_list`].
+    generation: u32,
+}
+
+impl Cache {
+    /// An empty cache and its only writer.
+    pub fn new(metrics: AccountMetrics) -> (Arc<Self>, Writer) {
+        let cache = Arc::new(Self::default());
+        let writer = Writer { cache: Arc::clone(&cache), generation: 0, count: Count::default(), metrics };
+        (cache, writer)
+    }
+
+    /// What is known of an account; `None` if nothing. Neither waits nor allocates.
+    pub fn look_up(&self, namespace: &str, name: &str) -> Option<Account> {
+        let key: &dyn AccountName = &(namespace, name);
+        self.accounts.get(key).map(|entry| entry.account.clone())
+    }
+
+    /// Waits until the writer shows the account; `None` if it has not by the deadline.
+    pub async fn wait(&self, namespace: &str, name: &str, deadline: Instant) -> Option<Account> {
+        let waiter = Waiter::register(self, Key::new(namespace, name));
+        // Listen first, look again after: the account may have arrived between the caller's look-up and here.
+        let mut arrived = std::pin::pin!(waiter.notify.notified());
+        arrived.as_mut().enable();
+        if let Some(account) = self.look_up(namespace, name) {
+            return Some(account);
+        }
+        timeout_at(deadline, arrived).await.ok();
+        self.look_up(namespace, name)
+    }
+
+    /// Whether the cache has been filled once.
+    pub fn is_synced(&self) -> bool {
+        self.synced.load(Ordering::Acquire)
+    }
+
+    fn wake(&self, key: &dyn AccountName) {
+        if let Some((_, notify)) = self.waiting.remove(key) {
+            notify.notify_waiters();
+        }
+    }
+}
+
+/// How many accounts are known, by state.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Count {
+    /// Accounts with a role.
+    pub annotated: usize,
+    /// Accounts without.
+    pub unannotated: usize,
+}
+
+impl Count {
+    fn of(&mut self, account: &Account) -> &mut usize {
+        match account {
+            Account::Annotated(_) => &mut self.annotated,
+            Account::Unannotated => &mut self.unannotated,
+        }
+    }
+}
+
+/// The writer's side: takes what a source sees, and counts it.
+///
+/// A relist goes [`begin_list`](Self::begin_list), [`listed`](Self::listed) for each, [`end_list`](Self::end_list):
+/// entries are replaced as they arrive and what the list did not hold is removed at its end. So no existing account is
+/// ever missing, and no deleted one survives. A list that breaks off is begun again.
+#[derive(Debug)]
+pub struct Writer {
+    cache: Arc<Cache>,
+    generation: u32,
+    count: Count,
+    metrics: AccountMetrics,
+}
+
+impl Writer {
+    /// Begins a list of all accounts.
+    pub fn begin_list(&mut self) {
+        self.generation = self.generation.wrapping_add(1);
+        self.metrics.list_begun();
+    }
+
+    /// Takes an account that a list holds.
+    pub fn listed(&mut self, namespace: &str, name: &str, account: Account) {
+        self.insert(namespace, name, account);
+    }
+
+    /// Ends a list: removes what was not in it. The cache counts as synced from now on.
+    pub fn end_list(&mut self) {
+        self.cache.accounts.retain(|_, entry| {
+            let listed = entry.generation == self.generation;
+            if !listed {
+                *self.count.of(&entry.account) -= 1;
+            }
+            listed
+        });
+        self.cache.synced.store(true, Ordering::Release);
+        self.metrics.list_ended();
+        self.publish_count();
+    }
+
+    /// Takes an account that was created or changed.
+    pub fn applied(&mut self, namespace: &str, name: &str, account: Account) {
+        self.insert(namespace, name, account);
+        self.metrics.applied();
+        self.publish_count();
+    }
+
+    /// Takes notice that an account was deleted.
+    pub fn deleted(&mut self, namespace: &str, name: &str) {
+        let key: &dyn AccountName = &(namespace, name);
+        if let Some((_, old)) = self.cache.accounts.remove(key) {
+            *self.count.of(&old.account) -= 1;
+        }
+        self.metrics.deleted();
+        self.publish_count();
+    }
+
+    /// Counts a failure of the source.
+    pub fn failed(&self, reason: &'static str) {
+        self.metrics.error(reason);
+    }
+
+    /// How many accounts are known.
+    pub fn count(&self) -> Count {
+        self.count
+    }
+
+    fn insert(&mut self, namespace: &str, name: &str, account: Account) {
+        *self.count.of(&account) += 1;
+        let entry = Entry { account, generation: self.generation };
+        if let Some(old) = self.cache.accounts.insert(Key::new(namespace, name), entry) {
+            *self.count.of(&old.account) -= 1;
+        }
+        self.cache.wake(&(namespace, name));
+    }
+
+    fn publish_count(&self) {
+        self.metrics.known(self.count.annotated, self.count.unannotated);
+    }
+}
+
+/// Somebody who waits for an account; takes the entry with it when the last one goes.
+struct Waiter<'a> {
+    cache: &'a Cache,
+    key: Key,
+    notify: Arc<Notify>,
+}
+
+impl<'a> Waiter<'a> {
+    fn register(cache: &'a Cache, key: Key) -> Self {
+        let notify = Arc::clone(&cache.waiting.entry(key.clone()).or_default());
+        Self { cache, key, notify }
+    }
+}
+
+impl Drop for Waiter<'_> {
+    fn drop(&mut self) {
+        // Two holders are the map and this waiter. The shard's lock keeps others from joining meanwhile.
+        let last = |notify: &Arc<Notify>| Arc::ptr_eq(notify, &self.notify) && Arc::strong_count(notify) == 2;
+        self.cache.waiting.remove_if(&self.key, |_, notify| last(notify));
+    }
+}
+
+/// `namespace/name` in one allocation. A namespace holds no `/`, so the first one parts them.
+#[derive(Clone, Debug)]
+struct Key(Box<str>);
+
+impl Key {
+    fn new(namespace: &str, name: &str) -> Self {
+        Self([namespace, "/", name].concat().into())
+    }
+}
+
+/// A namespace and a name, however they are kept: lets a look-up borrow both from the request.
+trait AccountName {
+    fn parts(&self) -> (&str, &str);
+}
+
+impl AccountName for Key {
+    fn parts(&self) -> (&str, &str) {
+        self.0.split_once('/').unwrap_or_default()
+    }
+}
+
+impl AccountName for (&str, &str) {
+    fn parts(&self) -> (&str, &str) {
+        *self
+    }
+}
+
+impl<'a> Borrow<dyn AccountName + 'a> for Key {
+    fn borrow(&self) -> &(dyn AccountName + 'a) {
+        self
+    }
+}
+
+impl Hash for dyn AccountName + '_ {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.parts().hash(state);
+    }
+}
+
+impl PartialEq for dyn AccountName + '_ {
+    fn eq(&self, other: &Self) -> bool {
+        self.parts() == other.parts()
+    }
+}
+
+impl Eq for dyn AccountName + '_ {}
+
+impl Hash for Key {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.parts().hash(state);
+    }
+}
+
+impl PartialEq for Key {
+    fn eq(&self, other: &Self) -> bool {
+        self.0 == other.0
+    }
+}
+
+impl Eq for Key {}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    fn cache() -> (Arc<Cache>, Writer) {
+        Cache::new(crate::metrics::Metrics::new().accounts)
+    }
+
+    fn annotated() -> Account {
+        let binder = super::super::binding::Binder::new(Arc::default());
+        binder.bind([("eks.amazonaws.com/role-arn", "arn:aws:iam::111122223333:role/app")])
+    }
+
+    #[test]
+    fn three_states_are_told_apart() {
+        let (cache, mut writer) = cache();
+        writer.applied("a", "role", annotated());
+        writer.applied("a", "plain", Account::Unannotated);
+        assert!(matches!(cache.look_up("a", "role"), Some(Account::Annotated(_))));
+        assert!(matches!(cache.look_up("a", "plain"), Some(Account::Unannotated)));
+        assert!(cache.look_up("a", "other").is_none());
+        assert!(cache.look_up("a/role", "").is_none());
+        writer.applied("a", "role", Account::Unannotated);
+        assert_eq!(writer.count(), Count { annotated: 0, unannotated: 2 });
+        writer.deleted("a", "role");
+        writer.deleted("a", "role");
+        assert_eq!(writer.count(), Count { annotated: 0, unannotated: 1 });
+    }
+
+    #[test]
+    fn a_relist_removes_only_what_it_did_not_hold_and_only_at_its_end() {
+        let (cache, mut writer) = cache();
+        for name in ["stays", "goes"] {
+            writer.applied("a", name, annotated());
+        }
+        assert!(!cache.is_synced());
+        writer.begin_list();
+        writer.listed("a", "stays", annotated());
+        writer.begin_list(); // the first try broke off
+        writer.listed("a", "stays", annotated());
+        assert!(cache.look_up("a", "goes").is_some());
+        writer.end_list();
+        assert!(cache.is_synced());
+        assert!(cache.look_up("a", "goes").is_none());
+        assert!(cache.look_up("a", "stays").is_some());
+        assert_eq!(writer.count(), Count { annotated: 1, unannotated: 0 });
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn waiters_are_woken_by_their_account_and_leave_nothing_behind() {
+        let (cache, mut writer) = cache();
+        let deadline = Instant::now() + Duration::from_secs(1);
+        let waits = (0..3).map(|_| {
+            let cache = Arc::clone(&cache);
+            tokio::spawn(async move { cache.wait("a", "late", deadline).await })
+        });
+        let waits: Vec<_> = waits.collect();
+        let never = cache.wait("a", "never", deadline);
+        let arrive = async {
+            while cache
+                .waiting
+                .get(&Key::new("a", "late"))
+                .is_none_or(|waiting| Arc::strong_count(&waiting) < 4)
+            {
+                tokio::task::yield_now().await;
+            }
+            writer.applied("a", "other", Account::Unannotated);
+            writer.applied("a", "late", annotated());
+            for wait in waits {
+                assert!(wait.await.unwrap().is_some());
+            }
+            Instant::now()
+        };
+        let (never, arrived) = tokio::join!(never, arrive);
+        assert!(never.is_none());
+        assert!(arrived < deadline, "woken, not timed out");
+        assert!(cache.waiting.is_empty());
+    }
+
+    #[tokio::test]
+    async fn an_account_that_arrives_before_the_wait_is_not_missed() {
+        let (cache, mut writer) = cache();
+        writer.applied("a", "early", annotated());
+        assert!(cache.wait("a", "early", Instant::now()).await.is_some());
+        assert!(cache.waiting.is_empty());
+    }
+}

@@ -1,0 +1,174 @@
+//! ServiceAccounts from manifests on disk: the source that needs no cluster.
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use serde_json::Value;
+use thiserror::Error;
+use tracing::{info, warn};
+
+use super::{
+    binding::{Account, Binder},
+    cache::Writer,
+};
+use crate::{
+    files::{self, Fingerprint},
+    yaml::{self, BadDocument},
+};
+
+/// A ServiceAccount that a manifest declares.
+#[derive(Debug)]
+pub struct Declared {
+    /// Its namespace; `default` where the manifest names none, as with kubectl.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+    /// What it is to this program.
+    pub account: Account,
+}
+
+/// Why manifests can't be used.
+#[derive(Debug, Error)]
+pub enum BadManifests {
+    /// A file or folder can't be read.
+    #[error("can't read {path}: {error}", path = path.display())]
+    Unreadable {
+        /// The file or folder.
+        path: PathBuf,
+        /// Why.
+        error: io::Error,
+    },
+    /// A document is not what it should be.
+    #[error("{path}, {error}", path = path.display())]
+    Malformed {
+        /// The file.
+        path: PathBuf,
+        /// Where and why.
+        error: BadDocument,
+    },
+}
+
+/// Reads the ServiceAccounts of a file, or of the `.yaml`, `.yml` and `.json` files of a folder. Other kinds are passed
+/// over.
+pub fn load(path: &Path, binder: &Binder) -> Result<Vec<Declared>, BadManifests> {
+    let mut accounts = Vec::new();
+    for path in files(path).map_err(|error| BadManifests::Unreadable { path: path.into(), error })? {
+        let text = fs::read_to_string(&path)
+            .map_err(|error| BadManifests::Unreadable { path: path.clone(), error })?;
+        for document in yaml::documents(&text) {
+            let read = document.parse().and_then(|value| {
+                read(&value, binder, &mut accounts).map_err(|message| BadDocument {
+                    number: document.number,
+                    line: document.line,
+                    message,
+                })
+            });
+            read.map_err(|error| BadManifests::Malformed { path: path.clone(), error })?;
+        }
+    }
+    Ok(accounts)
+}
+
+/// A folder or file of manifests that is read again when it changes.
+#[derive(Debug)]
+pub struct Manifests {
+    path: PathBuf,
+    binder: Binder,
+    writer: Writer,
+    fingerprint: Fingerprint,
+}
+
+impl Manifests {
+    /// Fills the cache for the first time.
+    pub fn open(path: &Path, binder: Binder, writer: Writer) -> Result<Self, BadManifests> {
+        let fingerprint = Fingerprint::of(files(path).unwrap_or_default());
+        let mut manifests = Self { path: path.into(), binder, writer, fingerprint };
+        manifests.reload()?;
+        Ok(manifests)
+    }
+
+    /// Follows changes, looking every `interval`. Manifests that can't be read leave the cache as it was.
+    pub async fn follow(mut self, interval: Duration) {
+        loop {
+            let path = self.path.clone();
+            files::changed(&mut self.fingerprint, || files(&path).unwrap_or_default(), interval).await;
+            if let Err(error) = self.reload() {
+                self.writer.failed("manifests");
+                warn!(%error, "manifests changed but can't be used; the accounts stay as they were");
+            }
+        }
+    }
+
+    fn reload(&mut self) -> Result<(), BadManifests> {
+        let accounts = load(&self.path, &self.binder)?;
+        self.writer.begin_list();
+        for Declared { namespace, name, account } in accounts {
+            self.writer.listed(&namespace, &name, account);
+        }
+        self.writer.end_list();
+        let count = self.writer.count();
+        info!(
+            path = %self.path.display(),
+            annotated = count.annotated,
+            unannotated = count.unannotated,
+            "synced ServiceAccounts from manifests"
+        );
+        Ok(())
+    }
+}
+
+/// The files to read. Hidden entries are left out: mounted ConfigMaps keep their machinery in them.
+fn files(path: &Path) -> io::Result<Vec<PathBuf>> {
+    if !fs::metadata(path)?.is_dir() {
+        return Ok(vec![path.into()]);
+    }
+    let mut files = Vec::new();
+    for entry in fs::read_dir(path)? {
+        let path = entry?.path();
+        let is_hidden = path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
+        let is_manifest = path.extension().is_some_and(|extension| {
+            ["yaml", "yml", "json"].iter().any(|known| extension.eq_ignore_ascii_case(known))
+        });
+        if is_manifest && !is_hidden && path.is_file() {
+            files.push(path);
+        }
+    }
+    files.sort();
+    Ok(files)
+}
+
+/// Adds the accounts of one document, which may be a list.
+fn read(document: &Value, binder: &Binder, accounts: &mut Vec<Declared>) -> Result<(), String> {
+    let kind = document["kind"].as_str().unwrap_or_default();
+    let api_version = document["apiVersion"].as_str().unwrap_or_default();
+    if api_version == "v1" && kind == "ServiceAccount" {
+        accounts.push(read_account(document, binder)?);
+    } else if api_version == "v1" && matches!(kind, "List" | "ServiceAccountList") {
+        for item in document["items"].as_array().into_iter().flatten() {
+            // The items of a typed list carry no kind of their own.
+            if kind == "ServiceAccountList" {
+                accounts.push(read_account(item, binder)?);
+            } else {
+                read(item, binder, accounts)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn read_account(manifest: &Value, binder: &Binder) -> Result<Declared, String> {
+    let metadata = &manifest["metadata"];
+    let name = metadata["name"].as_str().ok_or("a ServiceAccount has no metadata.name")?;
+    let namespace = metadata["namespace"].as_str().unwrap_or("default");
+    let mut annotations = Vec::new();
+    for (key, value) in metadata["annotations"].as_object().into_iter().flatten() {
+        let value = value.as_str().ok_or_else(|| {
+            format!("ServiceAccount {namespace}/{name}: annotation {key} is no string; put it in quotes")
+        })?;
+        annotations.push((key.as_str(), value));
+    }
+    Ok(Declared { namespace: namespace.into(), name: name.into(), account: binder.bind(annotations) })
+}

@@ -1,0 +1,11 @@
+//! The ServiceAccounts and their roles: where they come from and where they are looked up.
+//!
+//! ```text
+//! watch (the cluster) ──┬─▶ binding (annotations, parsed and rendered once) ─▶ cache ─▶ look-ups
+//! manifests (a folder) ─┘
+//! ```
+
+pub mod binding;
+pub mod cache;
+pub mod manifests;
+pub mod watch;

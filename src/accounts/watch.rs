@@ -1,0 +1,177 @@
+//! ServiceAccounts from the cluster: a watch that outlives whatever happens to the API server.
+//!
+//! Only metadata is asked for, and each account is reduced to its binding at once. While the API server is away the
+//! cache goes on serving what it has.
+
+use std::time::{Duration, Instant};
+
+use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
+use futures::StreamExt;
+use k8s_openapi::api::core::v1::ServiceAccount;
+use kube::{
+    Api, Client,
+    core::PartialObjectMeta,
+    runtime::watcher::{self, Event, watcher},
+};
+use tokio::time::sleep;
+use tracing::{info, warn};
+
+use super::{binding::Binder, cache::Writer};
+
+/// How long one watch call lasts; kube adds 5 s to notice a connection that died without a word.
+const WATCH_SECONDS: u32 = 60;
+
+/// How long the API server may be silent within an answer. Longer than a watch call, which ends by itself.
+const READ_TIMEOUT: Duration = Duration::from_secs(90);
+
+/// After so many failures in a row the watch is given up and everything is listed anew.
+const MAX_FAILURES: u32 = 5;
+
+/// The longest pause between two tries. An API server that comes back must not find us asleep for long, since every
+/// new account's first pod waits for the watch.
+const MAX_PAUSE: Duration = Duration::from_secs(5);
+
+type Meta = PartialObjectMeta<ServiceAccount>;
+
+/// Gives a client's configuration the limits that a watch needs to notice a dead connection.
+pub fn tuned(mut config: kube::Config) -> kube::Config {
+    config.read_timeout = Some(READ_TIMEOUT);
+    config.reset_reader_on_write = true;
+    config
+}
+
+/// Follows the cluster's ServiceAccounts for ever.
+pub async fn follow(client: Client, binder: Binder, writer: Writer) {
+    let accounts: Api<Meta> = Api::all(client);
+    let mut watch = Watch { binder, writer, list_begun: Instant::now(), failures: Failures::new() };
+    loop {
+        watch.until_relist(accounts.clone()).await;
+    }
+}
+
+struct Watch {
+    binder: Binder,
+    writer: Writer,
+    list_begun: Instant,
+    failures: Failures,
+}
+
+impl Watch {
+    /// Lists and watches until only a new list can help.
+    async fn until_relist(&mut self, accounts: Api<Meta>) {
+        let config = watcher::Config::default().timeout(WATCH_SECONDS);
+        let mut events = std::pin::pin!(watcher(accounts, config));
+        while let Some(event) = events.next().await {
+            match event {
+                Ok(event) => self.take(event),
+                Err(error) => {
+                    let (reason, needs_list) = classify(&error);
+                    self.writer.failed(reason);
+                    let pause = self.failures.next(&error);
+                    sleep(pause).await;
+                    if needs_list || self.failures.in_a_row >= MAX_FAILURES {
+                        return;
+                    }
+                }
+            }
+        }
+    }
+
+    fn take(&mut self, event: Event<Meta>) {
+        match event {
+            // A list that fails begins like any other, so its beginning is no success.
+            Event::Init => {
+                self.list_begun = Instant::now();
+                self.writer.begin_list();
+                info!("listing ServiceAccounts");
+                return;
+            }
+            Event::InitApply(meta) => self.with_account(&meta, Writer::listed),
+            Event::InitDone => {
+                self.writer.end_list();
+                let count = self.writer.count();
+                info!(
+                    annotated = count.annotated,
+                    unannotated = count.unannotated,
+                    seconds = self.list_begun.elapsed().as_secs_f64(),
+                    "synced ServiceAccounts from the cluster"
+                );
+            }
+            Event::Apply(meta) => self.with_account(&meta, Writer::applied),
+            Event::Delete(meta) => {
+                if let Some((namespace, name)) = names(&meta) {
+                    self.writer.deleted(namespace, name);
+                }
+            }
+        }
+        self.failures.reset();
+    }
+
+    fn with_account(&mut self, meta: &Meta, write: fn(&mut Writer, &str, &str, super::binding::Account)) {
+        if let Some((namespace, name)) = names(meta) {
+            let annotations = meta.metadata.annotations.iter().flatten();
+            let account = self.binder.bind(annotations.map(|(key, value)| (&**key, &**value)));
+            write(&mut self.writer, namespace, name, account);
+        }
+    }
+}
+
+fn names(meta: &Meta) -> Option<(&str, &str)> {
+    Some((meta.metadata.namespace.as_deref()?, meta.metadata.name.as_deref()?))
+}
+
+/// What failed, and whether going on from where the watch was would lose or never find something.
+///
+/// kube lists anew by itself when a watch *event* says 410. It does not when the call that starts the watch is
+/// answered with 410, nor after an event that it could not decode, whose change would be lost.
+fn classify(error: &watcher::Error) -> (&'static str, bool) {
+    use kube::Error::{Api, SerdeError};
+    match error {
+        watcher::Error::InitialListFailed(_) => ("list_failed", false),
+        watcher::Error::WatchStartFailed(error) => {
+            ("watch_start_failed", matches!(error, Api(status) if status.code == 410))
+        }
+        watcher::Error::WatchError(_) => ("watch_error", false),
+        watcher::Error::WatchFailed(error) => ("watch_failed", matches!(error, SerdeError(_) | Api(_))),
+        watcher::Error::NoResourceVersion => ("no_resource_version", false),
+    }
+}
+
+/// Failures in a row, and the pauses after them.
+struct Failures {
+    in_a_row: u32,
+    pauses: ExponentialBackoff,
+}
+
+impl Failures {
+    fn new() -> Self {
+        let pauses = ExponentialBuilder::default()
+            .with_min_delay(Duration::from_millis(200))
+            .with_max_delay(MAX_PAUSE)
+            .without_max_times()
+            .with_jitter();
+        Self { in_a_row: 0, pauses: pauses.build() }
+    }
+
+    /// Logs a failure and tells how long to pause. An outage is logged at its beginning and then ever more rarely.
+    fn next(&mut self, error: &watcher::Error) -> Duration {
+        self.in_a_row += 1;
+        if self.in_a_row.is_power_of_two() {
+            let cause = std::error::Error::source(error).map(ToString::to_string);
+            warn!(
+                %error,
+                cause,
+                failures = self.in_a_row,
+                "can't watch ServiceAccounts; known accounts are still served"
+            );
+        }
+        self.pauses.next().unwrap_or(MAX_PAUSE)
+    }
+
+    fn reset(&mut self) {
+        if self.in_a_row > 0 {
+            info!(failures = self.in_a_row, "watching ServiceAccounts again");
+            *self = Self::new();
+        }
+    }
+}

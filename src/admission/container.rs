@@ -1,0 +1,127 @@
+//! A container as far as the rules look at it.
+
+use simd_json::prelude::*;
+
+use super::{
+    BadReview,
+    json::{self, Array, Value},
+};
+use crate::{render, settings::MountPath};
+
+/// A container of any of the pod's lists.
+#[derive(Debug, Default)]
+pub(super) struct Container<'a> {
+    pub(super) name: &'a str,
+    /// Which of the variables that this program injects are set, however.
+    pub(super) env: EnvNames,
+    /// Whether there is an `env` array to append to.
+    pub(super) has_env_array: bool,
+    /// Whether there is a `volumeMounts` array to append to.
+    pub(super) has_mounts_array: bool,
+    /// What stands where the token is to be mounted.
+    pub(super) at_mount_path: Option<Mounted<'a>>,
+}
+
+/// What a container already has at a path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Mounted<'a> {
+    /// The volume of this name.
+    Volume(&'a str),
+    /// A raw block device.
+    Device,
+}
+
+/// A set of the variables that this program injects.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct EnvNames(u8);
+
+impl EnvNames {
+    const ORDER: [&str; 6] = [
+        render::ROLE_ARN,
+        render::TOKEN_FILE,
+        render::REGION,
+        render::DEFAULT_REGION,
+        render::SESSION_NAME,
+        render::STS_REGIONAL_ENDPOINTS,
+    ];
+
+    fn bit(name: &str) -> u8 {
+        // Nearly every name of a real container fails this test, and costs no more.
+        if !name.starts_with("AWS_") {
+            return 0;
+        }
+        Self::ORDER.iter().position(|known| *known == name).map_or(0, |index| 1 << index)
+    }
+
+    pub(super) fn contains(self, name: &str) -> bool {
+        self.0 & Self::bit(name) != 0
+    }
+}
+
+impl<'a> Container<'a> {
+    /// Reads an element of a container list.
+    pub(super) fn read(value: Value<'a>, mount_path: &MountPath) -> Result<Self, BadReview> {
+        if value.is_null() {
+            return Err(BadReview::Shape { path: "a container", want: "an object" });
+        }
+        let mut container = Self::default();
+        for (key, value) in json::fields(value, "a container")? {
+            match key {
+                "name" => container.name = json::string(value, "a container's name")?,
+                "env" => container.read_env(json::array(value, "a container's env")?)?,
+                "volumeMounts" => {
+                    container.read_mounts(json::array(value, "a container's volumeMounts")?, mount_path)?;
+                }
+                "volumeDevices" => {
+                    container.read_devices(json::array(value, "a container's volumeDevices")?, mount_path)?;
+                }
+                _ => {}
+            }
+        }
+        Ok(container)
+    }
+
+    fn read_env(&mut self, env: Option<Array<'a>>) -> Result<(), BadReview> {
+        self.has_env_array = env.is_some();
+        self.env = EnvNames::default();
+        for entry in json::items(env) {
+            for (key, value) in json::fields(entry, "an env entry")? {
+                if key == "name" {
+                    self.env.0 |= EnvNames::bit(json::string(value, "an env entry's name")?);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn read_mounts(&mut self, mounts: Option<Array<'a>>, mount_path: &MountPath) -> Result<(), BadReview> {
+        self.has_mounts_array = mounts.is_some();
+        for mount in json::items(mounts) {
+            let (mut name, mut path) = ("", "");
+            for (key, value) in json::fields(mount, "a volumeMount")? {
+                match key {
+                    "name" => name = json::string(value, "a volumeMount's name")?,
+                    "mountPath" => path = json::string(value, "a volumeMount's mountPath")?,
+                    _ => {}
+                }
+            }
+            if mount_path.is(path) {
+                self.at_mount_path = Some(Mounted::Volume(name));
+            }
+        }
+        Ok(())
+    }
+
+    /// A device at the mount path makes the pod invalid just as a second mount does (`ValidateVolumeMounts`,
+    /// `pkg/apis/core/validation/validation.go`).
+    fn read_devices(&mut self, devices: Option<Array<'a>>, mount_path: &MountPath) -> Result<(), BadReview> {
+        for device in json::items(devices) {
+            for (key, value) in json::fields(device, "a volumeDevice")? {
+                if key == "devicePath" && mount_path.is(json::string(value, "a volumeDevice's devicePath")?) {
+                    self.at_mount_path = Some(Mounted::Device);
+                }
+            }
+        }
+        Ok(())
+    }
+}

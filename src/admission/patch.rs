@@ -1,0 +1,124 @@
+//! The JSON Patch (RFC 6902), which only adds single elements.
+//!
+//! Nothing that the pod has is written again, so a field that this program has never heard of survives. An element is
+//! appended where there is an array, and the array is added where there is none, since `add` under a missing or null
+//! parent makes kube-apiserver reject the pod under either failure policy.
+
+/// Where an array of the pod is, as a JSON pointer in parts.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Path {
+    /// `/spec/volumes`
+    Volumes,
+    /// `/spec/<list>/<index>/<field>`
+    OfContainer { list: &'static str, index: usize, field: &'static str },
+}
+
+/// A patch under construction, in a buffer that is used again for the next.
+#[derive(Debug)]
+pub(super) struct Patch<'a> {
+    out: &'a mut Vec<u8>,
+}
+
+impl<'a> Patch<'a> {
+    pub(super) fn new(out: &'a mut Vec<u8>) -> Self {
+        out.clear();
+        Self { out }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.out.is_empty()
+    }
+
+    /// Adds `values`, each rendered JSON, to the end of the array at `path`; `exists` tells whether there is one.
+    pub(super) fn append<'v>(
+        &mut self,
+        path: Path,
+        exists: bool,
+        values: impl IntoIterator<Item = &'v [u8]>,
+    ) {
+        if exists {
+            for value in values {
+                self.begin_add(path);
+                self.out.extend_from_slice(br#"/-","value":"#);
+                self.out.extend_from_slice(value);
+                self.out.push(b'}');
+            }
+        } else {
+            self.add_array(path, values);
+        }
+    }
+
+    /// Completes the patch. An empty one stays empty.
+    pub(super) fn finish(self) {
+        if !self.out.is_empty() {
+            self.out.push(b']');
+        }
+    }
+
+    fn add_array<'v>(&mut self, path: Path, values: impl IntoIterator<Item = &'v [u8]>) {
+        let mut values = values.into_iter();
+        let Some(first) = values.next() else { return };
+        self.begin_add(path);
+        self.out.extend_from_slice(br#"","value":["#);
+        self.out.extend_from_slice(first);
+        for value in values {
+            self.out.push(b',');
+            self.out.extend_from_slice(value);
+        }
+        self.out.extend_from_slice(b"]}");
+    }
+
+    /// Writes an operation as far as the array's path, whose string is left open.
+    fn begin_add(&mut self, path: Path) {
+        self.out.push(if self.out.is_empty() { b'[' } else { b',' });
+        self.out.extend_from_slice(br#"{"op":"add","path":"/spec/"#);
+        match path {
+            Path::Volumes => self.out.extend_from_slice(b"volumes"),
+            Path::OfContainer { list, index, field } => {
+                self.out.extend_from_slice(list.as_bytes());
+                self.out.push(b'/');
+                self.out.extend_from_slice(itoa::Buffer::new().format(index).as_bytes());
+                self.out.push(b'/');
+                self.out.extend_from_slice(field.as_bytes());
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn patch(build: impl FnOnce(&mut Patch<'_>)) -> String {
+        let mut out = b"left over".to_vec();
+        let mut patch = Patch::new(&mut out);
+        build(&mut patch);
+        patch.finish();
+        String::from_utf8(out).unwrap()
+    }
+
+    const VALUES: [&[u8]; 2] = [b"1", b"2"];
+
+    #[test]
+    fn elements_are_appended_one_by_one() {
+        assert_eq!(
+            patch(|patch| patch.append(Path::Volumes, true, VALUES)),
+            r#"[{"op":"add","path":"/spec/volumes/-","value":1},{"op":"add","path":"/spec/volumes/-","value":2}]"#
+        );
+    }
+
+    #[test]
+    fn a_missing_array_is_added_whole() {
+        let path = Path::OfContainer { list: "containers", index: 10, field: "env" };
+        assert_eq!(
+            patch(|patch| patch.append(path, false, VALUES)),
+            r#"[{"op":"add","path":"/spec/containers/10/env","value":[1,2]}]"#
+        );
+    }
+
+    #[test]
+    fn nothing_to_add_is_no_patch() {
+        assert_eq!(patch(|patch| patch.append(Path::Volumes, false, [])), "");
+        assert_eq!(patch(|patch| patch.append(Path::Volumes, true, [])), "");
+    }
+}

@@ -1,0 +1,222 @@
+//! The pod as far as the rules look at it: a borrowed view that skips everything else.
+
+use simd_json::prelude::*;
+
+use super::{
+    BadReview,
+    json::{self, Array, Value},
+};
+use crate::settings::{AnnotationPrefix, Os};
+
+/// A pod that is to be created, or given ephemeral containers.
+#[derive(Debug)]
+pub(super) struct Pod<'a> {
+    /// Empty where the API server is still to generate it.
+    pub(super) name: &'a str,
+    pub(super) namespace: &'a str,
+    pub(super) is_mirror: bool,
+    pub(super) has_skip_label: bool,
+    pub(super) annotations: PodAnnotations<'a>,
+    pub(super) service_account: &'a str,
+    pub(super) os: Os,
+    pub(super) volumes: Option<Array<'a>>,
+    pub(super) init_containers: Option<Array<'a>>,
+    pub(super) containers: Option<Array<'a>>,
+    pub(super) ephemeral_containers: Option<Array<'a>>,
+}
+
+/// The annotations by which a pod overrides its ServiceAccount's.
+#[derive(Debug, Default)]
+pub(super) struct PodAnnotations<'a> {
+    pub(super) token_expiration: Option<&'a str>,
+    pub(super) region: Option<&'a str>,
+    pub(super) skip_containers: Option<&'a str>,
+    pub(super) include_containers: Option<&'a str>,
+}
+
+#[derive(Default)]
+struct Metadata<'a> {
+    name: &'a str,
+    namespace: &'a str,
+    is_mirror: bool,
+    has_skip_label: bool,
+    annotations: PodAnnotations<'a>,
+}
+
+impl<'a> Pod<'a> {
+    /// Reads the object of a request.
+    pub(super) fn read(object: Value<'a>, prefix: &AnnotationPrefix) -> Result<Self, BadReview> {
+        let (mut metadata, mut spec) = (Metadata::default(), None);
+        for (key, value) in json::fields(object, "request.object")? {
+            match key {
+                "metadata" => metadata = Metadata::read(value, prefix)?,
+                "spec" => spec = Some(value),
+                _ => {}
+            }
+        }
+        let spec = spec.filter(|spec| !spec.is_null()).ok_or(BadReview::Missing("request.object.spec"))?;
+        Self::read_spec(metadata, spec)
+    }
+
+    fn read_spec(metadata: Metadata<'a>, spec: Value<'a>) -> Result<Self, BadReview> {
+        let (mut service_account, mut deprecated_service_account) = ("", "");
+        let (mut os, mut node_selector, mut affinity) = (None, None, None);
+        let (mut volumes, mut init_containers) = (None, None);
+        let (mut containers, mut ephemeral_containers) = (None, None);
+        for (key, value) in json::fields(spec, "request.object.spec")? {
+            match key {
+                "serviceAccountName" => service_account = json::string(value, "spec.serviceAccountName")?,
+                "serviceAccount" => deprecated_service_account = json::string(value, "spec.serviceAccount")?,
+                "os" => os = Some(value),
+                "nodeSelector" => node_selector = Some(value),
+                "affinity" => affinity = Some(value),
+                "volumes" => volumes = json::array(value, "spec.volumes")?,
+                "initContainers" => init_containers = json::array(value, "spec.initContainers")?,
+                "containers" => containers = json::array(value, "spec.containers")?,
+                "ephemeralContainers" => {
+                    ephemeral_containers = json::array(value, "spec.ephemeralContainers")?;
+                }
+                _ => {}
+            }
+        }
+        // The order in which Kubernetes itself defaults the account (`Convert_v1_PodSpec_To_core_PodSpec`,
+        // then the ServiceAccount admission plugin).
+        let service_account = [service_account, deprecated_service_account, "default"]
+            .into_iter()
+            .find(|name| !name.is_empty())
+            .unwrap_or_default();
+        Ok(Self {
+            name: metadata.name,
+            namespace: metadata.namespace,
+            is_mirror: metadata.is_mirror,
+            has_skip_label: metadata.has_skip_label,
+            annotations: metadata.annotations,
+            service_account,
+            os: read_os(os, node_selector, affinity)?,
+            volumes,
+            init_containers,
+            containers,
+            ephemeral_containers,
+        })
+    }
+}
+
+impl<'a> Metadata<'a> {
+    fn read(value: Value<'a>, prefix: &AnnotationPrefix) -> Result<Self, BadReview> {
+        let mut metadata = Self::default();
+        for (key, value) in json::fields(value, "metadata")? {
+            match key {
+                "name" => metadata.name = json::string(value, "metadata.name")?,
+                "namespace" => metadata.namespace = json::string(value, "metadata.namespace")?,
+                "annotations" => metadata.read_annotations(value, prefix)?,
+                "labels" => {
+                    for (key, _) in json::fields(value, "metadata.labels")? {
+                        metadata.has_skip_label |= prefix.strip(key) == Some("skip-pod-identity-webhook");
+                    }
+                }
+                _ => {}
+            }
+        }
+        Ok(metadata)
+    }
+
+    fn read_annotations(&mut self, value: Value<'a>, prefix: &AnnotationPrefix) -> Result<(), BadReview> {
+        for (key, value) in json::fields(value, "metadata.annotations")? {
+            let annotation = match prefix.strip(key) {
+                Some("token-expiration") => &mut self.annotations.token_expiration,
+                Some("region") => &mut self.annotations.region,
+                Some("skip-containers") => &mut self.annotations.skip_containers,
+                Some("include-containers") => &mut self.annotations.include_containers,
+                _ => {
+                    self.is_mirror |= key == "kubernetes.io/config.mirror";
+                    continue;
+                }
+            };
+            *annotation = Some(json::string(value, "metadata.annotations")?);
+        }
+        Ok(())
+    }
+}
+
+/// What system the pod's containers run on, as far as the pod demands one: `os.name` decides where it is given, then
+/// the node selector, then required node affinity.
+fn read_os(
+    os: Option<Value<'_>>,
+    node_selector: Option<Value<'_>>,
+    affinity: Option<Value<'_>>,
+) -> Result<Os, BadReview> {
+    if let Some(name) = os.map(|os| field(os, "name", "spec.os")).transpose()?.flatten() {
+        return Ok(os_called(json::string(name, "spec.os.name")?));
+    }
+    if let Some(selector) = node_selector {
+        for (key, value) in json::fields(selector, "spec.nodeSelector")? {
+            if is_os_label(key) && os_called(json::string(value, "spec.nodeSelector")?) == Os::Windows {
+                return Ok(Os::Windows);
+            }
+        }
+    }
+    match affinity {
+        Some(affinity) if affinity_demands_windows(affinity)? => Ok(Os::Windows),
+        _ => Ok(Os::Linux),
+    }
+}
+
+/// Node selector terms are alternatives: Windows is certain only if every one of them demands it.
+fn affinity_demands_windows(affinity: Value<'_>) -> Result<bool, BadReview> {
+    const PATH: &str = "spec.affinity.nodeAffinity";
+    let mut value = affinity;
+    for key in ["nodeAffinity", "requiredDuringSchedulingIgnoredDuringExecution", "nodeSelectorTerms"] {
+        match field(value, key, PATH)? {
+            Some(inner) => value = inner,
+            None => return Ok(false),
+        }
+    }
+    let mut terms = json::items(json::array(value, PATH)?).peekable();
+    if terms.peek().is_none() {
+        return Ok(false);
+    }
+    for term in terms {
+        let mut demands_windows = false;
+        if let Some(expressions) = field(term, "matchExpressions", PATH)? {
+            for expression in json::items(json::array(expressions, PATH)?) {
+                demands_windows |= expression_demands_windows(expression)?;
+            }
+        }
+        if !demands_windows {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+fn expression_demands_windows(expression: Value<'_>) -> Result<bool, BadReview> {
+    const PATH: &str = "spec.affinity.nodeAffinity";
+    let (mut key, mut operator, mut values) = ("", "", None);
+    for (name, value) in json::fields(expression, PATH)? {
+        match name {
+            "key" => key = json::string(value, PATH)?,
+            "operator" => operator = json::string(value, PATH)?,
+            "values" => values = json::array(value, PATH)?,
+            _ => {}
+        }
+    }
+    let mut only_windows = values.is_some_and(|values| values.len() > 0);
+    for value in json::items(values) {
+        only_windows &= os_called(json::string(value, PATH)?) == Os::Windows;
+    }
+    Ok(is_os_label(key) && operator == "In" && only_windows)
+}
+
+fn is_os_label(key: &str) -> bool {
+    matches!(key, "kubernetes.io/os" | "beta.kubernetes.io/os")
+}
+
+fn os_called(name: &str) -> Os {
+    if name == "windows" { Os::Windows } else { Os::Linux }
+}
+
+/// The field of an object that is called `key`, if it is there and not `null`.
+fn field<'a>(object: Value<'a>, key: &str, path: &'static str) -> Result<Option<Value<'a>>, BadReview> {
+    let value = json::fields(object, path)?.filter(|(name, _)| *name == key).last();
+    Ok(value.map(|(_, value)| value).filter(|value| !value.is_null()))
+}

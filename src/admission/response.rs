@@ -1,0 +1,76 @@
+//! The answer: an AdmissionReview that allows the request, with the patch and what there is to say.
+
+use base64::{Engine, engine::general_purpose::STANDARD};
+
+use super::{Outcome, review::Review};
+use crate::{accounts::binding::Binding, render, warning::Warning};
+
+/// kube-apiserver passes on 4,096 characters of warnings in all (`truncateAtTotalRunes`,
+/// `apiserver/pkg/endpoints/filters/warning.go`).
+const MAX_WARNING_CHARS: usize = 4096;
+
+/// What is said beside `allowed: true`.
+#[derive(Debug)]
+pub(super) struct Response<'a> {
+    pub(super) outcome: Outcome,
+    /// A JSON Patch; empty for none.
+    pub(super) patch: &'a [u8],
+    /// The binding by which the pod has its role, if it has one.
+    pub(super) binding: Option<&'a Binding>,
+    pub(super) warnings: &'a [Warning],
+}
+
+impl Response<'_> {
+    /// Renders the AdmissionReview that answers `review`.
+    pub(super) fn render(&self, review: &Review<'_>) -> Vec<u8> {
+        let mut out = Vec::with_capacity(512 + self.patch.len().div_ceil(3) * 4);
+        out.extend_from_slice(br#"{"kind":"AdmissionReview","apiVersion":"#);
+        render::string(&mut out, review.api_version);
+        out.extend_from_slice(br#","response":{"uid":"#);
+        render::string(&mut out, review.uid);
+        out.extend_from_slice(br#","allowed":true"#);
+        if !self.patch.is_empty() {
+            self.render_patch(&mut out);
+        }
+        self.render_warnings(&mut out);
+        self.render_audit_annotations(&mut out);
+        out.extend_from_slice(b"}}");
+        out
+    }
+
+    fn render_patch(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(br#","patchType":"JSONPatch","patch":""#);
+        let start = out.len();
+        out.resize(start + self.patch.len().div_ceil(3) * 4, 0);
+        let written = STANDARD.encode_slice(self.patch, &mut out[start..]).expect("the room was made above");
+        out.truncate(start + written);
+        out.push(b'"');
+    }
+
+    fn render_warnings(&self, out: &mut Vec<u8>) {
+        let of_account = self.binding.map_or(&[][..], |binding| &binding.warnings);
+        let mut chars = 0;
+        for (index, warning) in of_account.iter().chain(self.warnings).enumerate() {
+            chars += warning.as_ref().chars().count();
+            if chars > MAX_WARNING_CHARS {
+                break;
+            }
+            out.extend_from_slice(if index == 0 { br#","warnings":["# } else { b"," });
+            render::string(out, warning.as_ref());
+        }
+        if chars > 0 {
+            out.push(b']');
+        }
+    }
+
+    /// Keys become `<webhook name>/<key>` in the audit log.
+    fn render_audit_annotations(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(br#","auditAnnotations":{"outcome":"#);
+        render::string(out, self.outcome.as_str());
+        if let (Outcome::Injected | Outcome::AlreadyInjected, Some(binding)) = (self.outcome, self.binding) {
+            out.extend_from_slice(br#","role-arn":"#);
+            out.extend_from_slice(binding.role_arn_json());
+        }
+        out.push(b'}');
+    }
+}

@@ -1,0 +1,296 @@
+//! What can be typed. Every flag is also an environment variable: the flag's name in capitals.
+
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::settings::{AnnotationPrefix, Audience, MountPath, Region, Settings, TokenExpiration, VolumeName};
+
+/// Lets pods on any Kubernetes cluster assume AWS IAM roles, by the annotation that EKS uses.
+///
+/// Without a command, the webhook is served.
+#[derive(Debug, Parser)]
+#[command(version, args_conflicts_with_subcommands = true, max_term_width = 110)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+    /// The flags of `serve`, which is what is done without a command.
+    #[command(flatten)]
+    pub serve: ServeArgs,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Serve the webhook (the default)
+    Serve(Box<ServeArgs>),
+    /// Inject manifests or answer recorded AdmissionReviews, without a cluster
+    Mutate(Box<MutateArgs>),
+}
+
+/// Flags of `serve`.
+#[derive(Debug, Args)]
+pub struct ServeArgs {
+    /// Where accounts come from.
+    #[command(flatten, next_help_heading = "ServiceAccounts")]
+    pub source: SourceArgs,
+    /// What is injected.
+    #[command(flatten, next_help_heading = "Injection")]
+    pub injection: InjectionArgs,
+    /// Where to listen.
+    #[command(flatten, next_help_heading = "Listeners")]
+    pub listen: ListenArgs,
+    /// The certificate.
+    #[command(flatten, next_help_heading = "TLS")]
+    pub tls: TlsArgs,
+    /// Limits.
+    #[command(flatten, next_help_heading = "Limits")]
+    pub limits: LimitArgs,
+    /// Logging.
+    #[command(flatten, next_help_heading = "Logging")]
+    pub log: LogArgs,
+}
+
+/// Where accounts come from.
+#[derive(Debug, Args)]
+pub struct SourceArgs {
+    /// Read ServiceAccounts from this YAML file, or the .yaml, .yml and .json files of this folder, instead of
+    /// watching a cluster. Read again when they change
+    #[arg(long, env, value_name = "PATH")]
+    pub service_accounts: Option<PathBuf>,
+    /// Watch the cluster of this kubeconfig instead of the one this process runs in
+    #[arg(long, env, value_name = "FILE")]
+    pub kubeconfig: Option<PathBuf>,
+    /// Use this context of the kubeconfig
+    #[arg(long, env, value_name = "NAME")]
+    pub context: Option<String>,
+    /// How often files (manifests, certificates) are looked at for changes. A change counts once it has stood still
+    /// for as long
+    #[arg(long, env, value_name = "DURATION", default_value = "2s", value_parser = positive_duration)]
+    pub reload_interval: Duration,
+}
+
+/// What is injected.
+#[derive(Debug, Args)]
+pub struct InjectionArgs {
+    /// AWS_REGION and AWS_DEFAULT_REGION of the pods; empty injects neither
+    #[arg(long, env, value_name = "REGION", default_value = "us-east-1")]
+    pub aws_region: Region,
+    /// The prefix of the annotations and labels to read
+    #[arg(long, env, value_name = "DOMAIN", default_value = "eks.amazonaws.com")]
+    pub annotation_prefix: AnnotationPrefix,
+    /// The audience of the projected token
+    #[arg(long, env, value_name = "AUDIENCE", default_value = "sts.amazonaws.com")]
+    pub token_audience: Audience,
+    /// The lifetime of the projected token, in seconds
+    #[arg(long, env, value_name = "SECONDS", default_value = "3600", allow_negative_numbers = true)]
+    pub token_expiration: TokenExpiration,
+    /// Where the token is mounted
+    #[arg(
+        long,
+        env,
+        value_name = "PATH",
+        default_value = "/var/run/secrets/eks.amazonaws.com/serviceaccount"
+    )]
+    pub token_mount_path: MountPath,
+    /// The name of the token's volume
+    #[arg(long, env, value_name = "NAME", default_value = "aws-token")]
+    pub token_volume_name: VolumeName,
+    /// Inject AWS_STS_REGIONAL_ENDPOINTS=regional
+    #[arg(long, env, value_name = "BOOL", default_value = "false", default_missing_value = "true",
+        num_args = 0..=1, require_equals = true, action = clap::ArgAction::Set)]
+    pub sts_regional_endpoints: bool,
+}
+
+impl InjectionArgs {
+    /// The settings that were typed.
+    pub fn into_settings(self) -> Settings {
+        Settings {
+            annotation_prefix: self.annotation_prefix,
+            token_audience: self.token_audience,
+            token_expiration: self.token_expiration,
+            mount_path: self.token_mount_path,
+            volume_name: self.token_volume_name,
+            region: self.aws_region,
+            sts_regional_endpoints: self.sts_regional_endpoints,
+        }
+    }
+}
+
+/// Where to listen.
+#[derive(Debug, Args)]
+pub struct ListenArgs {
+    /// The webhook: POST /mutate and GET /healthz over TLS
+    #[arg(long, env, value_name = "ADDRESS", default_value = "[::]:8443")]
+    pub listen: SocketAddr,
+    /// Probes and metrics: GET /livez, /readyz and /metrics over plain HTTP
+    #[arg(long, env, value_name = "ADDRESS", default_value = "[::]:9090")]
+    pub admin_listen: SocketAddr,
+}
+
+/// The certificate.
+#[derive(Debug, Args)]
+pub struct TlsArgs {
+    /// The certificate chain in PEM, leaf first. Reloaded when it changes
+    #[arg(long, env, value_name = "FILE", default_value = "/etc/webhook/certs/tls.crt")]
+    pub tls_cert_file: PathBuf,
+    /// The private key in PEM (PKCS#8, SEC1 or PKCS#1). Reloaded when it changes
+    #[arg(long, env, value_name = "FILE", default_value = "/etc/webhook/certs/tls.key")]
+    pub tls_key_file: PathBuf,
+    /// Make a self-signed certificate at the start, for trying things out
+    #[arg(long, env, value_name = "BOOL", default_value = "false", default_missing_value = "true",
+        num_args = 0..=1, require_equals = true, action = clap::ArgAction::Set)]
+    pub tls_self_signed: bool,
+    /// A DNS name or IP address of the self-signed certificate; several with commas
+    #[arg(long, env, value_name = "NAME", value_delimiter = ',', default_value = "localhost,127.0.0.1,::1")]
+    pub tls_san: Vec<String>,
+    /// Require clients to present a certificate signed by one of these authorities (PEM). Reloaded with the others
+    #[arg(long, env, value_name = "FILE")]
+    pub tls_client_ca_file: Option<PathBuf>,
+}
+
+/// Limits.
+#[derive(Debug, Args)]
+pub struct LimitArgs {
+    /// How long a pod of an unknown ServiceAccount waits for the watch to show it; never more than half of the
+    /// API server's timeout
+    #[arg(long, env, value_name = "DURATION", default_value = "1s", value_parser = duration)]
+    pub lookup_grace: Duration,
+    /// The most bytes that a request's body may have
+    #[arg(long, env, value_name = "BYTES", default_value = "8388608")]
+    pub max_body_bytes: usize,
+    /// The most connections that may be open; further ones wait to be accepted
+    #[arg(long, env, value_name = "COUNT", default_value = "2048", value_parser = positive_count)]
+    pub max_connections: usize,
+    /// How long a TLS handshake may take
+    #[arg(long, env, value_name = "DURATION", default_value = "10s", value_parser = positive_duration)]
+    pub tls_handshake_timeout: Duration,
+    /// How long a request's header may take, from its first byte
+    #[arg(long, env, value_name = "DURATION", default_value = "10s", value_parser = positive_duration)]
+    pub header_timeout: Duration,
+    /// How long a request's body may take
+    #[arg(long, env, value_name = "DURATION", default_value = "10s", value_parser = positive_duration)]
+    pub body_timeout: Duration,
+    /// How long a connection may be idle. At least 120s, since closing one before the API server does (after 90 s)
+    /// loses a request
+    #[arg(long, env, value_name = "DURATION", default_value = "180s", value_parser = idle_duration)]
+    pub idle_timeout: Duration,
+    /// How long requests are still taken after SIGTERM, while the cluster learns that this replica goes
+    #[arg(long, env, value_name = "DURATION", default_value = "5s", value_parser = duration)]
+    pub drain_delay: Duration,
+    /// How long requests in flight may then take
+    #[arg(long, env, value_name = "DURATION", default_value = "20s", value_parser = duration)]
+    pub drain_timeout: Duration,
+}
+
+/// Logging.
+#[derive(Debug, Args)]
+pub struct LogArgs {
+    /// error, warn, info, debug or trace, or a filter such as RUST_LOG takes. Without it, RUST_LOG counts, then info
+    #[arg(long, env, value_name = "LEVEL")]
+    pub log_level: Option<String>,
+    /// The form of log lines
+    #[arg(long, env, value_name = "FORMAT", default_value = "text")]
+    pub log_format: LogFormat,
+}
+
+/// The form of log lines.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// For people
+    Text,
+    /// For machines
+    Json,
+}
+
+/// Flags of `mutate`.
+#[derive(Debug, Args)]
+pub struct MutateArgs {
+    /// Manifests or AdmissionReviews, in YAML or JSON; - for standard input
+    #[arg(short, long, env = "MUTATE_FILE", value_name = "FILE")]
+    pub file: PathBuf,
+    /// The ServiceAccounts: a YAML file, or a folder of them
+    #[arg(long, env, value_name = "PATH")]
+    pub service_accounts: PathBuf,
+    /// The namespace of manifests that name none
+    #[arg(short, long, env = "MUTATE_NAMESPACE", value_name = "NAME", default_value = "default")]
+    pub namespace: String,
+    /// What to print. Without it, manifests are printed in the form they came in
+    #[arg(short, long, env = "MUTATE_OUTPUT", value_name = "FORM")]
+    pub output: Option<Output>,
+    /// What is injected.
+    #[command(flatten, next_help_heading = "Injection")]
+    pub injection: InjectionArgs,
+}
+
+/// What `mutate` prints of a manifest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Output {
+    /// The JSON Patch
+    Patch,
+    /// The injected manifest in YAML
+    Yaml,
+    /// The injected manifest in JSON
+    Json,
+}
+
+const DURATION_FORM: &str = "a duration is a number with a unit, such as 500ms, 10s or 2m";
+
+fn duration(text: &str) -> Result<Duration, String> {
+    humantime::parse_duration(text).map_err(|_| DURATION_FORM.to_owned())
+}
+
+fn positive_duration(text: &str) -> Result<Duration, String> {
+    match duration(text)? {
+        Duration::ZERO => Err("it has to be longer than zero".to_owned()),
+        duration => Ok(duration),
+    }
+}
+
+fn idle_duration(text: &str) -> Result<Duration, String> {
+    let idle = duration(text)?;
+    if idle < Duration::from_secs(120) { Err("it has to be at least 120s".to_owned()) } else { Ok(idle) }
+}
+
+fn positive_count(text: &str) -> Result<usize, String> {
+    text.parse().ok().filter(|&count| count > 0).ok_or_else(|| "a count is a number from 1".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_definitions_hold_together() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_flag_is_an_environment_variable_of_the_same_name() {
+        let command = Cli::command();
+        let mutate = command.find_subcommand("mutate").unwrap();
+        for (prefixes, command) in [([""].as_slice(), &command), (&["", "MUTATE_"], mutate)] {
+            for arg in
+                command.get_arguments().filter(|arg| !matches!(arg.get_id().as_str(), "help" | "version"))
+            {
+                let flag = arg.get_long().unwrap();
+                let env = arg.get_env().unwrap_or_else(|| panic!("--{flag} has no environment variable"));
+                let name = flag.to_uppercase().replace('-', "_");
+                assert!(
+                    prefixes.iter().any(|prefix| env == &*format!("{prefix}{name}")),
+                    "--{flag}: {env:?}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn the_flags_default_to_the_default_settings() {
+        let cli = Cli::parse_from(["eks-pod-identity-webhook"]);
+        let typed = cli.serve.injection.into_settings();
+        assert_eq!(format!("{typed:?}"), format!("{:?}", Settings::default()));
+    }
+}

@@ -1,0 +1,206 @@
+//! `serve`: the one place that wires the parts together, starts them and ends them.
+
+use std::{io, sync::Arc};
+
+use anyhow::{Context, anyhow, bail};
+use arc_swap::ArcSwap;
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use rustls::{ServerConfig, crypto::aws_lc_rs};
+use tokio::{
+    net::TcpListener,
+    signal::unix::{Signal, SignalKind, signal},
+    task::JoinSet,
+    time::{sleep, timeout},
+};
+use tracing::{info, warn};
+use tracing_subscriber::EnvFilter;
+
+use crate::{
+    accounts::{
+        binding::Binder,
+        cache::{Cache, Writer},
+        manifests::Manifests,
+        watch,
+    },
+    admission::Webhook,
+    cli::{LogArgs, LogFormat, ServeArgs},
+    config::{Certificate, Config, Source},
+    metrics::{Metrics, TlsMetrics},
+    server::{
+        admin::{Admin, Readiness},
+        drain::{self, Phase},
+        listen::{self, Listener},
+        mutate::Mutate,
+        tls::{self, Reloader},
+    },
+};
+
+/// Serves until a signal ends it.
+pub fn run(args: ServeArgs) -> anyhow::Result<()> {
+    start_logging(&args.log)?;
+    aws_lc_rs::default_provider()
+        .install_default()
+        .map_err(|_| anyhow!("a crypto provider is already set"))?;
+    let runtime = tokio::runtime::Runtime::new().context("can't start the runtime")?;
+    runtime.block_on(serve(args.into()))
+}
+
+async fn serve(config: Config) -> anyhow::Result<()> {
+    let mut signals = Signals::new().context("can't listen for signals")?;
+    info!(version = env!("CARGO_PKG_VERSION"), source = ?config.source, settings = ?config.settings, "starting");
+
+    let metrics = Metrics::new();
+    let (announcer, drain) = drain::channel();
+    let (cache, writer) = Cache::new(metrics.accounts.clone());
+    let readiness = Arc::new(Readiness::new(Arc::clone(&cache), drain.clone()));
+    // What runs beside the webhook for as long as the process lives. That one ends is a failure of its own.
+    let mut background = JoinSet::new();
+
+    let listener = |tcp, tls| Listener {
+        tcp,
+        tls,
+        timeouts: config.timeouts,
+        max_connections: config.max_connections,
+        drain: drain.clone(),
+        metrics: metrics.http.clone(),
+    };
+    let admin = bind("--admin-listen", config.admin_listen)?;
+    let admin = Listener { metrics: Metrics::new().http, ..listener(admin, None) };
+    let admin_task = Admin::new(Arc::clone(&readiness), metrics.clone()).serve(admin);
+    let admin_task = tokio::spawn(admin_task);
+
+    let tls = start_tls(&config, &metrics.tls, &mut background)?;
+    start_source(&config, writer, &mut background).await?;
+
+    let webhook = listener(bind("--listen", config.listen)?, Some(tls));
+    let core = Webhook::new(Arc::clone(&config.settings));
+    let mutate = Mutate::new(core, cache, config.requests, metrics.clone());
+    let mut serving = tokio::spawn(mutate.serve(webhook));
+    readiness.listening();
+    info!(listen = %config.listen, admin_listen = %config.admin_listen, "listening");
+
+    tokio::select! {
+        name = signals.next() => info!(signal = name, delay = ?config.drain_delay, "draining"),
+        Some(ended) = background.join_next() => bail!("a background task ended: {ended:?}"),
+        ended = &mut serving => bail!("the listener ended: {ended:?}"),
+    }
+    announcer.announce(Phase::Draining);
+    let finish = async {
+        sleep(config.drain_delay).await;
+        announcer.announce(Phase::Closing);
+        match timeout(config.drain_timeout, serving).await {
+            Ok(ended) => ended.context("the listener failed").map(|()| info!("drained")),
+            Err(_) => {
+                let open = metrics.http.connections_open.get();
+                warn!(connections = open, "not drained within --drain-timeout; ending anyway");
+                Ok(())
+            }
+        }
+    };
+    tokio::select! {
+        result = finish => result?,
+        name = signals.next() => bail!("second signal ({name}): ended without draining"),
+    }
+    admin_task.abort();
+    Ok(())
+}
+
+fn bind(flag: &str, address: std::net::SocketAddr) -> anyhow::Result<TcpListener> {
+    listen::bind(address).with_context(|| format!("{flag} {address}: can't listen there"))
+}
+
+fn start_tls(
+    config: &Config,
+    metrics: &TlsMetrics,
+    background: &mut JoinSet<()>,
+) -> anyhow::Result<Arc<ArcSwap<ServerConfig>>> {
+    match &config.certificate {
+        Certificate::SelfSigned { names, client_ca } => {
+            let loaded = tls::self_signed(names, client_ca.as_deref())?;
+            tls::announce(&loaded, metrics, "self-signed certificate made");
+            Ok(Arc::new(ArcSwap::new(loaded.config)))
+        }
+        Certificate::Files(files) => {
+            let reloader = Reloader::open(files.clone(), metrics.clone()).context(
+                "no certificate: give --tls-cert-file and --tls-key-file, or --tls-self-signed to try things out",
+            )?;
+            let current = reloader.current();
+            background.spawn(reloader.follow(config.reload_interval));
+            Ok(current)
+        }
+    }
+}
+
+async fn start_source(config: &Config, writer: Writer, background: &mut JoinSet<()>) -> anyhow::Result<()> {
+    let binder = Binder::new(Arc::clone(&config.settings));
+    let client = match &config.source {
+        Source::Manifests(path) => {
+            let manifests = Manifests::open(path, binder, writer).context("--service-accounts")?;
+            background.spawn(manifests.follow(config.reload_interval));
+            return Ok(());
+        }
+        Source::InCluster => kube::Config::incluster().context(
+            "not in a cluster: give --kubeconfig for another one, or --service-accounts for manifests",
+        )?,
+        Source::Kubeconfig { files, context } => {
+            let kubeconfig = read_kubeconfig(files).context("--kubeconfig")?;
+            let options = KubeConfigOptions { context: context.clone(), ..KubeConfigOptions::default() };
+            kube::Config::from_custom_kubeconfig(kubeconfig, &options).await.context("--kubeconfig")?
+        }
+    };
+    let client =
+        kube::Client::try_from(watch::tuned(client)).context("can't make a client for the cluster")?;
+    background.spawn(watch::follow(client, binder, writer));
+    Ok(())
+}
+
+fn read_kubeconfig(files: &[std::path::PathBuf]) -> anyhow::Result<Kubeconfig> {
+    if files.is_empty() {
+        return Ok(Kubeconfig::read()?);
+    }
+    let mut merged = Kubeconfig::default();
+    for file in files {
+        merged = merged.merge(Kubeconfig::read_from(file)?)?;
+    }
+    Ok(merged)
+}
+
+fn start_logging(args: &LogArgs) -> anyhow::Result<()> {
+    let (from, text) =
+        match (args.log_level.clone().filter(|text| !text.is_empty()), std::env::var("RUST_LOG")) {
+            (Some(text), _) => ("--log-level", text),
+            (None, Ok(text)) if !text.is_empty() => ("RUST_LOG", text),
+            (None, _) => ("--log-level", "info".to_owned()),
+        };
+    // A bare level is about this program: what its libraries have to say of their failures, it says itself.
+    let is_level = text.parse::<tracing::Level>().is_ok();
+    let filter = if is_level { format!("error,eks_pod_identity_webhook={text}") } else { text.clone() };
+    let filter = EnvFilter::try_new(filter).with_context(|| {
+        format!("{from} {text:?}: want error, warn, info, debug, trace or a filter such as info,kube=debug")
+    })?;
+    let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
+    match args.log_format {
+        LogFormat::Text => subscriber.with_ansi(io::IsTerminal::is_terminal(&io::stderr())).init(),
+        LogFormat::Json => subscriber.json().flatten_event(true).init(),
+    }
+    Ok(())
+}
+
+/// The signals that end the process.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn new() -> io::Result<Self> {
+        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+    }
+
+    async fn next(&mut self) -> &'static str {
+        tokio::select! {
+            _ = self.terminate.recv() => "SIGTERM",
+            _ = self.interrupt.recv() => "SIGINT",
+        }
+    }
+}

@@ -1,0 +1,86 @@
+//! The plain listener for the kubelet and for Prometheus.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
+
+use hyper::{Method, Request, StatusCode, body::Incoming};
+
+use super::{connection::Handler, drain::Drain, listen::Listener, reply::Reply};
+use crate::{accounts::cache::Cache, metrics::Metrics};
+
+/// Whether requests should be sent here.
+#[derive(Debug)]
+pub struct Readiness {
+    cache: Arc<Cache>,
+    drain: Drain,
+    is_listening: AtomicBool,
+}
+
+impl Readiness {
+    /// Not ready yet: not listening.
+    pub fn new(cache: Arc<Cache>, drain: Drain) -> Self {
+        Self { cache, drain, is_listening: AtomicBool::new(false) }
+    }
+
+    /// The webhook's port accepts connections, which it does only with a certificate.
+    pub fn listening(&self) {
+        self.is_listening.store(true, Ordering::Release);
+    }
+
+    /// What is missing, if anything.
+    pub fn obstacle(&self) -> Option<&'static str> {
+        if self.drain.has_begun() {
+            Some("shutting down")
+        } else if !self.is_listening.load(Ordering::Acquire) {
+            Some("the webhook's port is not open yet")
+        } else if !self.cache.is_synced() {
+            Some("the ServiceAccounts have not been listed yet")
+        } else {
+            None
+        }
+    }
+}
+
+/// Answers probes and scrapes.
+#[derive(Clone, Debug)]
+pub struct Admin {
+    readiness: Arc<Readiness>,
+    metrics: Metrics,
+}
+
+impl Admin {
+    /// An admin interface that reports these.
+    pub fn new(readiness: Arc<Readiness>, metrics: Metrics) -> Self {
+        Self { readiness, metrics }
+    }
+
+    /// Serves until the drain closes.
+    pub async fn serve(self, listener: Listener) {
+        listener.serve(self).await;
+    }
+
+    fn reply(&self, request: &Request<Incoming>) -> Reply {
+        let path = request.uri().path();
+        if !matches!(path, "/livez" | "/readyz" | "/metrics") {
+            return Reply::text(StatusCode::NOT_FOUND, "this port has /livez, /readyz and /metrics");
+        }
+        if !matches!(*request.method(), Method::GET | Method::HEAD) {
+            return Reply::method_not_allowed("GET, HEAD");
+        }
+        match (path, self.readiness.obstacle()) {
+            ("/metrics", _) => Reply::ok("text/plain; version=0.0.4; charset=utf-8", self.metrics.render()),
+            ("/readyz", Some(obstacle)) => {
+                Reply::text(StatusCode::SERVICE_UNAVAILABLE, format!("not ready: {obstacle}"))
+            }
+            _ => Reply::text(StatusCode::OK, "ok"),
+        }
+    }
+}
+
+impl Handler for Admin {
+    async fn handle(&self, request: Request<Incoming>) -> Reply {
+        self.reply(&request)
+    }
+}

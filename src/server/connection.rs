@@ -1,0 +1,68 @@
+//! One connection, from its first byte to its end.
+
+use std::{convert::Infallible, pin::pin, time::Duration};
+
+use hyper::{Request, body::Incoming, server::conn::http1, service::service_fn};
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tracing::debug;
+
+use super::{
+    drain::Drain,
+    reply::Reply,
+    timeouts::{InRequest, TimedConnection},
+};
+
+/// How long a peer may take.
+#[derive(Clone, Copy, Debug)]
+pub struct Timeouts {
+    /// For a TLS handshake.
+    pub handshake: Duration,
+    /// For a request's header, from its first byte.
+    pub header: Duration,
+    /// Between requests. kube-apiserver keeps idle connections for 90 s; closing one before it does loses a request.
+    pub idle: Duration,
+}
+
+/// What answers requests.
+pub(super) trait Handler: Clone + Send + 'static {
+    /// Answers one request.
+    fn handle(&self, request: Request<Incoming>) -> impl Future<Output = Reply> + Send;
+}
+
+/// Serves requests until the peer goes, a timeout strikes or the drain closes the connection.
+pub(super) async fn serve<IO>(io: IO, handler: impl Handler, timeouts: Timeouts, mut drain: Drain)
+where
+    IO: AsyncRead + AsyncWrite + Unpin,
+{
+    let in_request = InRequest::default();
+    let io = TimedConnection::new(io, in_request.clone(), timeouts.idle, timeouts.header);
+    let draining = drain.clone();
+    let service = service_fn(move |request| {
+        in_request.begin();
+        let (handler, in_request, draining) = (handler.clone(), in_request.clone(), draining.clone());
+        async move {
+            let mut reply = handler.handle(request).await;
+            if draining.has_begun() {
+                reply.close();
+            }
+            in_request.end();
+            Ok::<_, Infallible>(reply.into_response())
+        }
+    });
+    let connection =
+        http1::Builder::new().header_read_timeout(None).serve_connection(TokioIo::new(io), service);
+    let mut connection = pin!(connection);
+    let result = tokio::select! {
+        // A request that has arrived is taken before the drain is looked at.
+        biased;
+        result = connection.as_mut() => result,
+        () = drain.closing() => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Err(error) = result {
+        debug!(%error, "connection ended");
+    }
+}

@@ -1,0 +1,195 @@
+//! The certificate: where it comes from and how a new one is taken into use.
+//!
+//! A pair is checked as a whole before it is published, so a broken one never replaces a good one. Connections borrow
+//! the newest configuration at their handshake; those that are open are not touched.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use arc_swap::ArcSwap;
+use rustls::{
+    RootCertStore, ServerConfig,
+    server::{NoServerSessionStorage, WebPkiClientVerifier},
+};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
+use thiserror::Error;
+use tracing::{info, warn};
+
+use crate::{
+    files::{self, Fingerprint},
+    metrics::TlsMetrics,
+};
+
+/// The files of a certificate.
+#[derive(Clone, Debug)]
+pub struct CertificateFiles {
+    /// The chain, leaf first, in PEM.
+    pub cert: PathBuf,
+    /// The key in PEM: PKCS#8, SEC1 or PKCS#1.
+    pub key: PathBuf,
+    /// The authorities one of which must have signed a client's certificate, if clients need one.
+    pub client_ca: Option<PathBuf>,
+}
+
+/// Why a certificate can't be used.
+#[derive(Debug, Error)]
+pub enum BadCertificate {
+    /// A file can't be read, or is not the PEM it should be.
+    #[error("can't read a {what} in PEM from {path}: {error}", path = path.display())]
+    Pem {
+        /// What the file should hold.
+        what: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        error: rustls_pki_types::pem::Error,
+    },
+    /// The leaf is no X.509 certificate.
+    #[error("the first certificate is no X.509: {0}")]
+    X509(String),
+    /// The certificate and the key don't belong together, or are of an unknown kind.
+    #[error("certificate and key can't be used together: {0}")]
+    Pair(rustls::Error),
+    /// Client certificates can't be checked against the authorities.
+    #[error("the client CA can't be used: {0}")]
+    ClientCa(String),
+    /// A name that no certificate can carry.
+    #[error("--tls-san: a certificate can't be made for these names: {0}")]
+    SelfSigned(#[from] rcgen::Error),
+}
+
+/// A checked certificate, ready to be served.
+#[derive(Debug)]
+pub struct Loaded {
+    /// For handshakes.
+    pub config: Arc<ServerConfig>,
+    /// When the leaf expires, in seconds since the epoch.
+    pub expires: i64,
+}
+
+impl CertificateFiles {
+    /// Reads and checks the files.
+    pub fn load(&self) -> Result<Loaded, BadCertificate> {
+        let chain = read_certificates(&self.cert, "certificate chain")?;
+        let key = PrivateKeyDer::from_pem_file(&self.key).map_err(|error| BadCertificate::Pem {
+            what: "private key",
+            path: self.key.clone(),
+            error,
+        })?;
+        let client_ca = self.client_ca.as_deref().map(|path| read_certificates(path, "client CA"));
+        build(chain, key, client_ca.transpose()?)
+    }
+
+    fn paths(&self) -> Vec<PathBuf> {
+        [&self.cert, &self.key].into_iter().chain(&self.client_ca).cloned().collect()
+    }
+}
+
+/// A certificate of its own making, for trying things out.
+pub fn self_signed(names: &[String], client_ca: Option<&Path>) -> Result<Loaded, BadCertificate> {
+    let made = rcgen::generate_simple_self_signed(names)?;
+    let key = PrivateKeyDer::Pkcs8(made.signing_key.serialize_der().into());
+    let client_ca = client_ca.map(|path| read_certificates(path, "client CA"));
+    build(vec![made.cert.der().clone()], key, client_ca.transpose()?)
+}
+
+/// Certificate files that are read again when they change.
+#[derive(Debug)]
+pub struct Reloader {
+    files: CertificateFiles,
+    fingerprint: Fingerprint,
+    current: Arc<ArcSwap<ServerConfig>>,
+    metrics: TlsMetrics,
+}
+
+impl Reloader {
+    /// Loads the files for the first time.
+    pub fn open(files: CertificateFiles, metrics: TlsMetrics) -> Result<Self, BadCertificate> {
+        let fingerprint = Fingerprint::of(files.paths());
+        let loaded = files.load()?;
+        announce(&loaded, &metrics, "certificate loaded");
+        Ok(Self { files, fingerprint, current: Arc::new(ArcSwap::new(loaded.config)), metrics })
+    }
+
+    /// The newest configuration.
+    pub fn current(&self) -> Arc<ArcSwap<ServerConfig>> {
+        Arc::clone(&self.current)
+    }
+
+    /// Follows changes, looking every `interval`.
+    pub async fn follow(mut self, interval: Duration) {
+        loop {
+            files::changed(&mut self.fingerprint, || self.files.paths(), interval).await;
+            match self.files.load() {
+                Ok(loaded) => {
+                    announce(&loaded, &self.metrics, "certificate reloaded");
+                    self.metrics.reloads_ok.inc();
+                    self.current.store(loaded.config);
+                }
+                Err(error) => {
+                    self.metrics.reloads_failed.inc();
+                    warn!(%error, "certificate files changed but can't be used; the old certificate stays");
+                }
+            }
+        }
+    }
+}
+
+/// Logs a certificate that is taken into use, and publishes when it expires.
+pub fn announce(loaded: &Loaded, metrics: &TlsMetrics, message: &'static str) {
+    metrics.certificate_expiry.set(loaded.expires as f64);
+    let expires = humantime::format_rfc3339_seconds(
+        std::time::UNIX_EPOCH + Duration::from_secs(loaded.expires.max(0).unsigned_abs()),
+    );
+    info!(%expires, "{message}");
+}
+
+fn read_certificates(
+    path: &Path,
+    what: &'static str,
+) -> Result<Vec<CertificateDer<'static>>, BadCertificate> {
+    use rustls_pki_types::pem::Error;
+    let bad = |error| BadCertificate::Pem { what, path: path.into(), error };
+    let pem = fs::read(path).map_err(|error| bad(Error::Io(error)))?;
+    let certificates: Vec<_> = CertificateDer::pem_slice_iter(&pem).collect::<Result<_, _>>().map_err(bad)?;
+    if certificates.is_empty() { Err(bad(Error::NoItemsFound)) } else { Ok(certificates) }
+}
+
+fn build(
+    chain: Vec<CertificateDer<'static>>,
+    key: PrivateKeyDer<'static>,
+    client_ca: Option<Vec<CertificateDer<'static>>>,
+) -> Result<Loaded, BadCertificate> {
+    let expires = expiry(&chain[0])?;
+    let versions = &[&rustls::version::TLS13, &rustls::version::TLS12];
+    let builder = ServerConfig::builder_with_protocol_versions(versions);
+    let builder = match client_ca {
+        None => builder.with_no_client_auth(),
+        Some(authorities) => {
+            let mut roots = RootCertStore::empty();
+            for authority in authorities {
+                roots.add(authority).map_err(|error| BadCertificate::ClientCa(error.to_string()))?;
+            }
+            let verifier = WebPkiClientVerifier::builder(Arc::new(roots)).build();
+            builder.with_client_cert_verifier(
+                verifier.map_err(|error| BadCertificate::ClientCa(error.to_string()))?,
+            )
+        }
+    };
+    let mut config = builder.with_single_cert(chain, key).map_err(BadCertificate::Pair)?;
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    // kube-apiserver never resumes a session: keeping them would be work for nothing.
+    config.session_storage = Arc::new(NoServerSessionStorage {});
+    config.send_tls13_tickets = 0;
+    Ok(Loaded { config: Arc::new(config), expires })
+}
+
+fn expiry(leaf: &CertificateDer<'_>) -> Result<i64, BadCertificate> {
+    let (_, certificate) =
+        x509_parser::parse_x509_certificate(leaf).map_err(|error| BadCertificate::X509(error.to_string()))?;
+    Ok(certificate.validity().not_after.timestamp())
+}
