@@ -12,9 +12,10 @@ use crate::admission::{Operation, Outcome};
 
 const PREFIX: &str = "pod_identity_webhook";
 
-/// 5 µs to 1 s: an admission takes microseconds, one that waits for its account up to the grace.
-const SECONDS_BUCKETS: [f64; 17] = [
-    5e-6, 1e-5, 2.5e-5, 5e-5, 1e-4, 2.5e-4, 5e-4, 1e-3, 2.5e-3, 5e-3, 1e-2, 2.5e-2, 5e-2, 0.1, 0.25, 0.5, 1.0,
+/// 5 µs to 10 s: an admission takes microseconds, one that waits for its account up to the grace.
+const SECONDS_BUCKETS: [f64; 20] = [
+    5e-6, 1e-5, 2.5e-5, 5e-5, 1e-4, 2.5e-4, 5e-4, 1e-3, 2.5e-3, 5e-3, 1e-2, 2.5e-2, 5e-2, 0.1, 0.25, 0.5,
+    1.0, 2.5, 5.0, 10.0,
 ];
 
 /// The status codes that `/mutate` answers with; any other is counted as `other`.

@@ -33,18 +33,18 @@ impl TokenVolume {
                     _ => {}
                 }
             }
-            // Numbers beyond the count of volumes can't be reached, so a pod can't make this list long.
-            let count = volumes.map_or(0, Array::len);
-            let Some(number) = name.number_of(volume_name).filter(|&number| number <= count) else {
-                continue;
-            };
-            if taken.len() < number {
-                taken.resize(number, None);
-            }
-            taken[number - 1] = Some(match projected {
+            let Some(number) = name.number_of(volume_name) else { continue };
+            let is_token = match projected {
                 Some(projected) => has_token_source(projected, audience)?,
                 None => false,
-            });
+            };
+            // Numbers beyond the count of volumes can't be reached, so a pod can't make this list long.
+            if number <= volumes.map_or(0, Array::len) {
+                if taken.len() < number {
+                    taken.resize(number, None);
+                }
+                taken[number - 1] = Some(is_token);
+            }
         }
         let free = taken.iter().position(|taken| *taken != Some(false)).unwrap_or(taken.len());
         Ok(Self { number: free + 1, exists: taken.get(free) == Some(&Some(true)) })

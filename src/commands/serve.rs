@@ -1,6 +1,6 @@
 //! `serve`: the one place that wires the parts together, starts them and ends them.
 
-use std::{io, sync::Arc};
+use std::{io, net::SocketAddr, path::PathBuf, sync::Arc};
 
 use anyhow::{Context, anyhow, bail};
 use arc_swap::ArcSwap;
@@ -56,28 +56,29 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     // What runs beside the webhook for as long as the process lives. That one ends is a failure of its own.
     let mut background = JoinSet::new();
 
-    let listener = |tcp, tls| Listener {
+    let (admin, admin_address) = bind("--admin-listen", config.admin_listen)?;
+    let (webhook, webhook_address) = bind("--listen", config.listen)?;
+    let listener = |tcp, tls, metrics| Listener {
         tcp,
         tls,
         timeouts: config.timeouts,
         max_connections: config.max_connections,
         drain: drain.clone(),
-        metrics: metrics.http.clone(),
+        metrics,
     };
-    let admin = bind("--admin-listen", config.admin_listen)?;
-    let admin = Listener { metrics: Metrics::new().http, ..listener(admin, None) };
-    let admin_task = Admin::new(Arc::clone(&readiness), metrics.clone()).serve(admin);
-    let admin_task = tokio::spawn(admin_task);
+
+    // Probes are answered from the beginning. Their connections are not the webhook's, and not counted with them.
+    let admin = listener(admin, None, Metrics::new().http);
+    let admin = tokio::spawn(Admin::new(Arc::clone(&readiness), metrics.clone()).serve(admin));
 
     let tls = start_tls(&config, &metrics.tls, &mut background)?;
     start_source(&config, writer, &mut background).await?;
 
-    let webhook = listener(bind("--listen", config.listen)?, Some(tls));
     let core = Webhook::new(Arc::clone(&config.settings));
     let mutate = Mutate::new(core, cache, config.requests, metrics.clone());
-    let mut serving = tokio::spawn(mutate.serve(webhook));
+    let mut serving = tokio::spawn(mutate.serve(listener(webhook, Some(tls), metrics.http.clone())));
     readiness.listening();
-    info!(listen = %config.listen, admin_listen = %config.admin_listen, "listening");
+    info!(listen = %webhook_address, admin_listen = %admin_address, "listening");
 
     tokio::select! {
         name = signals.next() => info!(signal = name, delay = ?config.drain_delay, "draining"),
@@ -101,12 +102,14 @@ async fn serve(config: Config) -> anyhow::Result<()> {
         result = finish => result?,
         name = signals.next() => bail!("second signal ({name}): ended without draining"),
     }
-    admin_task.abort();
+    admin.abort();
     Ok(())
 }
 
-fn bind(flag: &str, address: std::net::SocketAddr) -> anyhow::Result<TcpListener> {
-    listen::bind(address).with_context(|| format!("{flag} {address}: can't listen there"))
+fn bind(flag: &str, address: SocketAddr) -> anyhow::Result<(TcpListener, SocketAddr)> {
+    let listener = listen::bind(address).with_context(|| format!("{flag} {address}: can't listen there"))?;
+    let address = listener.local_addr()?;
+    Ok((listener, address))
 }
 
 fn start_tls(
@@ -154,7 +157,7 @@ async fn start_source(config: &Config, writer: Writer, background: &mut JoinSet<
     Ok(())
 }
 
-fn read_kubeconfig(files: &[std::path::PathBuf]) -> anyhow::Result<Kubeconfig> {
+fn read_kubeconfig(files: &[PathBuf]) -> anyhow::Result<Kubeconfig> {
     if files.is_empty() {
         return Ok(Kubeconfig::read()?);
     }

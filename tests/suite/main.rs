@@ -1,0 +1,15 @@
+//! The promises of the program, a module for each: see `docs/testing.md`.
+
+#![allow(missing_docs, reason = "tests are named by what they promise")]
+
+mod support;
+
+mod binary;
+mod drain;
+mod golden;
+mod properties;
+mod race;
+mod reload;
+mod rules;
+mod watch;
+mod wire;

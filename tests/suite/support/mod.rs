@@ -1,0 +1,102 @@
+//! What the tests share: recorded requests, a server on loopback, a client that shows every byte, an API server.
+
+pub(crate) mod api_server;
+pub(crate) mod client;
+pub(crate) mod pki;
+pub(crate) mod server;
+
+use std::{fs, future::Future, path::PathBuf, sync::Arc, time::Duration};
+
+use base64::{Engine, engine::general_purpose::STANDARD};
+use eks_pod_identity_webhook::{
+    accounts::binding::{Account, Binder},
+    admission::{Answer, BadReview, Scratch, Webhook},
+    settings::Settings,
+};
+use serde_json::Value;
+
+pub(crate) const ROLE: &str = "arn:aws:iam::111122223333:role/payments-api";
+pub(crate) const ROLE_ANNOTATION: &str = "eks.amazonaws.com/role-arn";
+
+/// A file beneath `tests/`.
+pub(crate) fn path(relative: &str) -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests").join(relative)
+}
+
+/// A request that a kube-apiserver sent, byte for byte.
+pub(crate) fn recorded(name: &str) -> Vec<u8> {
+    fs::read(path("fixtures/admission-reviews").join(format!("{name}.json"))).unwrap()
+}
+
+/// The names of all recorded requests.
+pub(crate) fn all_recorded() -> Vec<String> {
+    let entries = fs::read_dir(path("fixtures/admission-reviews")).unwrap();
+    let names = entries.filter_map(|entry| {
+        let name = entry.unwrap().file_name().into_string().unwrap();
+        name.strip_suffix(".json").map(ToOwned::to_owned)
+    });
+    let mut names: Vec<_> = names.collect();
+    names.sort();
+    names
+}
+
+/// A binder with default settings.
+pub(crate) fn binder() -> Binder {
+    Binder::new(Arc::default())
+}
+
+/// An account with these annotations under the default settings.
+pub(crate) fn account(annotations: &[(&str, &str)]) -> Account {
+    binder().bind(annotations.iter().copied())
+}
+
+/// The accounts that existed when the requests were recorded.
+pub(crate) fn recorded_account(namespace: &str, name: &str) -> Option<Account> {
+    match (namespace, name) {
+        ("payments", "api") => Some(account(&[(ROLE_ANNOTATION, ROLE)])),
+        ("payments", "plain" | "default") => Some(Account::Unannotated),
+        _ => None,
+    }
+}
+
+/// The core's answer under the default settings.
+pub(crate) fn admit(
+    body: impl Into<Vec<u8>>,
+    look_up: impl FnOnce(&str, &str) -> Option<Account>,
+) -> Result<Option<Answer>, BadReview> {
+    Webhook::new(Arc::new(Settings::default())).admit(&mut body.into(), &mut Scratch::default(), look_up)
+}
+
+/// The patch of an AdmissionReview's response, decoded.
+pub(crate) fn patch_of(answer: &Value) -> Option<json_patch::Patch> {
+    let encoded = answer["response"]["patch"].as_str()?;
+    assert_eq!(answer["response"]["patchType"], "JSONPatch");
+    Some(serde_json::from_slice(&STANDARD.decode(encoded).unwrap()).unwrap())
+}
+
+/// Waits until something holds; fails after 20 s, which only a hang reaches.
+pub(crate) async fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
+    let wait = async {
+        while !holds() {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    };
+    within(what, wait).await;
+}
+
+/// Awaits a future that is expected to end; fails after 20 s.
+pub(crate) async fn within<T>(what: &str, future: impl Future<Output = T>) -> T {
+    match tokio::time::timeout(Duration::from_secs(20), future).await {
+        Ok(value) => value,
+        Err(_) => panic!("did not happen within 20 s: {what}"),
+    }
+}
+
+/// The value of a metric in a rendered exposition; 0 if it is not there.
+pub(crate) fn metric(exposition: &str, series: &str) -> f64 {
+    let prefix = format!("{series} ");
+    exposition
+        .lines()
+        .find_map(|line| line.strip_prefix(&prefix))
+        .map_or(0.0, |value| value.trim().parse().unwrap())
+}

@@ -1,0 +1,58 @@
+//! Certificates for the tests.
+
+use std::{fs, path::Path};
+
+use rcgen::{
+    BasicConstraints, CertificateParams, CertifiedIssuer, ExtendedKeyUsagePurpose, IsCa, KeyPair,
+};
+
+/// An authority that signs the certificates of one test.
+pub(crate) struct Ca(CertifiedIssuer<'static, KeyPair>);
+
+/// A certificate and its key, in PEM.
+pub(crate) struct Pair {
+    pub(crate) cert: String,
+    pub(crate) key: String,
+}
+
+impl Ca {
+    pub(crate) fn new() -> Self {
+        let mut params = CertificateParams::new(vec![]).unwrap();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        Self(CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap())
+    }
+
+    pub(crate) fn pem(&self) -> String {
+        self.0.pem()
+    }
+
+    /// A certificate for `localhost` with this serial number.
+    pub(crate) fn server(&self, serial: u64) -> Pair {
+        self.server_with_key(serial, KeyPair::generate().unwrap())
+    }
+
+    pub(crate) fn server_with_key(&self, serial: u64, key: KeyPair) -> Pair {
+        let mut params = CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
+        params.serial_number = Some(serial.into());
+        self.sign(params, key)
+    }
+
+    pub(crate) fn client(&self) -> Pair {
+        let mut params = CertificateParams::new(vec!["kube-apiserver".to_owned()]).unwrap();
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+        self.sign(params, KeyPair::generate().unwrap())
+    }
+
+    fn sign(&self, params: CertificateParams, key: KeyPair) -> Pair {
+        let cert = params.signed_by(&key, &self.0).unwrap();
+        Pair { cert: cert.pem(), key: key.serialize_pem() }
+    }
+}
+
+impl Pair {
+    /// Writes `tls.crt` and `tls.key`.
+    pub(crate) fn write(&self, dir: &Path) {
+        fs::write(dir.join("tls.crt"), &self.cert).unwrap();
+        fs::write(dir.join("tls.key"), &self.key).unwrap();
+    }
+}
