@@ -33,10 +33,12 @@ const MAX_PAUSE: Duration = Duration::from_secs(5);
 
 type Meta = PartialObjectMeta<ServiceAccount>;
 
-/// Gives a client's configuration the limits that a watch needs to notice a dead connection.
+/// Gives a client's configuration what this watch needs: limits by which a dead connection is noticed, and no retries
+/// within the client, which would be neither counted nor logged.
 pub fn tuned(mut config: kube::Config) -> kube::Config {
     config.read_timeout = Some(READ_TIMEOUT);
     config.reset_reader_on_write = true;
+    config.default_retry = false;
     config
 }
 

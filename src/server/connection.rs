@@ -1,10 +1,21 @@
 //! One connection, from its first byte to its end.
 
-use std::{convert::Infallible, pin::pin, time::Duration};
+use std::{
+    convert::Infallible,
+    pin::pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use hyper::{Request, body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    time::timeout,
+};
 use tracing::debug;
 
 use super::{
@@ -24,6 +35,9 @@ pub struct Timeouts {
     pub idle: Duration,
 }
 
+/// How long a connection that was opened just before the end may take to send the request it was opened for.
+const FIRST_REQUEST: Duration = Duration::from_secs(1);
+
 /// What answers requests.
 pub(super) trait Handler: Clone + Send + 'static {
     /// Answers one request.
@@ -38,7 +52,10 @@ where
     let in_request = InRequest::default();
     let io = TimedConnection::new(io, in_request.clone(), timeouts.idle, timeouts.header);
     let draining = drain.clone();
+    let is_fresh = Arc::new(AtomicBool::new(true));
+    let was_fresh = Arc::clone(&is_fresh);
     let service = service_fn(move |request| {
+        was_fresh.store(false, Ordering::Relaxed);
         in_request.begin();
         let (handler, in_request, draining) = (handler.clone(), in_request.clone(), draining.clone());
         async move {
@@ -57,12 +74,21 @@ where
         // A request that has arrived is taken before the drain is looked at.
         biased;
         result = connection.as_mut() => result,
-        () = drain.closing() => {
-            connection.as_mut().graceful_shutdown();
-            connection.await
+        () = drain.closing() => match first_request(&is_fresh, connection.as_mut()).await {
+            Some(result) => result,
+            None => {
+                connection.as_mut().graceful_shutdown();
+                connection.await
+            }
         }
     };
     if let Err(error) = result {
         debug!(%error, "connection ended");
     }
+}
+
+/// Lets a connection that has had no request yet go on for a moment. Its one request is answered with
+/// `Connection: close`, which ends it; the result is its end, or `None` if it has not ended.
+async fn first_request<T>(is_fresh: &AtomicBool, connection: impl Future<Output = T>) -> Option<T> {
+    if is_fresh.load(Ordering::Relaxed) { timeout(FIRST_REQUEST, connection).await.ok() } else { None }
 }

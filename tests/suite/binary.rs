@@ -1,1 +1,510 @@
+//! The program itself: flags, messages, exit codes, logs, signals.
 
+use std::{
+    fs,
+    io::Write,
+    net::SocketAddr,
+    path::Path,
+    process::{Output, Stdio},
+};
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio::{
+    io::{AsyncBufReadExt, BufReader, Lines},
+    process::{Child, ChildStderr},
+};
+
+use crate::support::{
+    self, ROLE, ROLE_ANNOTATION, api_server::ApiServer, client::Client, eventually, pki::Ca, recorded,
+    server::plain_get, within,
+};
+
+const BINARY: &str = env!("CARGO_BIN_EXE_eks-pod-identity-webhook");
+
+/// The program without the environment of whoever runs the tests.
+fn command(args: &[&str]) -> std::process::Command {
+    let mut command = std::process::Command::new(BINARY);
+    command.env_clear().args(args);
+    command
+}
+
+fn run(args: &[&str]) -> Output {
+    command(args).output().unwrap()
+}
+
+fn run_with_input(args: &[&str], input: &[u8]) -> Output {
+    let mut command = command(args);
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    child.stdin.take().unwrap().write_all(input).unwrap();
+    child.wait_with_output().unwrap()
+}
+
+fn stdout(output: &Output) -> &str {
+    std::str::from_utf8(&output.stdout).unwrap()
+}
+
+fn stderr(output: &Output) -> &str {
+    std::str::from_utf8(&output.stderr).unwrap()
+}
+
+fn examples(name: &str) -> String {
+    format!("{}/deploy/examples/{name}", env!("CARGO_MANIFEST_DIR"))
+}
+
+#[test]
+fn help_and_version_are_given() {
+    for (args, text) in [
+        (&["--help"][..], "AWS IAM roles"),
+        (&["serve", "--help"], "--tls-self-signed"),
+        (&["mutate", "--help"], "--service-accounts"),
+        (&["--version"], env!("CARGO_PKG_VERSION")),
+    ] {
+        let output = run(args);
+        assert!(output.status.success() && stdout(&output).contains(text), "{args:?}: {output:?}");
+    }
+}
+
+#[test]
+fn bad_values_end_the_start_and_name_the_flag_and_what_it_takes() {
+    for (flag, value, takes) in [
+        ("--aws-region", "us west", "a region is a name such as us-west-2"),
+        ("--annotation-prefix", "/", "an annotation prefix is a DNS subdomain"),
+        ("--token-audience", "", "an audience is a non-empty word"),
+        ("--token-expiration", "300", "a whole number of seconds from 600 to 4294967296"),
+        ("--token-expiration", "-1", "a whole number of seconds from 600 to 4294967296"),
+        ("--token-mount-path", "relative", "a mount path is absolute"),
+        ("--token-volume-name", "AWS", "a volume name is a DNS label"),
+        ("--lookup-grace", "1", "a duration is a number with a unit"),
+        ("--idle-timeout", "90s", "at least 120s"),
+        ("--max-connections", "0", "a number from 1"),
+        ("--reload-interval", "0s", "longer than zero"),
+        ("--listen", "8443", "invalid socket address"),
+        ("--log-format", "xml", "text, json"),
+    ] {
+        for command in [&[][..], &["serve"]] {
+            let output = run(&[command, &[&*format!("{flag}={value}")]].concat());
+            let message = stderr(&output);
+            assert_eq!(output.status.code(), Some(2), "{flag}: {message}");
+            assert!(message.contains(flag) && message.contains(takes), "{flag}: {message}");
+        }
+        let output = command(&[]).env(flag[2..].to_uppercase().replace('-', "_"), value).output().unwrap();
+        assert_eq!(output.status.code(), Some(2), "{flag} from the environment");
+        assert!(stderr(&output).contains(flag), "{}", stderr(&output));
+    }
+    assert_eq!(run(&["--no-such-flag"]).status.code(), Some(2));
+    assert_eq!(run(&["mutate"]).status.code(), Some(2));
+}
+
+#[test]
+fn what_prevents_the_start_is_said_with_its_remedy() {
+    let dir = tempfile::tempdir().unwrap();
+    let bad = dir.path().join("bad.yaml");
+    fs::write(&bad, "kind: List\n---\napiVersion: v1\nkind: ServiceAccount\nmetadata: {}\n").unwrap();
+    let broken = dir.path().join("broken.yaml");
+    fs::write(&broken, "a: 1\n---\nb:\n  - [\n").unwrap();
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let taken = taken.local_addr().unwrap().to_string();
+    let ports = ["--listen=127.0.0.1:0", "--admin-listen=127.0.0.1:0"];
+    let (bad, broken) = (bad.to_str().unwrap(), broken.to_str().unwrap());
+    let good = examples("service-accounts.yaml");
+    for (args, parts) in [
+        (vec!["--tls-self-signed"], vec!["not in a cluster", "--kubeconfig", "--service-accounts"]),
+        (vec!["--tls-self-signed", "--kubeconfig=/nowhere"], vec!["--kubeconfig", "/nowhere"]),
+        (
+            vec!["--service-accounts", &good],
+            vec!["/etc/webhook/certs/tls.crt", "--tls-cert-file", "--tls-self-signed"],
+        ),
+        (vec!["--tls-self-signed", "--service-accounts=/nowhere"], vec!["--service-accounts", "/nowhere"]),
+        (
+            vec!["--tls-self-signed", "--service-accounts", bad],
+            vec![bad, "document 2, line 3", "metadata.name"],
+        ),
+        (vec!["--tls-self-signed", "--service-accounts", broken], vec![broken, "document 2, line "]),
+        (vec!["--listen", &taken], vec!["--listen", &taken, "can't listen there"]),
+        (vec!["--log-level=loud,=x"], vec!["--log-level", "want error, warn, info"]),
+    ] {
+        let args = if args[0] == "--listen" { args } else { [&ports[..], &args].concat() };
+        let args = if args[0] == "--listen" { [&ports[1..], &args].concat() } else { args };
+        let output = run(&args);
+        let message = stderr(&output);
+        assert_eq!(output.status.code(), Some(1), "{args:?}: {message}");
+        for part in parts {
+            assert!(message.contains(part), "{args:?} lacks {part:?}: {message}");
+        }
+    }
+}
+
+#[test]
+fn manifests_are_injected_and_other_documents_pass_through() {
+    let args = [
+        "mutate",
+        "-f",
+        &examples("deployment.yaml"),
+        "--service-accounts",
+        &examples("service-accounts.yaml"),
+    ];
+    let output = run(&args);
+    assert!(output.status.success(), "{output:?}");
+    let input = fs::read_to_string(examples("deployment.yaml")).unwrap();
+    let (_, untouched) = input.split_once("---\n").unwrap();
+    let (injected, passed) = stdout(&output).split_once("---\n").unwrap();
+    assert_eq!(passed, untouched, "comments and all");
+
+    let injected: Value = serde_saphyr::from_str(injected).unwrap();
+    let pod = &injected["spec"]["template"];
+    assert_eq!(pod["spec"]["containers"][0]["env"][0], json!({"name": "LOG_LEVEL", "value": "yes"}));
+    assert_eq!(pod["spec"]["containers"][0]["env"][1], json!({"name": "AWS_ROLE_ARN", "value": ROLE}));
+    assert_eq!(pod["spec"]["volumes"][0]["name"], "aws-token");
+
+    let output = run(&[&args[..], &["-o", "patch"]].concat());
+    let lines: Vec<Vec<Value>> =
+        stdout(&output).lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(lines.len(), 2, "a patch for each document");
+    assert!(
+        lines[0]
+            .iter()
+            .all(|operation| operation["path"].as_str().unwrap().starts_with("/spec/template/spec/"))
+    );
+    assert!(lines[1].is_empty());
+
+    let output = run(&[&args[..], &["-o", "json"]].concat());
+    let mut documents = serde_json::Deserializer::from_str(stdout(&output)).into_iter::<Value>();
+    assert_eq!(documents.next().unwrap().unwrap(), injected);
+    assert_eq!(documents.next().unwrap().unwrap()["kind"], "ConfigMap");
+
+    // Injected manifests are injected already: a second run changes not a byte.
+    let once = run(&args);
+    let twice = run_with_input(
+        &["mutate", "-f", "-", "--service-accounts", &examples("service-accounts.yaml")],
+        &once.stdout,
+    );
+    assert_eq!(stdout(&twice), stdout(&once));
+}
+
+#[test]
+fn every_kind_of_workload_is_injected() {
+    let template = json!({"metadata": {"name": "x"}, "spec": {"serviceAccountName": "api", "containers": [{"name": "a"}]}});
+    let metadata = json!({"name": "w", "namespace": "payments"});
+    let workload = |version: &str, kind: &str, spec: Value| json!({"apiVersion": version, "kind": kind, "metadata": metadata, "spec": spec});
+    let with_template = |version: &str, kind: &str| workload(version, kind, json!({"template": template}));
+    let mut items: Vec<Value> = ["Deployment", "StatefulSet", "DaemonSet", "ReplicaSet"]
+        .into_iter()
+        .map(|kind| with_template("apps/v1", kind))
+        .collect();
+    items.push(with_template("batch/v1", "Job"));
+    items.push(workload("batch/v1", "CronJob", json!({"jobTemplate": {"spec": {"template": template}}})));
+    items.push(workload("v1", "Pod", template["spec"].clone()));
+    items.push(with_template("example.com/v1", "Deployment"));
+    let list = json!({"apiVersion": "v1", "kind": "List", "items": items});
+    let output = run_with_input(
+        &["mutate", "-f", "-", "--service-accounts", &examples("service-accounts.yaml")],
+        list.to_string().as_bytes(),
+    );
+    assert!(output.status.success(), "{}", stderr(&output));
+    let printed: Value = serde_json::from_str(stdout(&output)).unwrap();
+    let env = |item: &Value, pointer: &str, name: &str| {
+        let env = item.pointer(&format!("{pointer}/spec/containers/0/env")).cloned().unwrap_or_default();
+        env.as_array().into_iter().flatten().find(|entry| entry["name"] == name).cloned()
+    };
+    for (index, item) in printed["items"].as_array().unwrap().iter().enumerate() {
+        let pointer = match item["kind"].as_str().unwrap() {
+            "CronJob" => "/spec/jobTemplate/spec/template",
+            "Pod" => "",
+            _ => "/spec/template",
+        };
+        let is_ours = item["apiVersion"] != "example.com/v1";
+        assert_eq!(env(item, pointer, "AWS_ROLE_ARN").is_some(), is_ours, "{item}");
+        if is_ours {
+            let session = env(item, pointer, "AWS_ROLE_SESSION_NAME").unwrap();
+            assert_eq!(
+                session.get("value").is_some(),
+                item["kind"] == "Pod",
+                "a controller names its pods: {item}"
+            );
+        } else {
+            assert_eq!(*item, items[index]);
+        }
+    }
+}
+
+#[test]
+fn recorded_requests_are_answered_as_the_server_answers() {
+    for name in support::all_recorded() {
+        let expected = support::admit(recorded(&name), support::recorded_account).unwrap().unwrap();
+        let output = run_with_input(
+            &["mutate", "-f", "-", "--service-accounts", &examples("service-accounts.yaml")],
+            &recorded(&name),
+        );
+        assert!(output.status.success(), "{name}: {}", stderr(&output));
+        assert_eq!(stdout(&output).trim_end().as_bytes(), expected.body, "{name}");
+    }
+}
+
+#[test]
+fn bad_input_is_named_by_file_document_and_line() {
+    let accounts = examples("service-accounts.yaml");
+    let pod = |account: &str| {
+        format!(
+            "apiVersion: v1\nkind: Pod\nmetadata: {{name: p, namespace: payments}}\nspec:\n  serviceAccountName: {account}\n  containers: [{{name: a}}]\n"
+        )
+    };
+    for (input, parts) in [
+        ("a: 1\n---\nb: [1\n".to_owned(), &["standard input: document 2, line "][..]),
+        ("{\n\"a\": 1,,\n}".to_owned(), &["standard input: document 1, line 2: "]),
+        (
+            format!("a: 1\n---\n{}", pod("stranger")),
+            &[
+                "standard input, document 2, line 3: Pod payments/p: ServiceAccount payments/stranger is not in",
+                &accounts,
+            ],
+        ),
+        (
+            pod("api").replace("[{name: a}]", "{name: a}"),
+            &["standard input, document 1, line 1: Pod payments/p: ", "spec.containers is not an array"],
+        ),
+        (
+            "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: d}\n".to_owned(),
+            &["Deployment default/d: no pod template"],
+        ),
+        ("kind: AdmissionReview\n".to_owned(), &["document 1, line 1: the body is no AdmissionReview"]),
+        ("# nothing\n".to_owned(), &["standard input: no documents in it"]),
+    ] {
+        let output =
+            run_with_input(&["mutate", "-f", "-", "--service-accounts", &accounts], input.as_bytes());
+        assert_eq!(output.status.code(), Some(1), "{input:?}");
+        assert_eq!(stdout(&output), "", "{input:?}: nothing is printed");
+        for part in parts {
+            assert!(stderr(&output).contains(part), "{input:?} lacks {part:?}: {}", stderr(&output));
+        }
+    }
+    let output = run_with_input(&["mutate", "-f", "-", "--service-accounts", &accounts], b"a: 1\nb: \xff\n");
+    assert!(stderr(&output).contains("standard input, line 2: not UTF-8"), "{}", stderr(&output));
+    let output = run(&["mutate", "-f", "/nowhere.yaml", "--service-accounts", &accounts]);
+    assert!(stderr(&output).contains("/nowhere.yaml: can't read it"), "{}", stderr(&output));
+}
+
+#[test]
+fn strings_that_yaml_1_1_would_misread_stay_quoted() {
+    let words = [
+        "yes",
+        "no",
+        "on",
+        "off",
+        "y",
+        "n",
+        "true",
+        "null",
+        "~",
+        "",
+        "012",
+        "0x1f",
+        "1e3",
+        "1_000",
+        ".inf",
+        "12:30:45",
+        "2026-11-23",
+        "- a",
+        "a: b",
+        "#",
+        " x ",
+        "=",
+        "<<",
+    ];
+    let env: Vec<_> = words.iter().map(|word| json!({"name": "A", "value": word})).collect();
+    let spec = json!({"serviceAccountName": "api", "containers": [{"name": "a", "env": env}]});
+    let pod = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p", "namespace": "payments"}, "spec": spec});
+    let args = ["mutate", "-f", "-", "-o", "yaml", "--service-accounts", &examples("service-accounts.yaml")];
+    let output = run_with_input(&args, pod.to_string().as_bytes());
+    let printed = stdout(&output);
+    let values: Vec<_> = printed.lines().filter_map(|line| line.trim().strip_prefix("value: ")).collect();
+    for (word, value) in words.iter().zip(values) {
+        assert!(value.starts_with(['"', '\'']), "{word:?} is printed as {value}");
+    }
+    let parsed: Value = serde_saphyr::from_str(printed).unwrap();
+    assert_eq!(parsed["spec"]["containers"][0]["env"].as_array().unwrap()[..words.len()], env);
+}
+
+/// A daemon that is running.
+struct Daemon {
+    child: Child,
+    lines: Lines<BufReader<ChildStderr>>,
+    seen: Vec<String>,
+    address: SocketAddr,
+    admin: SocketAddr,
+    ca: Ca,
+    _certs: TempDir,
+}
+
+impl Daemon {
+    async fn start(args: &[&str]) -> Self {
+        let (ca, certs) = (Ca::new(), tempfile::tempdir().unwrap());
+        ca.server(1).write(certs.path());
+        let file = |name: &str| certs.path().join(name).to_str().unwrap().to_owned();
+        let mut command = command(&[
+            "--listen=127.0.0.1:0",
+            "--admin-listen=127.0.0.1:0",
+            "--log-format=json",
+            "--tls-cert-file",
+            &file("tls.crt"),
+            "--tls-key-file",
+            &file("tls.key"),
+        ]);
+        command.args(args).stderr(Stdio::piped());
+        let mut child = tokio::process::Command::from(command).kill_on_drop(true).spawn().unwrap();
+        let lines = BufReader::new(child.stderr.take().unwrap()).lines();
+        let unknown = SocketAddr::from(([127, 0, 0, 1], 0));
+        let mut daemon =
+            Self { child, lines, seen: Vec::new(), address: unknown, admin: unknown, ca, _certs: certs };
+        let listening = daemon.line("listening").await;
+        let address = |key: &str| listening[key].as_str().unwrap().parse().unwrap();
+        (daemon.address, daemon.admin) = (address("listen"), address("admin_listen"));
+        daemon
+    }
+
+    /// Reads the log until a line with this message.
+    async fn line(&mut self, message: &str) -> Value {
+        let find = async {
+            while let Some(line) = self.lines.next_line().await.unwrap() {
+                self.seen.push(line.clone());
+                let line: Value = serde_json::from_str(&line).unwrap();
+                if line["message"] == message {
+                    return line;
+                }
+            }
+            panic!("the log ended without {message:?}");
+        };
+        within(message, find).await
+    }
+
+    fn signal(&self, signal: &str) {
+        let pid = self.child.id().unwrap().to_string();
+        assert!(std::process::Command::new("kill").args([signal, &pid]).status().unwrap().success());
+    }
+
+    async fn exit_code(&mut self) -> Option<i32> {
+        within("the end of the daemon", self.child.wait()).await.unwrap().code()
+    }
+
+    async fn rest_of_the_log(&mut self) -> String {
+        while let Some(line) = self.lines.next_line().await.unwrap() {
+            self.seen.push(line);
+        }
+        self.seen.join("\n")
+    }
+}
+
+#[tokio::test]
+async fn the_daemon_serves_drains_and_says_little() {
+    let mut daemon = Daemon::start(&[
+        "--service-accounts",
+        &examples("service-accounts.yaml"),
+        "--drain-delay=100ms",
+        "--log-level=debug",
+    ])
+    .await;
+    assert_eq!(plain_get(daemon.admin, "/readyz").await, (200, "ok\n".to_owned()));
+    let mut client = Client::connect(daemon.address, &daemon.ca.pem()).await;
+    let response = client.mutate(&recorded("unicode-and-escapes")).await;
+    let expected =
+        support::admit(recorded("unicode-and-escapes"), support::recorded_account).unwrap().unwrap();
+    assert_eq!(response.body, expected.body);
+    let admission = daemon.line("admission").await;
+    for (field, value) in
+        [("namespace", "payments"), ("pod", "unicode"), ("outcome", "injected"), ("level", "DEBUG")]
+    {
+        assert_eq!(admission[field], value);
+    }
+    assert!(!admission.to_string().contains("wörld"), "never a body");
+
+    daemon.signal("-TERM");
+    daemon.line("draining").await;
+    assert_eq!(plain_get(daemon.admin, "/readyz").await.0, 503);
+    let response = client.mutate(&recorded("minimal")).await;
+    assert_eq!((response.status, response.header("connection")), (200, Some("close")));
+    assert_eq!(daemon.exit_code().await, Some(0));
+    let log = daemon.rest_of_the_log().await;
+    let info = log.lines().filter(|line| line.contains(r#""level":"INFO""#));
+    let messages: Vec<Value> =
+        info.map(|line| serde_json::from_str::<Value>(line).unwrap()["message"].clone()).collect();
+    assert_eq!(
+        messages,
+        [
+            "starting",
+            "certificate loaded",
+            "synced ServiceAccounts from manifests",
+            "listening",
+            "draining",
+            "drained"
+        ]
+    );
+}
+
+#[tokio::test]
+async fn a_second_signal_ends_the_daemon_at_once() {
+    let accounts = examples("service-accounts.yaml");
+    let mut daemon = Daemon::start(&["--service-accounts", &accounts, "--drain-delay=1h"]).await;
+    daemon.signal("-INT");
+    daemon.line("draining").await;
+    daemon.signal("-TERM");
+    assert_eq!(daemon.exit_code().await, Some(1));
+}
+
+#[tokio::test]
+async fn requests_that_outlast_the_drain_do_not_hold_the_daemon() {
+    let accounts = examples("service-accounts.yaml");
+    let args =
+        ["--service-accounts", &accounts, "--drain-delay=0s", "--drain-timeout=100ms", "--lookup-grace=1h"];
+    let mut daemon = Daemon::start(&args).await;
+    let body = String::from_utf8(recorded("minimal")).unwrap().replace(r#"Name":"api""#, r#"Name":"never""#);
+    let mut client = Client::connect(daemon.address, &daemon.ca.pem()).await;
+    client.send(&support::client::request("POST", "/mutate", body.as_bytes())).await;
+    loop {
+        let (_, metrics) = plain_get(daemon.admin, "/metrics").await;
+        if support::metric(&metrics, "pod_identity_webhook_admissions_in_flight") == 1.0 {
+            break;
+        }
+    }
+    daemon.signal("-TERM");
+    daemon.line("not drained within --drain-timeout; ending anyway").await;
+    assert_eq!(daemon.exit_code().await, Some(0));
+}
+
+#[tokio::test]
+async fn the_daemon_watches_the_cluster_of_a_kubeconfig() {
+    let api = ApiServer::start().await;
+    api.apply("payments", "api", json!({ROLE_ANNOTATION: ROLE}));
+    let dir = tempfile::tempdir().unwrap();
+    let kubeconfig = write_kubeconfig(dir.path(), api.address);
+    let mut daemon = Daemon::start(&["--kubeconfig", &kubeconfig, "--context=test", "--aws-region="]).await;
+    if !daemon.seen.iter().any(|line| line.contains("synced ServiceAccounts from the cluster")) {
+        daemon.line("synced ServiceAccounts from the cluster").await;
+    }
+    let mut client = Client::connect(daemon.address, &daemon.ca.pem()).await;
+    let response = client.mutate(&recorded("minimal")).await;
+    let patch = serde_json::to_string(&support::patch_of(&response.json()).unwrap()).unwrap();
+    assert!(patch.contains("AWS_ROLE_ARN") && !patch.contains("AWS_REGION"), "{patch}");
+    assert_eq!(client.mutate(&recorded("unannotated-account")).await.status, 503);
+
+    api.apply("payments", "plain", json!({}));
+    let mut status = 0;
+    while status != 200 {
+        status = client.mutate(&recorded("unannotated-account")).await.status;
+    }
+    eventually("one list and one watch", || (api.lists(), api.watches()) == (1, 1)).await;
+}
+
+fn write_kubeconfig(dir: &Path, address: SocketAddr) -> String {
+    let kubeconfig = json!({
+        "apiVersion": "v1",
+        "kind": "Config",
+        "current-context": "other",
+        "contexts": [{"name": "test", "context": {"cluster": "test", "user": "test"}}],
+        "clusters": [{"name": "test", "cluster": {"server": format!("http://{address}")}}],
+        "users": [{"name": "test", "user": {}}],
+    });
+    let path = dir.join("kubeconfig");
+    fs::write(&path, kubeconfig.to_string()).unwrap();
+    path.to_str().unwrap().to_owned()
+}

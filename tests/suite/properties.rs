@@ -51,7 +51,8 @@ fn object<const N: usize>(fields: [(&'static str, BoxedStrategy<Option<Value>>);
     let values = Vec::from(fields.map(|(_, strategy)| strategy));
     (values, btree_map("x[a-z]{0,3}", any_json(), 0..3))
         .prop_map(move |(values, unknown)| {
-            let known = names.iter().zip(values).filter_map(|(name, value)| Some(((*name).to_owned(), value?)));
+            let known =
+                names.iter().zip(values).filter_map(|(name, value)| Some(((*name).to_owned(), value?)));
             known.chain(unknown).collect::<Map<_, _>>().into()
         })
         .boxed()
@@ -118,11 +119,22 @@ fn affinity() -> BoxedStrategy<Value> {
 
 fn pod() -> BoxedStrategy<Value> {
     let metadata = object([
-        ("name", text(&["", "a", "web-1", "a-name-of-more-than-sixty-four-characters-that-has-to-be-cut-to-fit.sts"])),
+        (
+            "name",
+            text(&[
+                "",
+                "a",
+                "web-1",
+                "a-name-of-more-than-sixty-four-characters-that-has-to-be-cut-to-fit.sts",
+            ]),
+        ),
         (
             "annotations",
             field(object([
-                ("eks.amazonaws.com/token-expiration", text(&["60", "7200", "forever", "99999999999999999999"])),
+                (
+                    "eks.amazonaws.com/token-expiration",
+                    text(&["60", "7200", "forever", "99999999999999999999"]),
+                ),
                 ("eks.amazonaws.com/region", text(&["", "eu-west-1"])),
                 ("eks.amazonaws.com/skip-containers", text(&["skip", "a, b", ""])),
                 ("eks.amazonaws.com/include-containers", text(&["a", "a,b,c,skip"])),

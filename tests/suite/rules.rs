@@ -122,7 +122,10 @@ fn annotations_of_the_account_apply() {
         ],
         &pod_annotated(json!({}), &["a", "b"]),
     );
-    assert_eq!(*admitted.token_volume(), json!({"audience": "vault", "expirationSeconds": 7200, "path": "token"}));
+    assert_eq!(
+        *admitted.token_volume(),
+        json!({"audience": "vault", "expirationSeconds": 7200, "path": "token"})
+    );
     assert_eq!(admitted.env("containers", 0, "AWS_REGION").unwrap(), "eu-west-1");
     assert_eq!(admitted.env("containers", 0, "AWS_DEFAULT_REGION").unwrap(), "eu-west-1");
     assert_eq!(admitted.env("containers", 0, "AWS_STS_REGIONAL_ENDPOINTS").unwrap(), "regional");
@@ -173,14 +176,20 @@ fn a_bad_expiration_of_the_pod_falls_back_to_the_account_with_a_warning() {
     assert_eq!(admitted.token_volume()["expirationSeconds"], 7200);
     assert_eq!(
         admitted.warnings(),
-        [r#"pod annotation eks.amazonaws.com/token-expiration: "an hour" is no whole number of seconds; ignored"#]
+        [
+            r#"pod annotation eks.amazonaws.com/token-expiration: "an hour" is no whole number of seconds; ignored"#
+        ]
     );
 }
 
 #[test]
 fn a_malformed_arn_is_injected_with_a_warning() {
     let admitted = create_with(&[(ROLE_ANNOTATION, "x"), ("x", "y")], &pod_annotated(json!({}), &["a"]));
-    assert!(admitted.warnings().is_empty(), "the later annotation of the helper wins: {:?}", admitted.warnings());
+    assert!(
+        admitted.warnings().is_empty(),
+        "the later annotation of the helper wins: {:?}",
+        admitted.warnings()
+    );
 
     let account = support::account(&[(ROLE_ANNOTATION, " my-role\n")]);
     let review = review("CREATE", "", &pod_annotated(json!({}), &["a"]), &Value::Null);
@@ -317,7 +326,8 @@ fn ephemeral_containers_of_a_pod_with_the_volume_are_injected_once() {
 
 #[test]
 fn what_is_exempt_needs_no_account() {
-    let labelled = json!({"metadata": {"labels": {"eks.amazonaws.com/skip-pod-identity-webhook": ""}}, "spec": {}});
+    let labelled =
+        json!({"metadata": {"labels": {"eks.amazonaws.com/skip-pod-identity-webhook": ""}}, "spec": {}});
     let mirror = json!({"metadata": {"annotations": {"kubernetes.io/config.mirror": "x"}}, "spec": {}});
     let plain = pod(json!({"containers": [{"name": "a"}]}));
     for review in [
@@ -350,11 +360,18 @@ fn other_settings_are_injected_everywhere() {
         sts_regional_endpoints: true,
     };
     let annotations = [("example.com/role-arn", ROLE), ("example.com/sts-regional-endpoints", "false")];
-    let review = review("CREATE", "", &pod_annotated(json!({"example.com/region": "x"}), &["a"]), &Value::Null);
+    let review =
+        review("CREATE", "", &pod_annotated(json!({"example.com/region": "x"}), &["a"]), &Value::Null);
     let admitted = admit_under(settings, &annotations, &review);
-    assert_eq!(*admitted.token_volume(), json!({"audience": "aws", "expirationSeconds": 86400, "path": "token"}));
+    assert_eq!(
+        *admitted.token_volume(),
+        json!({"audience": "aws", "expirationSeconds": 86400, "path": "token"})
+    );
     let container = &admitted.pod["spec"]["containers"][0];
-    assert_eq!(container["volumeMounts"], json!([{"name": "identity", "mountPath": "/token", "readOnly": true}]));
+    assert_eq!(
+        container["volumeMounts"],
+        json!([{"name": "identity", "mountPath": "/token", "readOnly": true}])
+    );
     assert_eq!(admitted.env("containers", 0, "AWS_WEB_IDENTITY_TOKEN_FILE").unwrap(), "/token/token");
     assert_eq!(admitted.env("containers", 0, "AWS_REGION").unwrap(), "x");
     assert!(admitted.env("containers", 0, "AWS_STS_REGIONAL_ENDPOINTS").is_none());
@@ -425,7 +442,10 @@ fn versions_and_ids_are_echoed() {
 #[test]
 fn of_duplicate_keys_the_last_counts_as_for_go() {
     let body = review("CREATE", "", &pod(json!({"containers": [{"name": "a"}]})), &Value::Null).to_string();
-    let body = body.replace(r#""containers""#, r#""serviceAccountName":"first","serviceAccountName":"second","containers""#);
+    let body = body.replace(
+        r#""containers""#,
+        r#""serviceAccountName":"first","serviceAccountName":"second","containers""#,
+    );
     let mut asked = String::new();
     support::admit(body, |_, name| {
         name.clone_into(&mut asked);

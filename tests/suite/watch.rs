@@ -1,1 +1,287 @@
+//! The watch, against an API server that misbehaves.
 
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
+
+use eks_pod_identity_webhook::{
+    accounts::{binding::Account, cache::Cache, watch},
+    metrics::Metrics,
+};
+use serde_json::{Value, json};
+
+use crate::support::{
+    self, ROLE, ROLE_ANNOTATION,
+    api_server::ApiServer,
+    eventually, metric, recorded,
+    server::{Options, Server},
+};
+
+struct Watched {
+    api: ApiServer,
+    cache: Arc<Cache>,
+    metrics: Metrics,
+}
+
+impl Watched {
+    /// A watch of an API server that has some accounts.
+    async fn start(accounts: &[&str]) -> Self {
+        let api = ApiServer::start().await;
+        for name in accounts {
+            api.apply("a", name, role());
+        }
+        Self::follow(api)
+    }
+
+    fn follow(api: ApiServer) -> Self {
+        let metrics = Metrics::new();
+        let (cache, writer) = Cache::new(metrics.accounts.clone());
+        tokio::spawn(watch::follow(api.client(), support::binder(), writer));
+        Self { api, cache, metrics }
+    }
+
+    async fn synced(&self) {
+        eventually("the first sync", || self.cache.is_synced()).await;
+        eventually("the watch", || self.api.open_watches() == 1).await;
+    }
+
+    fn has_role(&self, name: &str) -> bool {
+        matches!(self.cache.look_up("a", name), Some(Account::Annotated(_)))
+    }
+
+    fn is_unknown(&self, name: &str) -> bool {
+        self.cache.look_up("a", name).is_none()
+    }
+
+    async fn sees(&self, name: &str) {
+        eventually(&format!("{name} is seen"), || self.has_role(name)).await;
+    }
+
+    fn metric(&self, series: &str) -> f64 {
+        let exposition = String::from_utf8(self.metrics.render()).unwrap();
+        metric(&exposition, &format!("pod_identity_webhook_{series}"))
+    }
+}
+
+fn role() -> Value {
+    json!({ROLE_ANNOTATION: ROLE})
+}
+
+#[tokio::test]
+async fn changes_are_followed() {
+    let watched = Watched::start(&["first"]).await;
+    watched.synced().await;
+    assert!(watched.has_role("first") && watched.is_unknown("second"));
+
+    watched.api.apply("a", "second", json!(null));
+    eventually("it is known", || matches!(watched.cache.look_up("a", "second"), Some(Account::Unannotated)))
+        .await;
+    assert_eq!(watched.metric(r#"accounts{state="unannotated"}"#), 1.0);
+    watched.api.apply("a", "second", role());
+    watched.sees("second").await;
+    watched.api.bookmark();
+    watched.api.apply("a", "second", json!({}));
+    eventually("it lost its role", || {
+        matches!(watched.cache.look_up("a", "second"), Some(Account::Unannotated))
+    })
+    .await;
+    watched.api.delete("a", "second");
+    eventually("it is gone", || watched.is_unknown("second")).await;
+
+    assert_eq!(watched.api.lists(), 1);
+    assert_eq!(watched.api.asked_for_whole_objects(), 0);
+    for (series, value) in [
+        (r#"accounts{state="annotated"}"#, 1.0),
+        (r#"accounts{state="unannotated"}"#, 0.0),
+        (r#"watch_events_total{type="applied"}"#, 3.0),
+        (r#"watch_events_total{type="deleted"}"#, 1.0),
+        ("watch_lists_total", 1.0),
+        ("watch_synced", 1.0),
+    ] {
+        eventually(series, || watched.metric(series) == value).await;
+    }
+    assert!(
+        watched.metric("watch_last_event_timestamp_seconds")
+            >= watched.metric("watch_last_sync_timestamp_seconds")
+    );
+}
+
+#[tokio::test]
+async fn readiness_waits_for_the_whole_list() {
+    let api = ApiServer::start().await;
+    for index in 0..600 {
+        api.apply("payments", &format!("account-{index:03}"), role());
+    }
+    api.apply("payments", "api", role());
+    api.hold_pages(true);
+
+    let server = Server::start_unsynced(Options::default()).await;
+    let Server { writer, .. } = server;
+    tokio::spawn(watch::follow(api.client(), support::binder(), writer));
+    eventually("the first page", || api.pages() == 1).await;
+    let (status, reason) = support::server::plain_get(server.admin, "/readyz").await;
+    assert_eq!((status, &*reason), (503, "not ready: the ServiceAccounts have not been listed yet\n"));
+
+    let mut client = support::client::Client::connect(server.address, &server.ca.pem()).await;
+    let response = client.mutate(&recorded("unannotated-account")).await;
+    assert_eq!(response.status, 503);
+    assert_eq!(response.text(), "the ServiceAccounts have not been listed yet; try again\n");
+    // What the first pages held is served before the rest has come.
+    let early = String::from_utf8(recorded("minimal")).unwrap().replace(r#""api""#, r#""account-000""#);
+    assert_eq!(client.mutate(early.as_bytes()).await.status, 200);
+
+    api.hold_pages(false);
+    let mut ready = (0, String::new());
+    for _ in 0..10_000 {
+        ready = support::server::plain_get(server.admin, "/readyz").await;
+        if ready.0 == 200 {
+            break;
+        }
+    }
+    assert_eq!(ready, (200, "ok\n".to_owned()));
+    assert_eq!(client.mutate(&recorded("minimal")).await.status, 200);
+    assert_eq!(api.pages(), 2);
+}
+
+#[tokio::test]
+async fn a_relist_leaves_no_ghost_and_no_gap() {
+    let names: Vec<_> = (0..1200).map(|index| format!("account-{index:04}")).collect();
+    let watched = Watched::start(&names.iter().map(|name| &**name).collect::<Vec<_>>()).await;
+    watched.api.apply("a", "ghost", role());
+    watched.synced().await;
+    watched.sees("ghost").await;
+
+    let done = Arc::new(AtomicBool::new(false));
+    let (cache, stop) = (Arc::clone(&watched.cache), Arc::clone(&done));
+    let reader = std::thread::spawn(move || {
+        let mut look_ups = 0_u64;
+        while !stop.load(Ordering::Relaxed) {
+            for name in &names {
+                assert!(
+                    matches!(cache.look_up("a", name), Some(Account::Annotated(_))),
+                    "{name} was missing"
+                );
+                look_ups += 1;
+            }
+        }
+        look_ups
+    });
+    for round in 0..3 {
+        // History is gone, and with it the news of what happens while nobody watches.
+        watched.api.break_watches();
+        let ghost = if round == 0 { "ghost".to_owned() } else { format!("ghost-{round}") };
+        if round > 0 {
+            eventually("nobody watches", || watched.api.open_watches() == 0).await;
+        }
+        watched.api.delete("a", &ghost);
+        watched.api.apply("a", &format!("ghost-{}", round + 1), role());
+        watched.api.compact();
+        eventually("the ghost is gone", || watched.is_unknown(&ghost)).await;
+        watched.sees(&format!("ghost-{}", round + 1)).await;
+        eventually("the watch", || watched.api.open_watches() == 1).await;
+    }
+    done.store(true, Ordering::Relaxed);
+    assert!(reader.join().unwrap() > 1200);
+    assert!(watched.metric("watch_lists_total") > 1.0);
+    assert_eq!(watched.metric(r#"accounts{state="annotated"}"#), 1201.0);
+}
+
+#[tokio::test]
+async fn a_list_that_breaks_off_leaves_no_ghost() {
+    let names: Vec<_> = (0..600).map(|index| format!("account-{index:04}")).collect();
+    let watched = Watched::start(&names.iter().map(|name| &**name).collect::<Vec<_>>()).await;
+    watched.synced().await;
+    // The first page of the next list holds account-0000, the second fails; then it is deleted.
+    watched.api.fail_lists(&[200, 500]);
+    watched.api.compact();
+    watched.api.hold_pages(true);
+    let pages = watched.api.pages();
+    watched.api.break_watches();
+    eventually("the first page", || watched.api.pages() > pages).await;
+    watched.api.delete("a", "account-0000");
+    watched.api.hold_pages(false);
+    eventually("the ghost is gone", || watched.is_unknown("account-0000")).await;
+    assert!(watched.has_role("account-0599"));
+    assert_eq!(watched.metric(r#"watch_errors_total{reason="list_failed"}"#), 1.0);
+}
+
+#[tokio::test]
+async fn a_broken_watch_goes_on_where_it_was() {
+    let watched = Watched::start(&["first"]).await;
+    watched.synced().await;
+    watched.api.break_watches();
+    watched.api.apply("a", "meanwhile", role());
+    watched.sees("meanwhile").await;
+    assert_eq!(watched.api.lists(), 1, "nothing had to be listed again");
+    assert!(watched.api.watches() >= 2);
+}
+
+#[tokio::test]
+async fn an_outage_is_served_through_and_caught_up_with() {
+    let mut watched = Watched::start(&["first", "deleted"]).await;
+    watched.synced().await;
+    watched.api.stop().await;
+    eventually("the outage is noticed", || {
+        watched.metric(r#"watch_errors_total{reason="watch_start_failed"}"#) >= 2.0
+    })
+    .await;
+    assert!(watched.has_role("first") && watched.has_role("deleted"));
+    assert_eq!(watched.metric("watch_synced"), 1.0);
+
+    watched.api.delete("a", "deleted");
+    watched.api.apply("a", "new", role());
+    watched.api.resume().await;
+    watched.sees("new").await;
+    eventually("the deletion is seen", || watched.is_unknown("deleted")).await;
+}
+
+#[tokio::test]
+async fn missing_rights_are_counted_and_gotten_over() {
+    let api = ApiServer::start().await;
+    api.apply("a", "first", role());
+    api.fail_lists(&[403, 403]);
+    let watched = Watched::follow(api);
+    watched.synced().await;
+    assert_eq!(watched.metric(r#"watch_errors_total{reason="list_failed"}"#), 2.0);
+    assert!(watched.has_role("first"));
+
+    watched.api.fail_watches(&[403]);
+    watched.api.break_watches();
+    watched.api.apply("a", "second", role());
+    watched.sees("second").await;
+    assert_eq!(watched.metric(r#"watch_errors_total{reason="watch_start_failed"}"#), 1.0);
+}
+
+#[tokio::test]
+async fn a_watch_refused_with_410_is_listed_anew() {
+    let watched = Watched::start(&["first"]).await;
+    watched.synced().await;
+    watched.api.fail_watches(&[410]);
+    watched.api.break_watches();
+    watched.api.apply("a", "second", role());
+    watched.sees("second").await;
+    assert_eq!(watched.api.lists(), 2);
+}
+
+#[tokio::test]
+async fn a_watch_that_is_refused_again_and_again_is_listed_anew() {
+    let watched = Watched::start(&["first"]).await;
+    watched.synced().await;
+    // As after a restore from a backup, when our resourceVersion lies in the server's future.
+    watched.api.fail_watches(&[504, 504, 504, 504, 504]);
+    watched.api.break_watches();
+    eventually("a new list", || watched.api.lists() == 2).await;
+    watched.api.apply("a", "second", role());
+    watched.sees("second").await;
+}
+
+#[tokio::test]
+async fn the_change_in_a_malformed_event_is_not_lost() {
+    let watched = Watched::start(&["first"]).await;
+    watched.synced().await;
+    watched.api.apply_with_malformed_event("a", "second", role());
+    watched.sees("second").await;
+    assert_eq!(watched.api.lists(), 2);
+    assert_eq!(watched.metric(r#"watch_errors_total{reason="watch_failed"}"#), 1.0);
+}

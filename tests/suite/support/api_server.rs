@@ -1,1 +1,324 @@
+//! A small API server that misbehaves on demand: ServiceAccounts as metadata, listed in pages and watched.
 
+use std::{
+    collections::{BTreeMap, VecDeque},
+    convert::Infallible,
+    io,
+    net::SocketAddr,
+    sync::{Arc, Mutex, MutexGuard},
+};
+
+use bytes::Bytes;
+use eks_pod_identity_webhook::accounts::watch;
+use futures::{StreamExt, stream};
+use http_body_util::{BodyExt, Full, StreamBody, combinators::BoxBody};
+use hyper::{
+    Request, Response, StatusCode,
+    body::{Frame, Incoming},
+    server::conn::http1,
+    service::service_fn,
+};
+use hyper_util::rt::TokioIo;
+use serde_json::{Value, json};
+use tokio::{
+    net::TcpListener,
+    sync::{mpsc, watch as tokio_watch},
+    task::JoinHandle,
+};
+
+type Body = BoxBody<Bytes, io::Error>;
+
+/// A line of a watch, or the end of its connection.
+enum WatchFrame {
+    Line(String),
+    Abort,
+}
+
+#[derive(Default)]
+struct State {
+    revision: u64,
+    /// By namespace and name: revision and annotations.
+    accounts: BTreeMap<(String, String), (u64, Value)>,
+    events: Vec<(u64, String)>,
+    compacted: u64,
+    watchers: Vec<mpsc::UnboundedSender<WatchFrame>>,
+    /// Statuses that the next lists are answered with, page by page; 200 lets a page through.
+    list_statuses: VecDeque<u16>,
+    /// Statuses that the next watches are answered with.
+    watch_statuses: VecDeque<u16>,
+    lists: usize,
+    pages: usize,
+    watches: usize,
+    asked_for_whole_objects: usize,
+}
+
+pub(crate) struct ApiServer {
+    pub(crate) address: SocketAddr,
+    state: Arc<Mutex<State>>,
+    /// Whether pages after the first are held back.
+    hold_pages: tokio_watch::Sender<bool>,
+    serving: Option<JoinHandle<()>>,
+}
+
+impl ApiServer {
+    pub(crate) async fn start() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let state = Arc::new(Mutex::new(State { revision: 100, ..State::default() }));
+        let mut server = Self { address, state, hold_pages: tokio_watch::channel(false).0, serving: None };
+        server.serve(listener);
+        server
+    }
+
+    fn serve(&mut self, listener: TcpListener) {
+        let (state, hold) = (Arc::clone(&self.state), self.hold_pages.subscribe());
+        self.serving = Some(tokio::spawn(async move {
+            // Connections live in this task's set and end with it: an outage is an outage for all.
+            let mut connections = tokio::task::JoinSet::new();
+            loop {
+                let (stream, _) = listener.accept().await.unwrap();
+                let (state, hold) = (Arc::clone(&state), hold.clone());
+                let service = service_fn(move |request| {
+                    let (state, hold) = (Arc::clone(&state), hold.clone());
+                    async move { Ok::<_, Infallible>(respond(&state, hold, request).await) }
+                });
+                connections.spawn(async move {
+                    http1::Builder::new().serve_connection(TokioIo::new(stream), service).await.ok();
+                });
+            }
+        }));
+    }
+
+    pub(crate) fn client(&self) -> kube::Client {
+        let uri = format!("http://{}", self.address).parse().unwrap();
+        kube::Client::try_from(watch::tuned(kube::Config::new(uri))).unwrap()
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap()
+    }
+
+    /// Creates or changes an account, and tells the watches.
+    pub(crate) fn apply(&self, namespace: &str, name: &str, annotations: Value) {
+        let mut state = self.state();
+        let event = state.store(namespace, name, annotations);
+        state.publish(event);
+    }
+
+    /// The same, but what the watches are told is garbage.
+    pub(crate) fn apply_with_malformed_event(&self, namespace: &str, name: &str, annotations: Value) {
+        let mut state = self.state();
+        state.store(namespace, name, annotations);
+        state.publish(r#"{"type":"MODIFIED","object":{"metadata":{"name":7}}}"#.to_owned());
+    }
+
+    pub(crate) fn delete(&self, namespace: &str, name: &str) {
+        let mut state = self.state();
+        state.revision += 1;
+        let revision = state.revision;
+        let key = (namespace.to_owned(), name.to_owned());
+        let (_, annotations) = state.accounts.remove(&key).unwrap();
+        let event = json!({"type": "DELETED", "object": object(namespace, name, revision, &annotations)});
+        state.publish(event.to_string());
+    }
+
+    pub(crate) fn bookmark(&self) {
+        let mut state = self.state();
+        let metadata = json!({"resourceVersion": state.revision.to_string(), "creationTimestamp": null});
+        let object =
+            json!({"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": metadata});
+        state.send(&json!({"type": "BOOKMARK", "object": object}).to_string());
+    }
+
+    /// Forgets history: watches from before can't go on.
+    pub(crate) fn compact(&self) {
+        let mut state = self.state();
+        state.revision += 1;
+        state.compacted = state.revision;
+    }
+
+    /// Breaks the connections of all watches, in the middle of the stream.
+    pub(crate) fn break_watches(&self) {
+        for watcher in self.state().watchers.drain(..) {
+            watcher.send(WatchFrame::Abort).ok();
+        }
+    }
+
+    /// What the next pages of lists are answered with; 200 lets one through.
+    pub(crate) fn fail_lists(&self, statuses: &[u16]) {
+        self.state().list_statuses.extend(statuses);
+    }
+
+    /// What the next watches are answered with.
+    pub(crate) fn fail_watches(&self, statuses: &[u16]) {
+        self.state().watch_statuses.extend(statuses);
+    }
+
+    /// Holds back all pages of a list but the first, or lets them go.
+    pub(crate) fn hold_pages(&self, hold: bool) {
+        self.hold_pages.send_replace(hold);
+    }
+
+    /// Goes away: connections break, new ones are refused.
+    pub(crate) async fn stop(&mut self) {
+        let serving = self.serving.take().unwrap();
+        serving.abort();
+        serving.await.ok();
+        self.state().watchers.clear();
+    }
+
+    /// Comes back at the same address.
+    pub(crate) async fn resume(&mut self) {
+        let socket = tokio::net::TcpSocket::new_v4().unwrap();
+        socket.set_reuseaddr(true).unwrap();
+        socket.bind(self.address).unwrap();
+        self.serve(socket.listen(64).unwrap());
+    }
+
+    pub(crate) fn lists(&self) -> usize {
+        self.state().lists
+    }
+
+    pub(crate) fn pages(&self) -> usize {
+        self.state().pages
+    }
+
+    pub(crate) fn watches(&self) -> usize {
+        self.state().watches
+    }
+
+    /// How many watches are open now.
+    pub(crate) fn open_watches(&self) -> usize {
+        self.state().watchers.iter().filter(|watcher| !watcher.is_closed()).count()
+    }
+
+    pub(crate) fn asked_for_whole_objects(&self) -> usize {
+        self.state().asked_for_whole_objects
+    }
+}
+
+impl State {
+    /// Stores an account; returns the event that tells of it.
+    fn store(&mut self, namespace: &str, name: &str, annotations: Value) -> String {
+        self.revision += 1;
+        let object = object(namespace, name, self.revision, &annotations);
+        let key = (namespace.to_owned(), name.to_owned());
+        let old = self.accounts.insert(key, (self.revision, annotations));
+        let kind = if old.is_some() { "MODIFIED" } else { "ADDED" };
+        json!({"type": kind, "object": object}).to_string()
+    }
+
+    fn publish(&mut self, event: String) {
+        self.send(&event);
+        self.events.push((self.revision, event));
+    }
+
+    fn send(&mut self, line: &str) {
+        self.watchers.retain(|watcher| watcher.send(WatchFrame::Line(line.to_owned())).is_ok());
+    }
+}
+
+fn object(namespace: &str, name: &str, revision: u64, annotations: &Value) -> Value {
+    json!({
+        "kind": "PartialObjectMetadata",
+        "apiVersion": "meta.k8s.io/v1",
+        "metadata": {
+            "name": name,
+            "namespace": namespace,
+            "uid": format!("{namespace}-{name}"),
+            "resourceVersion": revision.to_string(),
+            "annotations": annotations,
+        },
+    })
+}
+
+async fn respond(
+    state: &Mutex<State>,
+    mut hold: tokio_watch::Receiver<bool>,
+    request: Request<Incoming>,
+) -> Response<Body> {
+    assert_eq!(request.uri().path(), "/api/v1/serviceaccounts", "nothing else may be asked for");
+    let accept = request.headers().get("accept").map_or("", |value| value.to_str().unwrap());
+    if !accept.contains("PartialObjectMetadata") {
+        state.lock().unwrap().asked_for_whole_objects += 1;
+    }
+    let query = request.uri().query().unwrap_or_default().to_owned();
+    let parameter = |name: &str| {
+        let mut pairs = query.split('&').filter_map(|pair| pair.split_once('='));
+        pairs.find(|(key, _)| *key == name).map(|(_, value)| value.to_owned())
+    };
+    if parameter("watch").is_some() {
+        return watch_accounts(state, parameter("resourceVersion").unwrap().parse().unwrap());
+    }
+    let offset: usize = parameter("continue").map_or(0, |token| token.parse().unwrap());
+    if offset > 0 {
+        hold.wait_for(|hold| !hold).await.ok();
+    }
+    list_accounts(&mut state.lock().unwrap(), offset, parameter("limit").map_or(500, |n| n.parse().unwrap()))
+}
+
+fn list_accounts(state: &mut State, offset: usize, limit: usize) -> Response<Body> {
+    state.lists += usize::from(offset == 0);
+    state.pages += 1;
+    match state.list_statuses.pop_front() {
+        None | Some(200) => {}
+        Some(status) => return failure(status),
+    }
+    let items = state.accounts.iter().skip(offset).take(limit);
+    let items: Vec<_> = items
+        .map(|((namespace, name), (revision, annotations))| object(namespace, name, *revision, annotations))
+        .collect();
+    let next = offset + items.len();
+    let next = if next < state.accounts.len() { json!(next.to_string()) } else { json!("") };
+    whole(
+        StatusCode::OK,
+        &json!({
+            "kind": "PartialObjectMetadataList",
+            "apiVersion": "meta.k8s.io/v1",
+            "metadata": {"resourceVersion": state.revision.to_string(), "continue": next},
+            "items": items,
+        }),
+    )
+}
+
+fn watch_accounts(state: &Mutex<State>, since: u64) -> Response<Body> {
+    let mut state = state.lock().unwrap();
+    state.watches += 1;
+    match state.watch_statuses.pop_front() {
+        None | Some(200) => {}
+        Some(status) => return failure(status),
+    }
+    let (sender, receiver) = mpsc::unbounded_channel();
+    if since < state.compacted {
+        let gone = json!({"type": "ERROR", "object": status(410)});
+        sender.send(WatchFrame::Line(gone.to_string())).unwrap();
+    } else {
+        for (_, event) in state.events.iter().filter(|(revision, _)| *revision > since) {
+            sender.send(WatchFrame::Line(event.clone())).unwrap();
+        }
+        state.watchers.push(sender);
+    }
+    let lines = stream::unfold(receiver, |mut receiver| async { Some((receiver.recv().await?, receiver)) });
+    let frames = lines.map(|frame| match frame {
+        WatchFrame::Line(line) => Ok(Frame::data(Bytes::from(line + "\n"))),
+        WatchFrame::Abort => Err(io::Error::other("broken on demand")),
+    });
+    Response::new(BodyExt::boxed(StreamBody::new(frames)))
+}
+
+fn failure(code: u16) -> Response<Body> {
+    whole(StatusCode::from_u16(code).unwrap(), &status(code))
+}
+
+fn status(code: u16) -> Value {
+    let reason = if code == 410 { "Expired" } else { "Failure" };
+    json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure", "code": code,
+        "reason": reason, "message": format!("{code} on demand")})
+}
+
+fn whole(status: StatusCode, body: &Value) -> Response<Body> {
+    let body = Full::new(Bytes::from(body.to_string())).map_err(|never| match never {}).boxed();
+    let mut response = Response::new(body);
+    *response.status_mut() = status;
+    response
+}

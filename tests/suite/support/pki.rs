@@ -2,9 +2,7 @@
 
 use std::{fs, path::Path};
 
-use rcgen::{
-    BasicConstraints, CertificateParams, CertifiedIssuer, ExtendedKeyUsagePurpose, IsCa, KeyPair,
-};
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, ExtendedKeyUsagePurpose, IsCa, KeyPair};
 
 /// An authority that signs the certificates of one test.
 pub(crate) struct Ca(CertifiedIssuer<'static, KeyPair>);

@@ -126,7 +126,8 @@ impl Server {
 
 /// A GET over plain HTTP on a connection of its own.
 pub(crate) async fn plain_get(address: SocketAddr, path: &str) -> (u16, String) {
-    plain(address, format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").as_bytes()).await
+    plain(address, format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").as_bytes())
+        .await
 }
 
 /// Writes bytes to a plain connection, and reads status and body of what comes back.
