@@ -21,6 +21,45 @@ const SECONDS_BUCKETS: [f64; 20] = [
 /// The status codes that `/mutate` answers with; any other is counted as `other`.
 const CODES: [u16; 9] = [200, 400, 404, 405, 408, 413, 415, 500, 503];
 
+/// What can fail where accounts come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SourceFailure {
+    /// Listing the accounts.
+    List,
+    /// Starting to watch them.
+    WatchStart,
+    /// The watch: the API server said so in an event.
+    WatchEvent,
+    /// The watch: its connection broke, or what came could not be read.
+    WatchStream,
+    /// An object without a resourceVersion.
+    NoResourceVersion,
+    /// Reading changed manifests.
+    Manifests,
+}
+
+impl SourceFailure {
+    const ALL: [Self; 6] = [
+        Self::List,
+        Self::WatchStart,
+        Self::WatchEvent,
+        Self::WatchStream,
+        Self::NoResourceVersion,
+        Self::Manifests,
+    ];
+
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::List => "list",
+            Self::WatchStart => "watch_start",
+            Self::WatchEvent => "watch_event",
+            Self::WatchStream => "watch_stream",
+            Self::NoResourceVersion => "no_resource_version",
+            Self::Manifests => "manifests",
+        }
+    }
+}
+
 /// All metrics of the process.
 #[derive(Clone, Debug)]
 pub struct Metrics {
@@ -56,7 +95,7 @@ pub struct AccountMetrics {
     unannotated: IntGauge,
     applied: IntCounter,
     deleted: IntCounter,
-    errors: IntCounterVec,
+    failures: [IntCounter; SourceFailure::ALL.len()],
     lists: IntCounter,
     synced: IntGauge,
     last_sync: Gauge,
@@ -178,7 +217,7 @@ impl AccountMetrics {
             unannotated: accounts.with_label_values(&["unannotated"]),
             applied: events.with_label_values(&["applied"]),
             deleted: events.with_label_values(&["deleted"]),
-            errors,
+            failures: SourceFailure::ALL.map(|failure| errors.with_label_values(&[failure.as_str()])),
             lists: register(registry, lists),
             synced: register(registry, synced),
             last_sync: gauge("watch_last_sync_timestamp_seconds", "When the last list was completed."),
@@ -216,8 +255,8 @@ impl AccountMetrics {
     }
 
     /// Counts a failure.
-    pub fn error(&self, reason: &'static str) {
-        self.errors.with_label_values(&[reason]).inc();
+    pub fn failed(&self, failure: SourceFailure) {
+        self.failures[failure as usize].inc();
     }
 }
 

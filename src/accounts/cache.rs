@@ -20,7 +20,7 @@ use tokio::{
 };
 
 use super::binding::Account;
-use crate::metrics::AccountMetrics;
+use crate::metrics::{AccountMetrics, SourceFailure};
 
 /// The readers' side.
 #[derive(Debug, Default)]
@@ -151,8 +151,8 @@ impl Writer {
     }
 
     /// Counts a failure of the source.
-    pub fn failed(&self, reason: &'static str) {
-        self.metrics.error(reason);
+    pub fn failed(&self, failure: SourceFailure) {
+        self.metrics.failed(failure);
     }
 
     /// How many accounts are known.

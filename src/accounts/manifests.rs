@@ -16,6 +16,7 @@ use super::{
 };
 use crate::{
     files::{self, Fingerprint},
+    metrics::SourceFailure,
     yaml::{self, BadDocument},
 };
 
@@ -96,7 +97,7 @@ impl Manifests {
             let path = self.path.clone();
             files::changed(&mut self.fingerprint, || files(&path).unwrap_or_default(), interval).await;
             if let Err(error) = self.reload() {
-                self.writer.failed("manifests");
+                self.writer.failed(SourceFailure::Manifests);
                 warn!(%error, "manifests changed but can't be used; the accounts stay as they were");
             }
         }

@@ -16,7 +16,11 @@ use kube::{
 use tokio::time::sleep;
 use tracing::{info, warn};
 
-use super::{binding::Binder, cache::Writer};
+use super::{
+    binding::{Account, Binder},
+    cache::Writer,
+};
+use crate::metrics::SourceFailure;
 
 /// How long one watch call lasts; kube adds 5 s to notice a connection that died without a word.
 const WATCH_SECONDS: u32 = 60;
@@ -30,6 +34,9 @@ const MAX_FAILURES: u32 = 5;
 /// The longest pause between two tries. An API server that comes back must not find us asleep for long, since every
 /// new account's first pod waits for the watch.
 const MAX_PAUSE: Duration = Duration::from_secs(5);
+
+/// After so long without a failure the next one is the first.
+const FORGET_FAILURES: Duration = Duration::from_secs(60);
 
 type Meta = PartialObjectMeta<ServiceAccount>;
 
@@ -67,8 +74,8 @@ impl Watch {
             match event {
                 Ok(event) => self.take(event),
                 Err(error) => {
-                    let (reason, needs_list) = classify(&error);
-                    self.writer.failed(reason);
+                    let (failure, needs_list) = classify(&error);
+                    self.writer.failed(failure);
                     let pause = self.failures.next(&error);
                     sleep(pause).await;
                     if needs_list || self.failures.in_a_row >= MAX_FAILURES {
@@ -81,16 +88,15 @@ impl Watch {
 
     fn take(&mut self, event: Event<Meta>) {
         match event {
-            // A list that fails begins like any other, so its beginning is no success.
             Event::Init => {
                 self.list_begun = Instant::now();
                 self.writer.begin_list();
                 info!("listing ServiceAccounts");
-                return;
             }
             Event::InitApply(meta) => self.with_account(&meta, Writer::listed),
             Event::InitDone => {
                 self.writer.end_list();
+                self.failures.listed();
                 let count = self.writer.count();
                 info!(
                     annotated = count.annotated,
@@ -99,17 +105,20 @@ impl Watch {
                     "synced ServiceAccounts from the cluster"
                 );
             }
-            Event::Apply(meta) => self.with_account(&meta, Writer::applied),
+            Event::Apply(meta) => {
+                self.with_account(&meta, Writer::applied);
+                self.failures.watched();
+            }
             Event::Delete(meta) => {
                 if let Some((namespace, name)) = names(&meta) {
                     self.writer.deleted(namespace, name);
                 }
+                self.failures.watched();
             }
         }
-        self.failures.reset();
     }
 
-    fn with_account(&mut self, meta: &Meta, write: fn(&mut Writer, &str, &str, super::binding::Account)) {
+    fn with_account(&mut self, meta: &Meta, write: fn(&mut Writer, &str, &str, Account)) {
         if let Some((namespace, name)) = names(meta) {
             let annotations = meta.metadata.annotations.iter().flatten();
             let account = self.binder.bind(annotations.map(|(key, value)| (&**key, &**value)));
@@ -126,16 +135,18 @@ fn names(meta: &Meta) -> Option<(&str, &str)> {
 ///
 /// kube lists anew by itself when a watch *event* says 410. It does not when the call that starts the watch is
 /// answered with 410, nor after an event that it could not decode, whose change would be lost.
-fn classify(error: &watcher::Error) -> (&'static str, bool) {
+fn classify(error: &watcher::Error) -> (SourceFailure, bool) {
     use kube::Error::{Api, SerdeError};
     match error {
-        watcher::Error::InitialListFailed(_) => ("list_failed", false),
+        watcher::Error::InitialListFailed(_) => (SourceFailure::List, false),
         watcher::Error::WatchStartFailed(error) => {
-            ("watch_start_failed", matches!(error, Api(status) if status.code == 410))
+            (SourceFailure::WatchStart, matches!(error, Api(status) if status.code == 410))
         }
-        watcher::Error::WatchError(_) => ("watch_error", false),
-        watcher::Error::WatchFailed(error) => ("watch_failed", matches!(error, SerdeError(_) | Api(_))),
-        watcher::Error::NoResourceVersion => ("no_resource_version", false),
+        watcher::Error::WatchError(_) => (SourceFailure::WatchEvent, false),
+        watcher::Error::WatchFailed(error) => {
+            (SourceFailure::WatchStream, matches!(error, SerdeError(_) | Api(_)))
+        }
+        watcher::Error::NoResourceVersion => (SourceFailure::NoResourceVersion, false),
     }
 }
 
@@ -143,6 +154,7 @@ fn classify(error: &watcher::Error) -> (&'static str, bool) {
 struct Failures {
     in_a_row: u32,
     pauses: ExponentialBackoff,
+    last: Instant,
 }
 
 impl Failures {
@@ -152,17 +164,20 @@ impl Failures {
             .with_max_delay(MAX_PAUSE)
             .without_max_times()
             .with_jitter();
-        Self { in_a_row: 0, pauses: pauses.build() }
+        Self { in_a_row: 0, pauses: pauses.build(), last: Instant::now() }
     }
 
     /// Logs a failure and tells how long to pause. An outage is logged at its beginning and then ever more rarely.
     fn next(&mut self, error: &watcher::Error) -> Duration {
+        if self.last.elapsed() > FORGET_FAILURES {
+            *self = Self::new();
+        }
+        self.last = Instant::now();
         self.in_a_row += 1;
         if self.in_a_row.is_power_of_two() {
-            let cause = std::error::Error::source(error).map(ToString::to_string);
             warn!(
                 %error,
-                cause,
+                cause = std::error::Error::source(error).map(ToString::to_string),
                 failures = self.in_a_row,
                 "can't watch ServiceAccounts; known accounts are still served"
             );
@@ -170,7 +185,13 @@ impl Failures {
         self.pauses.next().unwrap_or(MAX_PAUSE)
     }
 
-    fn reset(&mut self) {
+    /// A list was completed. Pauses stay long: who may list but not watch is not to list without a rest.
+    fn listed(&mut self) {
+        self.in_a_row = 0;
+    }
+
+    /// The watch brought news.
+    fn watched(&mut self) {
         if self.in_a_row > 0 {
             info!(failures = self.in_a_row, "watching ServiceAccounts again");
             *self = Self::new();

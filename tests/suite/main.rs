@@ -1,10 +1,12 @@
 //! The promises of the program, a module for each: see `docs/testing.md`.
 
 #![allow(missing_docs, reason = "tests are named by what they promise")]
+#![allow(clippy::unwrap_used, reason = "a test that can't go on fails")]
 
 mod support;
 
 mod binary;
+mod docs;
 mod drain;
 mod golden;
 mod properties;
