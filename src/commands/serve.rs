@@ -67,8 +67,10 @@ async fn serve(config: Config) -> anyhow::Result<()> {
         metrics,
     };
 
-    // Probes are answered from the beginning. Their connections are not the webhook's, and not counted with them.
-    let admin = listener(admin, None, Metrics::new().http);
+    // Probes and scrapes are answered from the first moment to the last: the drain does not close this listener. Its
+    // connections are not the webhook's, and not counted with them.
+    let (_until_the_end, admin_drain) = drain::channel();
+    let admin = Listener { drain: admin_drain, ..listener(admin, None, Metrics::new().http) };
     let admin = tokio::spawn(Admin::new(Arc::clone(&readiness), metrics.clone()).serve(admin));
 
     let tls = start_tls(&config, &metrics.tls, &mut background)?;

@@ -1,14 +1,6 @@
 //! One connection, from its first byte to its end.
 
-use std::{
-    convert::Infallible,
-    pin::pin,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    time::Duration,
-};
+use std::{convert::Infallible, pin::pin, time::Duration};
 
 use hyper::{Request, body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
@@ -21,7 +13,7 @@ use tracing::debug;
 use super::{
     drain::Drain,
     reply::Reply,
-    timeouts::{InRequest, TimedConnection},
+    timeouts::{Activity, TimedConnection},
 };
 
 /// How long a peer may take.
@@ -49,21 +41,18 @@ pub(super) async fn serve<IO>(io: IO, handler: impl Handler, timeouts: Timeouts,
 where
     IO: AsyncRead + AsyncWrite + Unpin,
 {
-    let in_request = InRequest::default();
-    let io = TimedConnection::new(io, in_request.clone(), timeouts.idle, timeouts.header);
-    let draining = drain.clone();
-    let is_fresh = Arc::new(AtomicBool::new(true));
-    let was_fresh = Arc::clone(&is_fresh);
+    let activity = Activity::default();
+    let io = TimedConnection::new(io, activity.clone(), timeouts.idle, timeouts.header);
+    let (serving, draining) = (activity.clone(), drain.clone());
     let service = service_fn(move |request| {
-        was_fresh.store(false, Ordering::Relaxed);
-        in_request.begin();
-        let (handler, in_request, draining) = (handler.clone(), in_request.clone(), draining.clone());
+        serving.begin_request();
+        let (handler, serving, draining) = (handler.clone(), serving.clone(), draining.clone());
         async move {
             let mut reply = handler.handle(request).await;
             if draining.has_begun() {
                 reply.close();
             }
-            in_request.end();
+            serving.end_request();
             Ok::<_, Infallible>(reply.into_response())
         }
     });
@@ -74,7 +63,7 @@ where
         // A request that has arrived is taken before the drain is looked at.
         biased;
         result = connection.as_mut() => result,
-        () = drain.closing() => match first_request(&is_fresh, connection.as_mut()).await {
+        () = drain.closing() => match first_request(&activity, connection.as_mut()).await {
             Some(result) => result,
             None => {
                 connection.as_mut().graceful_shutdown();
@@ -89,6 +78,6 @@ where
 
 /// Lets a connection that has had no request yet go on for a moment. Its one request is answered with
 /// `Connection: close`, which ends it; the result is its end, or `None` if it has not ended.
-async fn first_request<T>(is_fresh: &AtomicBool, connection: impl Future<Output = T>) -> Option<T> {
-    if is_fresh.load(Ordering::Relaxed) { timeout(FIRST_REQUEST, connection).await.ok() } else { None }
+async fn first_request<T>(activity: &Activity, connection: impl Future<Output = T>) -> Option<T> {
+    if activity.had_request() { None } else { timeout(FIRST_REQUEST, connection).await.ok() }
 }

@@ -178,3 +178,22 @@ impl Drop for Open<'_> {
         self.0.connections_open.dec();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn the_unspecified_address_takes_ipv4_with_or_without_ipv6() {
+        let listener = bind("[::]:0".parse().unwrap()).unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let (accepted, connected) = tokio::join!(listener.accept(), TcpStream::connect(("127.0.0.1", port)));
+        assert!(accepted.is_ok() && connected.is_ok());
+    }
+
+    #[tokio::test]
+    async fn a_port_that_is_taken_is_refused() {
+        let taken = bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        assert!(bind(taken.local_addr().unwrap()).is_err());
+    }
+}

@@ -20,30 +20,42 @@ use tokio::{
     time::{Instant, Sleep, sleep_until},
 };
 
-/// Tells the wrapper whether a request is being served; shared with the service.
+/// What a connection is doing; shared with the service, which knows when requests begin and end.
 #[derive(Clone, Debug, Default)]
-pub(super) struct InRequest(Arc<AtomicBool>);
+pub(super) struct Activity(Arc<Flags>);
 
-impl InRequest {
+#[derive(Debug, Default)]
+struct Flags {
+    in_request: AtomicBool,
+    had_request: AtomicBool,
+}
+
+impl Activity {
     /// A request's header is complete.
-    pub(super) fn begin(&self) {
-        self.0.store(true, Ordering::Relaxed);
+    pub(super) fn begin_request(&self) {
+        self.0.in_request.store(true, Ordering::Relaxed);
+        self.0.had_request.store(true, Ordering::Relaxed);
     }
 
     /// Its response is on the way.
-    pub(super) fn end(&self) {
-        self.0.store(false, Ordering::Relaxed);
+    pub(super) fn end_request(&self) {
+        self.0.in_request.store(false, Ordering::Relaxed);
     }
 
-    fn get(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
+    /// Whether there has ever been a request.
+    pub(super) fn had_request(&self) -> bool {
+        self.0.had_request.load(Ordering::Relaxed)
+    }
+
+    fn in_request(&self) -> bool {
+        self.0.in_request.load(Ordering::Relaxed)
     }
 }
 
 /// A connection that ends when its peer is idle for too long or sends a header too slowly.
 pub(super) struct TimedConnection<IO> {
     io: IO,
-    in_request: InRequest,
+    activity: Activity,
     idle: Duration,
     header: Duration,
     waiting: Waiting,
@@ -62,13 +74,13 @@ enum Waiting {
 }
 
 impl<IO> TimedConnection<IO> {
-    pub(super) fn new(io: IO, in_request: InRequest, idle: Duration, header: Duration) -> Self {
+    pub(super) fn new(io: IO, activity: Activity, idle: Duration, header: Duration) -> Self {
         let timer = Box::pin(sleep_until(Instant::now()));
-        Self { io, in_request, idle, header, waiting: Waiting::Untimed, timer }
+        Self { io, activity, idle, header, waiting: Waiting::Untimed, timer }
     }
 
     fn received(&mut self) {
-        if self.in_request.get() {
+        if self.activity.in_request() {
             self.waiting = Waiting::Untimed;
         } else if !matches!(self.waiting, Waiting::ForHeader { .. }) {
             // The timer is set only if more has to be waited for: most headers come whole.
@@ -78,7 +90,7 @@ impl<IO> TimedConnection<IO> {
 
     /// Looks at the clock when nothing could be read. An idle connection ends as if its peer had closed it.
     fn poll_timer(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if self.in_request.get() {
+        if self.activity.in_request() {
             self.waiting = Waiting::Untimed;
             return Poll::Pending;
         }
@@ -155,7 +167,7 @@ mod tests {
     async fn an_idle_peer_may_be_silent_for_long_and_then_meets_a_clean_end() {
         let (_client, server) = duplex(64);
         let start = Instant::now();
-        let mut connection = TimedConnection::new(server, InRequest::default(), IDLE, HEADER);
+        let mut connection = TimedConnection::new(server, Activity::default(), IDLE, HEADER);
         assert_eq!(connection.read(&mut [0; 8]).await.unwrap(), 0);
         assert_eq!(start.elapsed().as_secs(), 180);
     }
@@ -164,7 +176,7 @@ mod tests {
     async fn a_header_that_trickles_in_is_cut_off() {
         let (mut client, server) = duplex(64);
         let start = Instant::now();
-        let mut connection = TimedConnection::new(server, InRequest::default(), IDLE, HEADER);
+        let mut connection = TimedConnection::new(server, Activity::default(), IDLE, HEADER);
         let trickle = async {
             for _ in 0..100 {
                 client.write_all(b"x").await.unwrap();
@@ -188,11 +200,11 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn time_does_not_run_while_a_request_is_served() {
         let (mut client, server) = duplex(64);
-        let in_request = InRequest::default();
-        let mut connection = TimedConnection::new(server, in_request.clone(), IDLE, HEADER);
+        let activity = Activity::default();
+        let mut connection = TimedConnection::new(server, activity.clone(), IDLE, HEADER);
         client.write_all(b"head").await.unwrap();
         connection.read_exact(&mut [0; 4]).await.unwrap();
-        in_request.begin();
+        activity.begin_request();
         let mut buf = [0; 1];
         let body = connection.read_exact(&mut buf);
         let late = async {
@@ -201,7 +213,7 @@ mod tests {
         };
         tokio::join!(late, async { body.await.unwrap() });
 
-        in_request.end();
+        activity.end_request();
         let start = Instant::now();
         assert_eq!(connection.read(&mut [0; 8]).await.unwrap(), 0);
         assert_eq!(start.elapsed().as_secs(), 180);
