@@ -82,12 +82,13 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     readiness.listening();
     info!(listen = %webhook_address, admin_listen = %admin_address, "listening");
 
-    tokio::select! {
-        name = signals.next() => info!(signal = name, delay = ?config.drain_delay, "draining"),
+    let signal = tokio::select! {
+        name = signals.next() => name,
         Some(ended) = background.join_next() => bail!("a background task ended: {ended:?}"),
         ended = &mut serving => bail!("the listener ended: {ended:?}"),
-    }
+    };
     announcer.announce(Phase::Draining);
+    info!(signal, delay = ?config.drain_delay, "draining");
     let finish = async {
         sleep(config.drain_delay).await;
         announcer.announce(Phase::Closing);
