@@ -4,9 +4,10 @@ use simd_json::prelude::*;
 
 use super::{
     BadReview,
+    env::EnvNames,
     json::{self, Array, Value},
 };
-use crate::{render, settings::MountPath};
+use crate::settings::MountPath;
 
 /// A container of any of the pod's lists.
 #[derive(Debug, Default)]
@@ -29,33 +30,6 @@ pub(super) enum Mounted<'a> {
     Volume(&'a str),
     /// A raw block device.
     Device,
-}
-
-/// A set of the variables that this program injects.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct EnvNames(u8);
-
-impl EnvNames {
-    const ORDER: [&str; 6] = [
-        render::ROLE_ARN,
-        render::TOKEN_FILE,
-        render::REGION,
-        render::DEFAULT_REGION,
-        render::SESSION_NAME,
-        render::STS_REGIONAL_ENDPOINTS,
-    ];
-
-    fn bit(name: &str) -> u8 {
-        // Nearly every name of a real container fails this test, and costs no more.
-        if !name.starts_with("AWS_") {
-            return 0;
-        }
-        Self::ORDER.iter().position(|known| *known == name).map_or(0, |index| 1 << index)
-    }
-
-    pub(super) fn contains(self, name: &str) -> bool {
-        self.0 & Self::bit(name) != 0
-    }
 }
 
 impl<'a> Container<'a> {
@@ -87,7 +61,7 @@ impl<'a> Container<'a> {
         for entry in json::items(env) {
             for (key, value) in json::fields(entry, "an env entry")? {
                 if key == "name" {
-                    self.env.0 |= EnvNames::bit(json::string(value, "an env entry's name")?);
+                    self.env.insert(json::string(value, "an env entry's name")?);
                 }
             }
         }

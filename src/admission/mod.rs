@@ -8,6 +8,8 @@
 //! The look-up lies between the two halves, because it may have to wait for the watch and nothing here does.
 
 mod container;
+mod env;
+mod filter;
 mod json;
 mod outcome;
 mod patch;
