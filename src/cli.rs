@@ -1,23 +1,47 @@
 //! What can be typed. Every flag is also an environment variable: the flag's name in capitals.
 
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use std::{
+    ffi::{OsStr, OsString},
+    net::SocketAddr,
+    path::PathBuf,
+    time::Duration,
+};
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{
+    Args, Parser, Subcommand, ValueEnum,
+    builder::{OsStringValueParser, TypedValueParser},
+};
 
 use crate::settings::{AnnotationPrefix, Audience, MountPath, Region, Settings, TokenExpiration, VolumeName};
 
 /// Lets pods on any Kubernetes cluster assume AWS IAM roles, by the annotation that EKS uses.
 ///
-/// Without a command, the webhook is served.
+/// Without a command, the webhook is served: see `serve --help` for its flags.
 #[derive(Debug, Parser)]
-#[command(version, args_conflicts_with_subcommands = true, max_term_width = 110)]
+#[command(version, max_term_width = 110)]
 pub struct Cli {
     /// What to do.
     #[command(subcommand)]
-    pub command: Option<Command>,
-    /// The flags of `serve`, which is what is done without a command.
-    #[command(flatten)]
-    pub serve: ServeArgs,
+    pub command: Command,
+}
+
+impl Cli {
+    /// Parses what was typed, and ends the process with a message if it can't be.
+    pub fn from_args() -> Self {
+        let mut args: Vec<OsString> = std::env::args_os().collect();
+        if !names_command(args.get(1).map(|arg| &**arg)) {
+            args.insert(args.len().min(1), "serve".into());
+        }
+        Self::parse_from(args)
+    }
+}
+
+/// Whether the first argument is for the program as a whole, rather than a flag of the command left out.
+fn names_command(first: Option<&OsStr>) -> bool {
+    first.is_some_and(|first| {
+        let is_flag = first.as_encoded_bytes().starts_with(b"-");
+        !is_flag || ["-h", "--help", "-V", "--version"].iter().any(|global| first == *global)
+    })
 }
 
 /// What to do.
@@ -57,10 +81,10 @@ pub struct ServeArgs {
 pub struct SourceArgs {
     /// Read ServiceAccounts from this YAML file, or the .yaml, .yml and .json files of this folder, instead of
     /// watching a cluster. Read again when they change
-    #[arg(long, env, value_name = "PATH")]
+    #[arg(long, env, value_name = "PATH", value_parser = path())]
     pub service_accounts: Option<PathBuf>,
     /// Watch the cluster of this kubeconfig instead of the one this process runs in
-    #[arg(long, env, value_name = "FILE")]
+    #[arg(long, env, value_name = "FILE", value_parser = path())]
     pub kubeconfig: Option<PathBuf>,
     /// Use this context of the kubeconfig
     #[arg(long, env, value_name = "NAME")]
@@ -145,8 +169,9 @@ pub struct TlsArgs {
     /// A DNS name or IP address of the self-signed certificate; several with commas
     #[arg(long, env, value_name = "NAME", value_delimiter = ',', default_value = "localhost,127.0.0.1,::1")]
     pub tls_san: Vec<String>,
-    /// Require clients to present a certificate signed by one of these authorities (PEM). Reloaded with the others
-    #[arg(long, env, value_name = "FILE")]
+    /// Require clients to present a certificate signed by one of these authorities (PEM). Reloaded when it changes,
+    /// unless the certificate is self-signed
+    #[arg(long, env, value_name = "FILE", value_parser = path())]
     pub tls_client_ca_file: Option<PathBuf>,
 }
 
@@ -235,10 +260,18 @@ pub enum Output {
     Json,
 }
 
-const DURATION_FORM: &str = "a duration is a number with a unit, such as 500ms, 10s or 2m";
+/// A path that may be empty, as a variable that is set to nothing makes it; [`crate::config`] takes that for none.
+fn path() -> impl TypedValueParser<Value = PathBuf> {
+    OsStringValueParser::new().map(PathBuf::from)
+}
 
 fn duration(text: &str) -> Result<Duration, String> {
-    humantime::parse_duration(text).map_err(|_| DURATION_FORM.to_owned())
+    humantime::parse_duration(text)
+        .ok()
+        .filter(|&duration| duration <= Duration::from_secs(24 * 60 * 60))
+        .ok_or_else(|| {
+            "a duration is a number with a unit, such as 500ms, 10s or 2m, and at most a day".to_owned()
+        })
 }
 
 fn positive_duration(text: &str) -> Result<Duration, String> {
@@ -254,7 +287,8 @@ fn idle_duration(text: &str) -> Result<Duration, String> {
 }
 
 fn positive_count(text: &str) -> Result<usize, String> {
-    text.parse().ok().filter(|&count| count > 0).ok_or_else(|| "a count is a number from 1".to_owned())
+    let count = text.parse().ok().filter(|count| (1..=1_000_000).contains(count));
+    count.ok_or_else(|| "a count is a number from 1 to 1000000".to_owned())
 }
 
 #[cfg(test)]
@@ -270,12 +304,9 @@ mod tests {
 
     #[test]
     fn every_flag_is_an_environment_variable_of_the_same_name() {
-        let command = Cli::command();
-        let mutate = command.find_subcommand("mutate").unwrap();
-        for (prefixes, command) in [([""].as_slice(), &command), (&["", "MUTATE_"], mutate)] {
-            for arg in
-                command.get_arguments().filter(|arg| !matches!(arg.get_id().as_str(), "help" | "version"))
-            {
+        for (command, prefixes) in [("serve", &[""][..]), ("mutate", &["", "MUTATE_"])] {
+            let cli = Cli::command();
+            for arg in cli.find_subcommand(command).unwrap().get_arguments() {
                 let flag = arg.get_long().unwrap();
                 let env = arg.get_env().unwrap_or_else(|| panic!("--{flag} has no environment variable"));
                 let name = flag.to_uppercase().replace('-', "_");
@@ -289,8 +320,25 @@ mod tests {
 
     #[test]
     fn the_flags_default_to_the_default_settings() {
-        let cli = Cli::parse_from(["eks-pod-identity-webhook"]);
-        let typed = cli.serve.injection.into_settings();
+        let Command::Serve(serve) = Cli::parse_from(["eks-pod-identity-webhook", "serve"]).command else {
+            panic!("another command")
+        };
+        let typed = serve.injection.into_settings();
         assert_eq!(format!("{typed:?}"), format!("{:?}", Settings::default()));
+    }
+
+    #[test]
+    fn serve_is_the_command_where_none_is_named() {
+        for (first, named) in [
+            (None, false),
+            (Some("--listen=x"), false),
+            (Some("serve"), true),
+            (Some("mutate"), true),
+            (Some("typo"), true),
+            (Some("--help"), true),
+            (Some("-V"), true),
+        ] {
+            assert_eq!(names_command(first.map(OsStr::new)), named, "{first:?}");
+        }
     }
 }

@@ -1,6 +1,6 @@
 //! What was typed → what `serve` runs on.
 
-use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+use std::{fmt, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use crate::{
     cli::{LimitArgs, ServeArgs, SourceArgs, TlsArgs},
@@ -49,6 +49,20 @@ pub enum Source {
         /// A context other than the current one.
         context: Option<String>,
     },
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Manifests(path) => write!(f, "manifests {}", path.display()),
+            Self::InCluster => f.write_str("cluster"),
+            Self::Kubeconfig { files, context } => {
+                write!(f, "kubeconfig")?;
+                files.iter().try_for_each(|file| write!(f, " {}", file.display()))?;
+                context.iter().try_for_each(|context| write!(f, ", context {context}"))
+            }
+        }
+    }
 }
 
 /// Where the certificate comes from.

@@ -2,7 +2,6 @@
 
 use std::process::ExitCode;
 
-use clap::Parser;
 use eks_pod_identity_webhook::{
     cli::{Cli, Command},
     commands,
@@ -14,11 +13,9 @@ use eks_pod_identity_webhook::{
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
-    let result = match cli.command {
-        None => commands::serve::run(cli.serve),
-        Some(Command::Serve(args)) => commands::serve::run(*args),
-        Some(Command::Mutate(args)) => commands::mutate::run(*args),
+    let result = match Cli::from_args().command {
+        Command::Serve(args) => commands::serve::run(*args),
+        Command::Mutate(args) => commands::mutate::run(*args),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

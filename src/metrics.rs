@@ -86,6 +86,8 @@ pub struct AdmissionMetrics {
     pub waits_arrived: Histogram,
     /// Waits for an account that did not come, in seconds.
     pub waits_timed_out: Histogram,
+    /// Waits that the caller broke off, in seconds.
+    pub waits_abandoned: Histogram,
 }
 
 /// What is counted of the accounts.
@@ -119,6 +121,8 @@ pub struct HttpMetrics {
     responses: Vec<IntCounter>,
     /// Connections that are open.
     pub connections_open: IntGauge,
+    /// Connections that may be open.
+    pub connections_limit: IntGauge,
     /// Connections that were accepted.
     pub connections: IntCounter,
     /// Errors of `accept`, such as too many open files.
@@ -192,6 +196,7 @@ impl AdmissionMetrics {
             in_flight: register(registry, IntGauge::with_opts(opts("admissions_in_flight", help))),
             waits_arrived: waits.with_label_values(&["arrived"]),
             waits_timed_out: waits.with_label_values(&["timed_out"]),
+            waits_abandoned: waits.with_label_values(&["abandoned"]),
         }
     }
 
@@ -277,17 +282,20 @@ impl TlsMetrics {
 
 impl HttpMetrics {
     fn new(registry: &Registry) -> Self {
-        let help = "HTTP responses of the webhook's port, by status code.";
+        let help = "HTTP responses to whole requests on the webhook's port, by status code.";
         let responses = register(registry, IntCounterVec::new(opts("http_responses_total", help), &["code"]));
         let help = "TLS handshakes, by how they ended.";
         let handshakes = IntCounterVec::new(opts("tls_handshakes_total", help), &["result"]);
         let handshakes = register(registry, handshakes);
         let counter = |name, help| register(registry, IntCounter::with_opts(opts(name, help)));
         let open = IntGauge::with_opts(opts("connections_open", "Open connections on the webhook's port."));
+        let help = "Connections that may be open on the webhook's port.";
+        let limit = IntGauge::with_opts(opts("connections_limit", help));
         let codes = CODES.iter().map(u16::to_string).chain(["other".to_owned()]);
         Self {
             responses: codes.map(|code| responses.with_label_values(&[&*code])).collect(),
             connections_open: register(registry, open),
+            connections_limit: register(registry, limit),
             connections: counter("connections_total", "Connections accepted on the webhook's port."),
             accept_errors: counter("accept_errors_total", "Failures to accept a connection."),
             handshakes_ok: handshakes.with_label_values(&["ok"]),

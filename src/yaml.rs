@@ -1,6 +1,8 @@
 //! Manifests as people keep them: files of several YAML documents, or of JSON.
 
+use serde::de::IgnoredAny;
 use serde_json::Value;
+use serde_saphyr::{MessageFormatter, UserMessageFormatter};
 use thiserror::Error;
 
 /// One document of a file.
@@ -26,64 +28,99 @@ pub struct BadDocument {
     pub message: String,
 }
 
-/// The documents of a file, empty ones left out.
+/// The documents of a file. What holds comments or directives only belongs to the document behind it.
 ///
 /// YAML forbids `---` and `...` at the beginning of a line within a document (YAML 1.2.2, rule 206 `c-forbidden`), so
-/// lines tell where documents end and the text of each stays as it was written.
+/// lines tell where documents end and the text of each stays as it was written. JSON documents may follow each other
+/// without separators.
 pub fn documents(text: &str) -> Vec<Document<'_>> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let mut documents = Vec::new();
-    let mut add = |start: usize, end: usize, line: usize| {
-        let text = &text[start..end];
-        let is_content = |line: &str| !line.trim().is_empty() && !line.trim_start().starts_with(['#', '%']);
-        if text.lines().any(is_content) {
-            documents.push(Document { text, number: documents.len() + 1, line });
-        }
-    };
-    let (mut start, mut start_line, mut offset) = (0, 1, 0);
-    for (index, line) in text.split_inclusive('\n').enumerate() {
-        let next = offset + line.len();
-        if is_marker(line, "---") {
-            add(start, offset, start_line);
-            // The marker's own line may hold content: `--- {a: 1}`. A comment there belongs to nothing.
-            start = if line[3..].trim_start().is_empty() { next } else { offset + 3 };
-            start_line = if start == next { index + 2 } else { index + 1 };
-        } else if is_marker(line, "...") {
-            add(start, offset, start_line);
-            (start, start_line) = (next, index + 2);
+    // Where the document begins, and where its content does, which may be behind a prefix of comments.
+    let (mut start, mut content, mut line) = (0, 0, 1);
+    let mut offset = 0;
+    for (index, text_line) in text.split_inclusive('\n').enumerate() {
+        let next = offset + text_line.len();
+        let is_start = is_marker(text_line, "---");
+        if is_start || is_marker(text_line, "...") {
+            if has_content(&text[content..offset]) {
+                add(&mut documents, &text[start..offset], line);
+            }
+            let begins_anew = has_content(&text[content..offset]) || text[start..offset].trim().is_empty();
+            // The marker's own line may hold content: `--- {a: 1}`.
+            content = if is_start { offset + 3 } else { next };
+            if begins_anew {
+                let is_alone = text[content..next].trim().is_empty();
+                (start, line) = if is_alone { (next, index + 2) } else { (content, index + 1) };
+            }
         }
         offset = next;
     }
-    add(start, text.len(), start_line);
+    if has_content(&text[content..]) {
+        add(&mut documents, &text[start..], line);
+    }
     documents
+}
+
+/// Adds a document, or several of JSON.
+fn add<'a>(documents: &mut Vec<Document<'a>>, text: &'a str, line: usize) {
+    let mut values = serde_json::Deserializer::from_str(text).into_iter::<IgnoredAny>();
+    let mut ends = Vec::new();
+    while let Some(Ok(_)) = values.next() {
+        ends.push(values.byte_offset());
+    }
+    let is_all = ends.last().is_some_and(|&end| text[end..].trim().is_empty());
+    if !is_all || ends.len() < 2 {
+        documents.push(Document { text, number: documents.len() + 1, line });
+        return;
+    }
+    let mut start = 0;
+    for end in ends {
+        let line = line + text[..start].matches('\n').count();
+        documents.push(Document { text: &text[start..end], number: documents.len() + 1, line });
+        start = end;
+    }
+}
+
+fn has_content(text: &str) -> bool {
+    text.lines().any(|line| !line.trim().is_empty() && !line.trim_start().starts_with(['#', '%']))
 }
 
 fn is_marker(line: &str, marker: &str) -> bool {
     line.strip_prefix(marker).is_some_and(|rest| rest.is_empty() || rest.starts_with(char::is_whitespace))
 }
 
+/// A document that was read.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Parsed {
+    /// What it holds.
+    pub value: Value,
+    /// Whether it was written in JSON.
+    pub is_json: bool,
+}
+
 impl Document<'_> {
     /// Parses the document. What begins with `{` is tried as JSON first, since not all JSON is YAML.
-    pub fn parse(&self) -> Result<Value, BadDocument> {
-        let json = self.looks_like_json().then(|| serde_json::from_str(self.text));
+    pub fn parse(&self) -> Result<Parsed, BadDocument> {
+        let json = self.text.trim_start().starts_with('{').then(|| serde_json::from_str(self.text));
         if let Some(Ok(value)) = json {
-            return Ok(value);
+            return Ok(Parsed { value, is_json: true });
         }
         let yaml = serde_saphyr::from_str_with_options(self.text, options());
         let (line, message) = match (json, yaml) {
-            (_, Ok(value)) => return Ok(value),
-            (Some(Err(error)), _) => (error.line(), error.to_string()),
+            (_, Ok(value)) => return Ok(Parsed { value, is_json: false }),
+            (Some(Err(error)), _) => {
+                // The line is told once, as that of the file.
+                let message = error.to_string();
+                let message = message.rsplit_once(" at line ").map_or(&*message, |(message, _)| message);
+                (error.line(), message.to_owned())
+            }
             (_, Err(error)) => {
                 let line = error.location().map_or(1, |location| location.line() as usize);
-                (line, error.without_snippet().to_string())
+                (line, UserMessageFormatter.format_message(error.without_snippet()).into_owned())
             }
         };
         Err(BadDocument { number: self.number, line: self.line + line.max(1) - 1, message })
-    }
-
-    /// Whether the document is written in JSON, as far as its first character tells.
-    pub fn looks_like_json(&self) -> bool {
-        self.text.trim_start().starts_with('{')
     }
 }
 
@@ -96,6 +133,8 @@ fn options() -> serde_saphyr::Options {
             max_total_scalar_bytes: 1 << 30,
         },
         with_snippet: false,
+        // `defaultMode: 0400` means what it means to kubectl, which reads YAML 1.1.
+        legacy_octal_numbers: true,
     }
 }
 
@@ -110,28 +149,51 @@ mod tests {
     #[test]
     fn documents_know_their_lines() {
         assert_eq!(split("a: 1\n---\nb: 2\n"), [("a: 1", 1), ("b: 2", 3)]);
-        assert_eq!(split("%YAML 1.2\n---\n# only a comment\n---\n\n--- {c: 3}\n...\n"), [("{c: 3}", 6)]);
-        assert_eq!(split("--- # a comment\na: 1"), [("# a comment\na: 1", 1)]);
+        assert_eq!(split("---\n\n--- {c: 3}\n...\n---\n"), [("{c: 3}", 3)]);
+        assert_eq!(split("a: 1\n--- # a comment\nb: 2"), [("a: 1", 1), ("# a comment\nb: 2", 2)]);
         assert_eq!(split("text: |\n  ---\n---x: 1\n"), [("text: |\n  ---\n---x: 1", 1)]);
         assert_eq!(split("a: 1\r\n---\r\nb: 2\r\n"), [("a: 1", 1), ("b: 2", 3)]);
-        assert!(documents("").is_empty());
+        assert_eq!(
+            split("{\"a\": 1}\n{\"b\":\n2} {\"c\": 3}"),
+            [(r#"{"a": 1}"#, 1), ("{\"b\":\n2}", 1), (r#"{"c": 3}"#, 3)]
+        );
+        assert!(documents("").is_empty() && documents("# nothing\n---\n").is_empty());
     }
 
     #[test]
-    fn errors_name_document_and_line() {
-        for (text, place) in [
-            ("a: 1\n---\nb: 1\nc: [1\n", "document 2, line "),
-            ("a: 1\n---\n{\"b\":\n 1,,}", "document 2, line 4: "),
+    fn comments_and_directives_belong_to_the_document_behind_them() {
+        for text in ["# licence\n---\na: 1\n", "%YAML 1.2\n---\na: 1\n", "# x\n---\n# y\n---\na: 1\n"] {
+            assert_eq!(split(text), [(text.trim(), 1)]);
+        }
+        let licensed = documents("# licence\n---\na: 1\n")[0].parse().unwrap();
+        assert_eq!(licensed.value, serde_json::json!({"a": 1}));
+        assert_eq!(split("a: 1\n---\n# b\n---\nb: 2\n"), [("a: 1", 1), ("# b\n---\nb: 2", 3)]);
+    }
+
+    #[test]
+    fn errors_name_document_and_line_once() {
+        for (text, error) in [
+            ("a: 1\n---\nb: 1\nc: [1\n---\n", "document 2, line 4: "),
+            ("a: 1\n---\n{\"b\":\n 1,,}", "document 2, line 4: key must be a string"),
+            ("a: 1\n---\nb: 1\nb: 2\n", "document 2, line 4: duplicate mapping key"),
         ] {
-            let error = documents(text)[1].parse().unwrap_err().to_string();
-            assert!(error.starts_with(place) && !error.contains('\n'), "{error}");
+            let message = documents(text)[1].parse().unwrap_err().to_string();
+            assert!(message.starts_with(error), "{message}");
+            assert_eq!(message.matches("line").count(), 1, "{message}");
         }
     }
 
     #[test]
     fn json_with_tabs_and_flow_mappings_are_read() {
-        for text in ["{\t\"a\": 1}", "{a: 1}", "a: 1"] {
-            assert_eq!(documents(text)[0].parse().unwrap(), serde_json::json!({"a": 1}), "{text:?}");
+        for (text, is_json) in [("{\t\"a\": 1}", true), ("{a: 1}", false), ("a: 1", false)] {
+            let parsed = documents(text)[0].parse().unwrap();
+            assert_eq!(parsed, Parsed { value: serde_json::json!({"a": 1}), is_json }, "{text:?}");
         }
+    }
+
+    #[test]
+    fn octal_modes_are_what_they_are_to_kubectl() {
+        let parsed = documents("[0644, 0400, \"0644\", 0o644, 0, 0.5, 10]")[0].parse().unwrap();
+        assert_eq!(parsed.value, serde_json::json!([420, 256, "0644", 420, 0, 0.5, 10]));
     }
 }

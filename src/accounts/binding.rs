@@ -4,9 +4,12 @@ use std::sync::Arc;
 
 use crate::{
     render,
-    settings::{Settings, TokenExpiration},
+    settings::{Region, Settings, TokenExpiration},
     warning::{Warning, quote},
 };
+
+/// IAM's limit on an ARN (`Arn` in the IAM API reference).
+const MAX_ARN_CHARS: usize = 2048;
 
 /// A ServiceAccount as far as this program cares.
 #[derive(Clone, Debug)]
@@ -50,6 +53,12 @@ impl Binding {
         &self.role_env
     }
 
+    /// Whether `value` is this role's ARN, as far as it needs no escapes: no real ARN does.
+    pub fn is_role_arn(&self, value: &str) -> bool {
+        let json = self.role_arn_json();
+        &json[1..json.len() - 1] == value.as_bytes()
+    }
+
     /// The role's ARN as a JSON string, quotes included.
     pub fn role_arn_json(&self) -> &[u8] {
         &self.role_env[Self::ROLE_ENV_HEAD.len()..self.role_env.len() - 1]
@@ -67,7 +76,8 @@ pub struct RegionEnv {
 
 impl RegionEnv {
     /// Renders the entries of `region`; an empty one has none.
-    pub fn new(region: &str) -> Option<Self> {
+    pub fn new(region: &Region) -> Option<Self> {
+        let region = region.as_ref();
         let entry = |name| rendered(|out| render::env(out, name, region)).into_boxed_slice();
         (!region.is_empty())
             .then(|| Self { region: entry(render::REGION), default_region: entry(render::DEFAULT_REGION) })
@@ -90,7 +100,7 @@ impl Binder {
         Self {
             volume: Self::render_volume(&settings, &audience, settings.token_expiration),
             audience,
-            region: RegionEnv::new(settings.region.as_ref()).map(Arc::new),
+            region: RegionEnv::new(&settings.region).map(Arc::new),
             settings,
         }
     }
@@ -108,11 +118,11 @@ impl Binder {
         let mut picked = Annotations::default();
         for (key, value) in annotations {
             match self.settings.annotation_prefix.strip(key) {
-                Some("role-arn") => picked.role_arn = non_empty(value),
+                Some("role-arn") => picked.role_arn = non_empty(value).map(bounded),
                 Some("audience") => picked.audience = non_empty(value),
                 Some("token-expiration") => picked.token_expiration = Some(value),
                 Some("sts-regional-endpoints") => picked.sts_regional_endpoints = Some(value),
-                Some("region") => picked.region = Some(value.trim()),
+                Some("region") => picked.region = Some(value),
                 Some("skip-containers") => picked.skip_containers = Some(value),
                 Some("include-containers") => picked.include_containers = Some(value),
                 _ => {}
@@ -162,9 +172,14 @@ impl Binder {
             } else {
                 Self::render_volume(settings, &audience, token_expiration)
             };
-        let region = match annotations.region {
-            Some(region) if region != settings.region.as_ref() => RegionEnv::new(region).map(Arc::new),
-            _ => self.region.clone(),
+        let region = match annotations.region.map(|text| (text, text.trim().parse::<Region>())) {
+            None => self.region.clone(),
+            Some((_, Ok(region))) if region == settings.region => self.region.clone(),
+            Some((_, Ok(region))) => RegionEnv::new(&region).map(Arc::new),
+            Some((text, Err(_))) => {
+                malformed("region", text, "no region; ignored");
+                self.region.clone()
+            }
         };
 
         Binding {
@@ -202,6 +217,15 @@ fn rendered(render: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
     out
 }
 
+/// Cuts what can't be an ARN any more. It is injected into every container, so it must not be as long as an annotation
+/// can be; cut, it fails in STS just as loudly.
+fn bounded(role_arn: &str) -> &str {
+    match role_arn.char_indices().nth(MAX_ARN_CHARS) {
+        Some((end, _)) => &role_arn[..end],
+        None => role_arn,
+    }
+}
+
 fn non_empty(value: &str) -> Option<&str> {
     Some(value.trim()).filter(|value| !value.is_empty())
 }
@@ -223,7 +247,8 @@ fn is_role_arn(text: &str) -> bool {
     let (arn, partition, service, region, account, resource) =
         (next(), next(), next(), next(), next(), next());
     let name = resource.strip_prefix("role/").unwrap_or_default();
-    arn == "arn"
+    text.len() < MAX_ARN_CHARS
+        && arn == "arn"
         && partition.starts_with("aws")
         && partition.bytes().all(|c| c.is_ascii_lowercase() || c == b'-')
         && service == "iam"
@@ -306,6 +331,19 @@ mod tests {
         assert_eq!(&*binding.audience, "sts.amazonaws.com");
         assert!(binding.region.is_none());
         assert!(binding.warnings.is_empty());
+    }
+
+    #[test]
+    fn values_that_go_into_every_container_are_bounded() {
+        let long = "é".repeat(100_000);
+        let binding =
+            bind(&[("eks.amazonaws.com/role-arn", &long), ("eks.amazonaws.com/region", &long)]).unwrap();
+        assert_eq!(binding.role_arn_json().len(), 2 + 2 * MAX_ARN_CHARS);
+        assert_eq!(
+            &*binding.region.as_ref().unwrap().region,
+            br#"{"name":"AWS_REGION","value":"us-east-1"}"#
+        );
+        assert_eq!(binding.warnings.len(), 2, "{:?}", binding.warnings);
     }
 
     #[test]

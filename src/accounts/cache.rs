@@ -53,9 +53,10 @@ impl Cache {
 
     /// Waits until the writer shows the account; `None` if it has not by the deadline.
     pub async fn wait(&self, namespace: &str, name: &str, deadline: Instant) -> Option<Account> {
-        let waiter = Waiter::register(self, Key::new(namespace, name));
+        let waiter = Waiter { cache: self, key: Key::new(namespace, name) };
+        let notify = waiter.join();
         // Listen first, look again after: the account may have arrived between the caller's look-up and here.
-        let mut arrived = std::pin::pin!(waiter.notify.notified());
+        let mut arrived = std::pin::pin!(notify.notified());
         arrived.as_mut().enable();
         if let Some(account) = self.look_up(namespace, name) {
             return Some(account);
@@ -155,6 +156,11 @@ impl Writer {
         self.metrics.failed(failure);
     }
 
+    /// Whether a list has ever been completed.
+    pub fn is_synced(&self) -> bool {
+        self.cache.is_synced()
+    }
+
     /// How many accounts are known.
     pub fn count(&self) -> Count {
         self.count
@@ -178,21 +184,19 @@ impl Writer {
 struct Waiter<'a> {
     cache: &'a Cache,
     key: Key,
-    notify: Arc<Notify>,
 }
 
-impl<'a> Waiter<'a> {
-    fn register(cache: &'a Cache, key: Key) -> Self {
-        let notify = Arc::clone(&cache.waiting.entry(key.clone()).or_default());
-        Self { cache, key, notify }
+impl Waiter<'_> {
+    /// What will be notified. To be dropped before the waiter is.
+    fn join(&self) -> Arc<Notify> {
+        Arc::clone(&self.cache.waiting.entry(self.key.clone()).or_default())
     }
 }
 
 impl Drop for Waiter<'_> {
     fn drop(&mut self) {
-        // Two holders are the map and this waiter. The shard's lock keeps others from joining meanwhile.
-        let last = |notify: &Arc<Notify>| Arc::ptr_eq(notify, &self.notify) && Arc::strong_count(notify) == 2;
-        self.cache.waiting.remove_if(&self.key, |_, notify| last(notify));
+        // Others join and are counted under the shard's lock, so if the map is the only holder, nobody waits.
+        self.cache.waiting.remove_if(&self.key, |_, notify| Arc::strong_count(notify) == 1);
     }
 }
 
@@ -335,6 +339,23 @@ mod tests {
         let (never, arrived) = tokio::join!(never, arrive);
         assert!(never.is_none());
         assert!(arrived < deadline, "woken, not timed out");
+        assert!(cache.waiting.is_empty());
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+    async fn waiters_that_leave_together_leave_nothing_behind() {
+        let (cache, _writer) = cache();
+        let leave = |name: &'static str| {
+            let cache = Arc::clone(&cache);
+            tokio::spawn(async move {
+                for _ in 0..5_000 {
+                    assert!(cache.wait("a", name, Instant::now()).await.is_none());
+                }
+            })
+        };
+        for task in [leave("x"), leave("x"), leave("y"), leave("y")] {
+            task.await.unwrap();
+        }
         assert!(cache.waiting.is_empty());
     }
 

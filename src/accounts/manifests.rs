@@ -1,8 +1,10 @@
 //! ServiceAccounts from manifests on disk: the source that needs no cluster.
 
 use std::{
+    fmt::Display,
     fs, io,
     path::{Path, PathBuf},
+    sync::Arc,
     time::Duration,
 };
 
@@ -17,7 +19,7 @@ use super::{
 use crate::{
     files::{self, Fingerprint},
     metrics::SourceFailure,
-    yaml::{self, BadDocument},
+    yaml::{self, BadDocument, Parsed},
 };
 
 /// A ServiceAccount that a manifest declares.
@@ -60,7 +62,7 @@ pub fn load(path: &Path, binder: &Binder) -> Result<Vec<Declared>, BadManifests>
         let text = fs::read_to_string(&path)
             .map_err(|error| BadManifests::Unreadable { path: path.clone(), error })?;
         for document in yaml::documents(&text) {
-            let read = document.parse().and_then(|value| {
+            let read = document.parse().and_then(|Parsed { value, .. }| {
                 read(&value, binder, &mut accounts).map_err(|message| BadDocument {
                     number: document.number,
                     line: document.line,
@@ -77,7 +79,7 @@ pub fn load(path: &Path, binder: &Binder) -> Result<Vec<Declared>, BadManifests>
 #[derive(Debug)]
 pub struct Manifests {
     path: PathBuf,
-    binder: Binder,
+    binder: Arc<Binder>,
     writer: Writer,
     fingerprint: Fingerprint,
 }
@@ -86,8 +88,9 @@ impl Manifests {
     /// Fills the cache for the first time.
     pub fn open(path: &Path, binder: Binder, writer: Writer) -> Result<Self, BadManifests> {
         let fingerprint = Fingerprint::of(files(path).unwrap_or_default());
-        let mut manifests = Self { path: path.into(), binder, writer, fingerprint };
-        manifests.reload()?;
+        let accounts = load(path, &binder)?;
+        let mut manifests = Self { path: path.into(), binder: Arc::new(binder), writer, fingerprint };
+        manifests.replace(accounts);
         Ok(manifests)
     }
 
@@ -96,15 +99,18 @@ impl Manifests {
         loop {
             let path = self.path.clone();
             files::changed(&mut self.fingerprint, || files(&path).unwrap_or_default(), interval).await;
-            if let Err(error) = self.reload() {
-                self.writer.failed(SourceFailure::Manifests);
-                warn!(%error, "manifests changed but can't be used; the accounts stay as they were");
+            let binder = Arc::clone(&self.binder);
+            // A large folder takes a while to parse, and nobody's request should wait for that.
+            let loaded = tokio::task::spawn_blocking(move || load(&path, &binder));
+            match loaded.await {
+                Ok(Ok(accounts)) => self.replace(accounts),
+                Ok(Err(error)) => self.refuse(&error),
+                Err(error) => self.refuse(&error),
             }
         }
     }
 
-    fn reload(&mut self) -> Result<(), BadManifests> {
-        let accounts = load(&self.path, &self.binder)?;
+    fn replace(&mut self, accounts: Vec<Declared>) {
         self.writer.begin_list();
         for Declared { namespace, name, account } in accounts {
             self.writer.listed(&namespace, &name, account);
@@ -117,7 +123,11 @@ impl Manifests {
             unannotated = count.unannotated,
             "synced ServiceAccounts from manifests"
         );
-        Ok(())
+    }
+
+    fn refuse(&self, error: &dyn Display) {
+        self.writer.failed(SourceFailure::Manifests);
+        warn!(%error, "manifests changed but can't be used; the accounts stay as they were");
     }
 }
 
@@ -163,13 +173,23 @@ fn read(document: &Value, binder: &Binder, accounts: &mut Vec<Declared>) -> Resu
 fn read_account(manifest: &Value, binder: &Binder) -> Result<Declared, String> {
     let metadata = &manifest["metadata"];
     let name = metadata["name"].as_str().ok_or("a ServiceAccount has no metadata.name")?;
-    let namespace = metadata["namespace"].as_str().unwrap_or("default");
+    let namespace = match &metadata["namespace"] {
+        Value::Null => "default",
+        namespace => {
+            namespace.as_str().ok_or_else(|| format!("ServiceAccount {name}: its namespace is no string"))?
+        }
+    };
     let mut annotations = Vec::new();
     for (key, value) in metadata["annotations"].as_object().into_iter().flatten() {
-        let value = value.as_str().ok_or_else(|| {
-            format!("ServiceAccount {namespace}/{name}: annotation {key} is no string; put it in quotes")
-        })?;
-        annotations.push((key.as_str(), value));
+        match value {
+            Value::String(text) => annotations.push((key.as_str(), text.as_str())),
+            // As for Kubernetes, no value is an empty one.
+            Value::Null => annotations.push((key.as_str(), "")),
+            _ => {
+                let account = format!("ServiceAccount {namespace}/{name}");
+                return Err(format!("{account}: annotation {key} is no string; put it in quotes"));
+            }
+        }
     }
     Ok(Declared { namespace: namespace.into(), name: name.into(), account: binder.bind(annotations) })
 }

@@ -76,7 +76,7 @@ impl Watch {
                 Err(error) => {
                     let (failure, needs_list) = classify(&error);
                     self.writer.failed(failure);
-                    let pause = self.failures.next(&error);
+                    let pause = self.failures.next(&error, self.writer.is_synced());
                     sleep(pause).await;
                     if needs_list || self.failures.in_a_row >= MAX_FAILURES {
                         return;
@@ -91,7 +91,9 @@ impl Watch {
             Event::Init => {
                 self.list_begun = Instant::now();
                 self.writer.begin_list();
-                info!("listing ServiceAccounts");
+                if self.failures.in_a_row == 0 {
+                    info!("listing ServiceAccounts");
+                }
             }
             Event::InitApply(meta) => self.with_account(&meta, Writer::listed),
             Event::InitDone => {
@@ -168,7 +170,7 @@ impl Failures {
     }
 
     /// Logs a failure and tells how long to pause. An outage is logged at its beginning and then ever more rarely.
-    fn next(&mut self, error: &watcher::Error) -> Duration {
+    fn next(&mut self, error: &watcher::Error, is_synced: bool) -> Duration {
         if self.last.elapsed() > FORGET_FAILURES {
             *self = Self::new();
         }
@@ -179,10 +181,12 @@ impl Failures {
                 %error,
                 cause = std::error::Error::source(error).map(ToString::to_string),
                 failures = self.in_a_row,
-                "can't watch ServiceAccounts; known accounts are still served"
+                effect = if is_synced { "known accounts are still served" } else { "not ready" },
+                "can't watch ServiceAccounts"
             );
         }
-        self.pauses.next().unwrap_or(MAX_PAUSE)
+        // Jitter comes on top of the builder's own limit.
+        self.pauses.next().unwrap_or(MAX_PAUSE).min(MAX_PAUSE)
     }
 
     /// A list was completed. Pauses stay long: who may list but not watch is not to list without a rest.

@@ -7,7 +7,7 @@ use super::{
     env::EnvNames,
     json::{self, Array, Value},
 };
-use crate::settings::MountPath;
+use crate::{render, settings::MountPath};
 
 /// A container of any of the pod's lists.
 #[derive(Debug, Default)]
@@ -15,6 +15,8 @@ pub(super) struct Container<'a> {
     pub(super) name: &'a str,
     /// Which of the variables that this program injects are set, however.
     pub(super) env: EnvNames,
+    /// What `AWS_ROLE_ARN` is set to; empty if its value is taken from elsewhere.
+    pub(super) role_arn: Option<&'a str>,
     /// Whether there is an `env` array to append to.
     pub(super) has_env_array: bool,
     /// Whether there is a `volumeMounts` array to append to.
@@ -59,10 +61,17 @@ impl<'a> Container<'a> {
         self.has_env_array = env.is_some();
         self.env = EnvNames::default();
         for entry in json::items(env) {
+            let (mut name, mut role_arn) = ("", None);
             for (key, value) in json::fields(entry, "an env entry")? {
-                if key == "name" {
-                    self.env.insert(json::string(value, "an env entry's name")?);
+                match key {
+                    "name" => name = json::string(value, "an env entry's name")?,
+                    "value" => role_arn = Some(value),
+                    _ => {}
                 }
+            }
+            self.env.insert(name);
+            if name == render::ROLE_ARN {
+                self.role_arn = role_arn.and_then(|value| value.into_string()).or(Some(""));
             }
         }
         Ok(())

@@ -6,34 +6,40 @@ use super::{pod::Pod, session_name::session_name};
 use crate::{
     accounts::binding::{Binding, RegionEnv},
     render,
-    settings::{Os, Settings},
+    settings::{Os, Region, Settings},
 };
 
 /// The env entries of one pod, in the order in which they are injected.
 pub(super) struct Env<'a> {
     role: &'a [u8],
     token_file: &'a [u8],
-    region: Option<Region<'a>>,
+    region: Option<PodRegion<'a>>,
     session_name: Cow<'a, [u8]>,
     sts_regional_endpoints: bool,
 }
 
-enum Region<'a> {
+enum PodRegion<'a> {
     OfAccount(&'a RegionEnv),
     OfPod(RegionEnv),
 }
 
 impl<'a> Env<'a> {
-    pub(super) fn new(token_file: &'a TokenFileEnv, pod: &Pod<'_>, binding: &'a Binding) -> Self {
+    /// The entries for `pod`; `pod_region` is the region that it asks for itself.
+    pub(super) fn new(
+        token_file: &'a TokenFileEnv,
+        pod: &Pod<'_>,
+        pod_region: Option<&Region>,
+        binding: &'a Binding,
+    ) -> Self {
         Self {
             role: binding.role_env(),
             token_file: match pod.os {
                 Os::Linux => &token_file.linux,
                 Os::Windows => &token_file.windows,
             },
-            region: match pod.annotations.region {
-                Some(region) => RegionEnv::new(region.trim()).map(Region::OfPod),
-                None => binding.region.as_deref().map(Region::OfAccount),
+            region: match pod_region {
+                Some(region) => RegionEnv::new(region).map(PodRegion::OfPod),
+                None => binding.region.as_deref().map(PodRegion::OfAccount),
             },
             session_name: if pod.name.is_empty() {
                 render::SESSION_NAME_BY_DOWNWARD_API.into()
@@ -51,8 +57,8 @@ impl<'a> Env<'a> {
     pub(super) fn missing_from(&self, present: EnvNames) -> impl Iterator<Item = &[u8]> {
         let region = match &self.region {
             _ if present.contains(render::REGION) || present.contains(render::DEFAULT_REGION) => None,
-            Some(Region::OfAccount(region)) => Some(*region),
-            Some(Region::OfPod(region)) => Some(region),
+            Some(PodRegion::OfAccount(region)) => Some(*region),
+            Some(PodRegion::OfPod(region)) => Some(region),
             None => None,
         };
         let unless_present = move |name, entry| (!present.contains(name)).then_some(entry);

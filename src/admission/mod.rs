@@ -50,7 +50,7 @@ pub struct Webhook {
 pub enum BadReview {
     /// Not JSON.
     #[error("the body is not JSON: {0}")]
-    NotJson(#[from] simd_json::Error),
+    NotJson(String),
     /// JSON, but of another kind or version.
     #[error("the body is no AdmissionReview of admission.k8s.io/v1 or v1beta1")]
     NoReview,
@@ -65,7 +65,13 @@ pub enum BadReview {
         /// What it should be.
         want: &'static str,
     },
+    /// So many containers that what they lack does not fit into a patch.
+    #[error("the pod has too many containers: what would be injected is larger than a pod can be")]
+    TooMuch,
 }
+
+/// A scratch that has grown beyond this is not worth its memory.
+const MAX_KEPT_BYTES: usize = 1 << 20;
 
 /// The answer to a request that was understood.
 #[derive(Debug)]
@@ -104,11 +110,12 @@ pub struct Scratch {
     buffers: Buffers,
     tape: Tape<'static>,
     patch: Vec<u8>,
+    largest_body: usize,
 }
 
 impl Default for Scratch {
     fn default() -> Self {
-        Self { buffers: Buffers::default(), tape: Tape(Vec::new()), patch: Vec::new() }
+        Self { buffers: Buffers::default(), tape: Tape(Vec::new()), patch: Vec::new(), largest_body: 0 }
     }
 }
 
@@ -120,10 +127,17 @@ impl Scratch {
     /// Parses `body` in place. Its contents are spent afterwards, whether or not it was JSON.
     pub fn parse<'b>(&mut self, body: &'b mut Vec<u8>) -> Result<Document<'b>, BadReview> {
         let len = body.len();
+        self.largest_body = self.largest_body.max(len);
         body.resize(len + PADDING, 0);
         let mut tape = std::mem::replace(&mut self.tape, Tape(Vec::new())).reset();
-        simd_json::fill_tape_padded(body, len, &mut self.buffers, &mut tape)?;
+        simd_json::fill_tape_padded(body, len, &mut self.buffers, &mut tape)
+            .map_err(|error| BadReview::NotJson(error.to_string()))?;
         Ok(Document(tape))
+    }
+
+    /// Whether it should be used again, or has grown too large for that.
+    pub fn is_worth_keeping(&self) -> bool {
+        self.largest_body <= MAX_KEPT_BYTES && self.patch.capacity() <= MAX_KEPT_BYTES
     }
 
     /// Takes the tape of a document back.
@@ -171,10 +185,7 @@ impl Webhook {
 
     /// Allows a request as it is.
     pub fn allow(&self, request: &Exempt<'_>) -> Answer {
-        respond(
-            &request.review,
-            &Response { outcome: request.outcome, patch: &[], binding: None, warnings: &[] },
-        )
+        respond(&request.review, &Response::nothing(request.outcome))
     }
 
     /// Answers for a pod whose ServiceAccount is known.
@@ -186,18 +197,21 @@ impl Webhook {
     ) -> Result<Answer, BadReview> {
         let PodRequest { review, pod } = request;
         let Account::Annotated(binding) = account else {
-            let response = Response { outcome: Outcome::NoRole, patch: &[], binding: None, warnings: &[] };
-            return Ok(respond(review, &response));
+            return Ok(respond(review, &Response::nothing(Outcome::NoRole)));
         };
         let containers = match review.target {
             Target::EphemeralContainers => Containers::NewEphemeral { old_pod: review.old_object },
             Target::Pod | Target::Other => Containers::All,
         };
         let patch = Patch::new(&mut scratch.patch);
-        let (outcome, warnings) =
-            rules::inject((&self.settings, &self.rendered), pod, containers, binding, patch)?;
-        let response =
-            Response { outcome, patch: &scratch.patch, binding: Some(binding), warnings: &warnings };
+        let injected = rules::inject((&self.settings, &self.rendered), pod, containers, binding, patch)?;
+        let response = Response {
+            outcome: injected.outcome,
+            patch: &scratch.patch,
+            binding: Some(binding),
+            has_role: injected.has_role,
+            warnings: &injected.warnings,
+        };
         Ok(respond(review, &response))
     }
 

@@ -54,13 +54,15 @@ pub enum Outcome {
     UnknownAccount,
     /// The cache has never been filled; answered with 503.
     NotSynced,
+    /// The caller went away while its ServiceAccount was waited for.
+    Abandoned,
     /// The request is no valid AdmissionReview; answered with 400.
     BadReview,
 }
 
 impl Outcome {
     /// Every outcome, in the order of their numbers.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Injected,
         Self::AlreadyInjected,
         Self::NoRole,
@@ -71,6 +73,7 @@ impl Outcome {
         Self::NoVolume,
         Self::UnknownAccount,
         Self::NotSynced,
+        Self::Abandoned,
         Self::BadReview,
     ];
 
@@ -85,7 +88,7 @@ impl Outcome {
             | Self::NotPatchable
             | Self::NoContainer
             | Self::NoVolume => "skipped",
-            Self::UnknownAccount | Self::NotSynced => "unavailable",
+            Self::UnknownAccount | Self::NotSynced | Self::Abandoned => "unavailable",
             Self::BadReview => "invalid",
         }
     }
@@ -103,6 +106,7 @@ impl Outcome {
             Self::NoVolume => "no_volume",
             Self::UnknownAccount => "unknown_account",
             Self::NotSynced => "not_synced",
+            Self::Abandoned => "abandoned",
             Self::BadReview => "bad_review",
         }
     }

@@ -29,6 +29,11 @@ impl<'a> Patch<'a> {
         self.out.is_empty()
     }
 
+    /// How many bytes it has so far.
+    pub(super) fn len(&self) -> usize {
+        self.out.len()
+    }
+
     /// Adds `values`, each rendered JSON, to the end of the array at `path`; `exists` tells whether there is one.
     pub(super) fn append<'v>(
         &mut self,

@@ -15,12 +15,19 @@ pub(super) struct Response<'a> {
     pub(super) outcome: Outcome,
     /// A JSON Patch; empty for none.
     pub(super) patch: &'a [u8],
-    /// The binding by which the pod has its role, if it has one.
+    /// The account's binding, if it names a role.
     pub(super) binding: Option<&'a Binding>,
+    /// Whether any container has that role.
+    pub(super) has_role: bool,
     pub(super) warnings: &'a [Warning],
 }
 
 impl Response<'_> {
+    /// Nothing but that the request is allowed.
+    pub(super) fn nothing(outcome: Outcome) -> Self {
+        Self { outcome, patch: &[], binding: None, has_role: false, warnings: &[] }
+    }
+
     /// Renders the AdmissionReview that answers `review`.
     pub(super) fn render(&self, review: &Review<'_>) -> Vec<u8> {
         let mut out = Vec::with_capacity(512 + self.patch.len().div_ceil(3) * 4);
@@ -48,7 +55,10 @@ impl Response<'_> {
     }
 
     fn render_warnings(&self, out: &mut Vec<u8>) {
-        let of_account = self.binding.map_or(&[][..], |binding| &binding.warnings);
+        let of_account = match (self.outcome, self.binding) {
+            (Outcome::Injected | Outcome::AlreadyInjected, Some(binding)) => &binding.warnings[..],
+            _ => &[],
+        };
         let mut chars = 0;
         for (index, warning) in of_account.iter().chain(self.warnings).enumerate() {
             chars += warning.as_ref().chars().count();
@@ -67,7 +77,7 @@ impl Response<'_> {
     fn render_audit_annotations(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(br#","auditAnnotations":{"outcome":"#);
         render::string(out, self.outcome.as_str());
-        if let (Outcome::Injected | Outcome::AlreadyInjected, Some(binding)) = (self.outcome, self.binding) {
+        if let Some(binding) = self.binding.filter(|_| self.has_role) {
             out.extend_from_slice(br#","role-arn":"#);
             out.extend_from_slice(binding.role_arn_json());
         }

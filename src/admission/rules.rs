@@ -15,9 +15,13 @@ use super::{
 use crate::{
     accounts::binding::Binding,
     render,
-    settings::{Settings, TokenExpiration},
+    settings::{Region, Settings, TokenExpiration},
     warning::{Warning, quote},
 };
+
+/// No pod that this patch could be applied to would fit into etcd, whose requests end at 1.5 MiB. It bounds the memory
+/// that a pod of very many containers can cost.
+const MAX_PATCH_BYTES: usize = 8 << 20;
 
 /// The containers that a request may change.
 #[derive(Clone, Copy, Debug)]
@@ -50,25 +54,28 @@ pub(super) fn inject(
     containers: Containers<'_>,
     binding: &Binding,
     mut patch: Patch<'_>,
-) -> Result<(Outcome, Vec<Warning>), BadReview> {
+) -> Result<Injected, BadReview> {
     let volume = TokenVolume::find(pod.volumes, &settings.volume_name, &binding.audience)?;
     let mut filter = Filter::new(pod, binding);
     let lists = match containers {
         Containers::All => [("initContainers", pod.init_containers), ("containers", pod.containers)],
         // The subresource takes changes to ephemeral containers only, so the volume must be there already.
-        Containers::NewEphemeral { .. } if !volume.exists => return Ok((Outcome::NoVolume, Vec::new())),
+        Containers::NewEphemeral { .. } if !volume.exists => return Ok(Injected::nothing(Outcome::NoVolume)),
         Containers::NewEphemeral { old_pod } => {
             filter.skip_ephemeral_containers_of(old_pod)?;
             [("ephemeralContainers", pod.ephemeral_containers), ("", None)]
         }
     };
 
-    let addition = Addition::new((settings, rendered), pod, binding, &volume, filter);
+    let mut warnings = Vec::new();
+    let region = pod_region(settings, pod, &mut warnings);
+    let env = Env::new(&rendered.token_file, pod, region.as_ref(), binding);
+    let addition = Addition::new((settings, rendered), binding, &volume, env, filter);
     let mut tally = Tally::default();
     for (list, containers) in lists {
         addition.add_to(list, containers, &mut patch, &mut tally)?;
     }
-    let mut warnings = Vec::from_iter(tally.blocked.warning(settings));
+    warnings.extend(tally.blocked.warning(settings));
     if tally.any_container && !volume.exists {
         let json = render_volume(settings, pod, binding, &volume, &mut warnings);
         patch.append(Path::Volumes, pod.volumes.is_some(), [&*json]);
@@ -80,12 +87,28 @@ pub(super) fn inject(
         (true, false) => Outcome::NoContainer,
     };
     patch.finish();
-    Ok((outcome, warnings))
+    Ok(Injected { outcome, has_role: tally.has_role, warnings })
+}
+
+/// What came of a pod.
+#[derive(Debug)]
+pub(super) struct Injected {
+    pub(super) outcome: Outcome,
+    /// Whether any container has the account's role, now or before.
+    pub(super) has_role: bool,
+    pub(super) warnings: Vec<Warning>,
+}
+
+impl Injected {
+    fn nothing(outcome: Outcome) -> Self {
+        Self { outcome, has_role: false, warnings: Vec::new() }
+    }
 }
 
 /// What is added to each container of a pod.
 struct Addition<'a> {
     settings: &'a Settings,
+    binding: &'a Binding,
     volume_name: Cow<'a, str>,
     mount: Cow<'a, [u8]>,
     env: Env<'a>,
@@ -97,15 +120,17 @@ struct Addition<'a> {
 struct Tally<'a> {
     /// Whether any container has what it needs now, or had it before.
     any_container: bool,
+    /// Whether any container has the account's role, now or before.
+    has_role: bool,
     blocked: Blocked<'a>,
 }
 
 impl<'a> Addition<'a> {
     fn new(
         (settings, rendered): (&'a Settings, &'a Rendered),
-        pod: &Pod<'a>,
         binding: &'a Binding,
         volume: &TokenVolume,
+        env: Env<'a>,
         filter: Filter<'a>,
     ) -> Self {
         let volume_name = volume.name(settings);
@@ -116,8 +141,7 @@ impl<'a> Addition<'a> {
             render::mount(&mut mount, &volume_name, settings.mount_path.as_ref());
             Cow::Owned(mount)
         };
-        let env = Env::new(&rendered.token_file, pod, binding);
-        Self { settings, volume_name, mount, env, filter }
+        Self { settings, binding, volume_name, mount, env, filter }
     }
 
     /// Adds to the containers of one list what they lack.
@@ -145,11 +169,25 @@ impl<'a> Addition<'a> {
                 }
             }
             tally.any_container = true;
+            tally.has_role |= container.role_arn.is_none_or(|role_arn| self.binding.is_role_arn(role_arn));
             let path = Path::OfContainer { list, index, field: "env" };
             patch.append(path, container.has_env_array, self.env.missing_from(container.env));
+            if patch.len() > MAX_PATCH_BYTES {
+                return Err(BadReview::TooMuch);
+            }
         }
         Ok(())
     }
+}
+
+/// The region that the pod asks for, if it does.
+fn pod_region(settings: &Settings, pod: &Pod<'_>, warnings: &mut Vec<Warning>) -> Option<Region> {
+    let text = pod.annotations.region?;
+    let region = text.trim().parse().ok();
+    if region.is_none() {
+        warnings.push(ignored(settings, "region", text, "region"));
+    }
+    region
 }
 
 /// The volume to add, with the lifetime that the pod asks for, or else its ServiceAccount.
@@ -163,11 +201,7 @@ fn render_volume<'b>(
     let of_pod = pod.annotations.token_expiration.and_then(|text| {
         let expiration = TokenExpiration::from_annotation(text);
         if expiration.is_none() {
-            let key = settings.annotation_prefix.key("token-expiration");
-            let text = quote(text);
-            warnings.push(Warning::new(format!(
-                "pod annotation {key}: {text} is no whole number of seconds; ignored"
-            )));
+            warnings.push(ignored(settings, "token-expiration", text, "whole number of seconds"));
         }
         expiration
     });
@@ -178,6 +212,12 @@ fn render_volume<'b>(
     let mut json = Vec::new();
     render::volume(&mut json, &volume.name(settings), &binding.audience, expiration);
     json.into()
+}
+
+/// An annotation of the pod that is not what it should be.
+fn ignored(settings: &Settings, annotation: &str, text: &str, want: &str) -> Warning {
+    let key = settings.annotation_prefix.key(annotation);
+    Warning::new(format!("pod annotation {key}: {} is no {want}; ignored", quote(text)))
 }
 
 /// The containers left alone because something else is mounted where the token would be.

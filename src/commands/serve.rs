@@ -45,11 +45,22 @@ pub fn run(args: ServeArgs) -> anyhow::Result<()> {
     runtime.block_on(serve(args.into()))
 }
 
-async fn serve(config: Config) -> anyhow::Result<()> {
+async fn serve(mut config: Config) -> anyhow::Result<()> {
     let mut signals = Signals::new().context("can't listen for signals")?;
-    info!(version = env!("CARGO_PKG_VERSION"), source = ?config.source, settings = ?config.settings, "starting");
+    let settings = &config.settings;
+    info!(
+        version = env!("CARGO_PKG_VERSION"),
+        source = %config.source,
+        aws_region = %settings.region,
+        annotation_prefix = %settings.annotation_prefix,
+        token_audience = %settings.token_audience,
+        token_expiration = %settings.token_expiration,
+        "starting"
+    );
+    config.max_connections = fitted_to_open_files(config.max_connections);
 
     let metrics = Metrics::new();
+    metrics.http.connections_limit.set(config.max_connections as i64);
     let (announcer, drain) = drain::channel();
     let (cache, writer) = Cache::new(metrics.accounts.clone());
     let readiness = Arc::new(Readiness::new(Arc::clone(&cache), drain.clone()));
@@ -109,6 +120,21 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Raises the limit on open files as far as it goes. Probes, files and the watch need some of them, or a flood of
+/// connections would end in a restart.
+fn fitted_to_open_files(max_connections: usize) -> usize {
+    const RESERVED: usize = 64;
+    let Ok(limit) = rlimit::increase_nofile_limit(u64::MAX) else { return max_connections };
+    let fitting = usize::try_from(limit).unwrap_or(usize::MAX).saturating_sub(RESERVED).max(1);
+    if max_connections > fitting {
+        warn!(
+            max_connections,
+            limit, fitting, "--max-connections is more than the limit on open files allows"
+        );
+    }
+    max_connections.min(fitting)
+}
+
 fn bind(flag: &str, address: SocketAddr) -> anyhow::Result<(TcpListener, SocketAddr)> {
     let listener = listen::bind(address).with_context(|| format!("{flag} {address}: can't listen there"))?;
     let address = listener.local_addr()?;
@@ -127,9 +153,7 @@ fn start_tls(
             Ok(Arc::new(ArcSwap::new(loaded.config)))
         }
         Certificate::Files(files) => {
-            let reloader = Reloader::open(files.clone(), metrics.clone()).context(
-                "no certificate: give --tls-cert-file and --tls-key-file, or --tls-self-signed to try things out",
-            )?;
+            let reloader = Reloader::open(files.clone(), metrics.clone())?;
             let current = reloader.current();
             background.spawn(reloader.follow(config.reload_interval));
             Ok(current)
@@ -178,12 +202,23 @@ fn start_logging(args: &LogArgs) -> anyhow::Result<()> {
             (None, Ok(text)) if !text.is_empty() => ("RUST_LOG", text),
             (None, _) => ("--log-level", "info".to_owned()),
         };
-    // A bare level is about this program: what its libraries have to say of their failures, it says itself.
-    let is_level = text.parse::<tracing::Level>().is_ok();
-    let filter = if is_level { format!("error,eks_pod_identity_webhook={text}") } else { text.clone() };
-    let filter = EnvFilter::try_new(filter).with_context(|| {
-        format!("{from} {text:?}: want error, warn, info, debug, trace or a filter such as info,kube=debug")
-    })?;
+    // A bare level is about this program. What kube has to say of its failures, the watch says itself, less often.
+    let is_level = text.parse::<tracing::level_filters::LevelFilter>().is_ok();
+    let want = || {
+        format!(
+            "{from} {text:?}: want off, error, warn, info, debug, trace or a filter such as info,kube=debug"
+        )
+    };
+    if !is_level && !text.contains(['=', ',']) {
+        // A filter would take the word for the name of a module, and nothing would be logged.
+        bail!(want());
+    }
+    let filter = if is_level {
+        format!("error,kube=off,kube_client=off,kube_runtime=off,eks_pod_identity_webhook={text}")
+    } else {
+        text.clone()
+    };
+    let filter = EnvFilter::try_new(filter).with_context(want)?;
     let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
     match args.log_format {
         LogFormat::Text => subscriber.with_ansi(io::IsTerminal::is_terminal(&io::stderr())).init(),

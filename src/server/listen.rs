@@ -15,8 +15,9 @@ use tokio_util::task::TaskTracker;
 use tracing::{debug, warn};
 
 use super::{
-    connection::{self, Handler, Timeouts},
+    connection::{self, Handler},
     drain::Drain,
+    timeouts::Timeouts,
 };
 use crate::metrics::HttpMetrics;
 
@@ -77,11 +78,12 @@ impl Listener {
     pub(super) async fn serve(self, handler: impl Handler) {
         let permits = Arc::new(Semaphore::new(self.max_connections));
         let connections = TaskTracker::new();
+        let mut is_failing = false;
         let mut drain = self.drain.clone();
         loop {
             let next = async {
                 let permit = Arc::clone(&permits).acquire_owned().await.ok()?;
-                Some((self.accept().await?, permit))
+                Some((self.accept(&mut is_failing).await?, permit))
             };
             // What waits to be accepted is accepted before the drain is looked at: it would be reset otherwise.
             let accepted = tokio::select! {
@@ -98,15 +100,21 @@ impl Listener {
         connections.wait().await;
     }
 
-    async fn accept(&self) -> Option<TcpStream> {
+    async fn accept(&self, is_failing: &mut bool) -> Option<TcpStream> {
         use io::ErrorKind::{ConnectionAborted, ConnectionReset, Interrupted};
         match self.tcp.accept().await {
-            Ok((stream, _)) => Some(stream),
+            Ok((stream, _)) => {
+                *is_failing = false;
+                Some(stream)
+            }
             // The peer's failure, not ours: on to the next.
             Err(error) if matches!(error.kind(), ConnectionAborted | ConnectionReset | Interrupted) => None,
             Err(error) => {
+                // The beginning is told; how long it lasts, the metric tells.
+                if !std::mem::replace(is_failing, true) {
+                    warn!(%error, "can't accept connections");
+                }
                 self.metrics.accept_errors.inc();
-                warn!(%error, "can't accept connections");
                 sleep(ACCEPT_PAUSE).await;
                 None
             }

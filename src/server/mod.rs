@@ -14,4 +14,4 @@ mod reply;
 mod timeouts;
 pub mod tls;
 
-pub use self::connection::Timeouts;
+pub use self::timeouts::Timeouts;

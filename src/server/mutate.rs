@@ -6,9 +6,9 @@ use http_body_util::BodyExt;
 use hyper::{
     Method, Request, StatusCode,
     body::{Body, Incoming},
-    header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap},
+    header::{CONTENT_ENCODING, CONTENT_TYPE, EXPECT, HeaderMap},
 };
-use prometheus::IntGauge;
+use prometheus::Histogram;
 use tokio::time::{Instant, timeout};
 use tracing::debug;
 
@@ -16,14 +16,14 @@ use super::{connection::Handler, listen::Listener, reply::Reply};
 use crate::{
     accounts::{binding::Account, cache::Cache},
     admission::{self, Answer, BadReview, Operation, Outcome, PodRequest, Scratch, Webhook},
-    metrics::Metrics,
+    metrics::{AdmissionMetrics, Metrics},
 };
 
 /// Room made for a body before its first byte has come, at most.
 const MAX_INITIAL_CAPACITY: usize = 1 << 20;
 
-/// Buffers that have held more than this are not kept.
-const MAX_KEPT_BODY: usize = 1 << 20;
+/// Bodies are read, and thrown away, up to this multiple of the limit.
+const DISCARDED: usize = 3;
 
 /// Limits of a request.
 #[derive(Clone, Copy, Debug)]
@@ -90,8 +90,8 @@ impl Inner {
             );
         }
         let grace = self.grace(request.uri().query());
-        match self.read_body(request.into_body()).await {
-            Ok(mut body) => self.admit(&mut body, grace).await,
+        let mut reply = match self.read_body(request).await {
+            Ok(mut body) => return self.admit(&mut body, grace).await,
             Err(BadBody::TooLarge) => {
                 let limit = self.limits.body_bytes;
                 Reply::text(StatusCode::PAYLOAD_TOO_LARGE, format!("the body is larger than {limit} bytes"))
@@ -100,32 +100,30 @@ impl Inner {
             Err(BadBody::Broken(error)) => {
                 Reply::text(StatusCode::BAD_REQUEST, format!("the body can't be read: {error}"))
             }
-        }
+        };
+        // What is left of the body stands before any next request.
+        reply.close();
+        reply
     }
 
-    /// Answers one admission, and counts it.
+    /// Answers one admission.
     async fn admit(&self, body: &mut Vec<u8>, grace: Duration) -> Reply {
-        let started = Instant::now();
-        let metrics = &self.metrics.admissions;
-        let _in_flight = InFlight::count(&metrics.in_flight);
-        let body_len = body.len();
+        let mut record = Record::begin(&self.metrics.admissions);
         let mut scratch = SCRATCH.take().unwrap_or_default();
-        let mut operation = Operation::Unknown;
-        let result = self.answer(body, &mut scratch, started + grace, &mut operation).await;
-        if body_len <= MAX_KEPT_BODY {
+        let deadline = record.begun + grace;
+        let result = self.answer(body, &mut scratch, deadline, &mut record).await;
+        if scratch.is_worth_keeping() {
             SCRATCH.set(Some(scratch));
         }
-        let (outcome, reply) = match result {
-            Ok(Answered::Allowed(answer)) => (answer.outcome, Reply::ok("application/json", answer.body)),
-            Ok(Answered::Unknown(outcome)) => (outcome, Reply::retry_later(unavailable(outcome))),
+        match result {
+            Ok(Answered::Allowed(answer)) => Reply::ok("application/json", answer.body),
+            Ok(Answered::Unknown(outcome)) => Reply::retry_later(unavailable(outcome)),
             Err(error) => {
+                record.outcome = Outcome::BadReview;
                 debug!(%error, "request refused");
-                (Outcome::BadReview, Reply::text(StatusCode::BAD_REQUEST, error.to_string()))
+                Reply::text(StatusCode::BAD_REQUEST, error.to_string())
             }
-        };
-        metrics.count(operation, outcome);
-        metrics.duration.observe(started.elapsed().as_secs_f64());
-        reply
+        }
     }
 
     async fn answer(
@@ -133,11 +131,11 @@ impl Inner {
         body: &mut Vec<u8>,
         scratch: &mut Scratch,
         deadline: Instant,
-        operation: &mut Operation,
+        record: &mut Record<'_>,
     ) -> Result<Answered, BadReview> {
         let document = scratch.parse(body)?;
         let request = self.webhook.read(&document)?;
-        *operation = request.operation();
+        record.operation = request.operation();
         let answered = match &request {
             admission::Request::Exempt(exempt) => Answered::Allowed(self.webhook.allow(exempt)),
             admission::Request::Pod(pod) => match self.look_up(pod, deadline).await {
@@ -145,13 +143,14 @@ impl Inner {
                 Err(outcome) => Answered::Unknown(outcome),
             },
         };
+        record.outcome = answered.outcome();
         debug!(
             uid = request.uid(),
             namespace = request.namespace(),
             pod = request.name(),
-            operation = operation.as_str(),
-            outcome = answered.outcome().as_str(),
-            reason = answered.outcome().reason(),
+            operation = record.operation.as_str(),
+            outcome = record.outcome.as_str(),
+            reason = record.outcome.reason(),
             "admission"
         );
         scratch.recycle(document);
@@ -164,11 +163,10 @@ impl Inner {
         if let Some(account) = self.cache.look_up(namespace, name) {
             return Ok(account);
         }
-        let began = Instant::now();
-        let found = self.cache.wait(namespace, name, deadline).await;
         let metrics = &self.metrics.admissions;
-        let waits = if found.is_some() { &metrics.waits_arrived } else { &metrics.waits_timed_out };
-        waits.observe(began.elapsed().as_secs_f64());
+        let mut wait = Wait { begun: Instant::now(), histogram: &metrics.waits_abandoned };
+        let found = self.cache.wait(namespace, name, deadline).await;
+        wait.histogram = if found.is_some() { &metrics.waits_arrived } else { &metrics.waits_timed_out };
         found.ok_or(if self.cache.is_synced() { Outcome::UnknownAccount } else { Outcome::NotSynced })
     }
 
@@ -181,10 +179,19 @@ impl Inner {
         timeout.map_or(self.limits.lookup_grace, |timeout| self.limits.lookup_grace.min(timeout / 2))
     }
 
-    async fn read_body(&self, body: Incoming) -> Result<Vec<u8>, BadBody> {
-        timeout(self.limits.body_time, collect(body, self.limits.body_bytes))
-            .await
-            .unwrap_or(Err(BadBody::TooSlow))
+    async fn read_body(&self, request: Request<Incoming>) -> Result<Vec<u8>, BadBody> {
+        let limit = self.limits.body_bytes;
+        let announced = usize::try_from(request.body().size_hint().lower()).unwrap_or(usize::MAX);
+        // Who asks first is told at once; what would not be read to its end is not begun.
+        let asks_first = request.headers().contains_key(EXPECT);
+        if announced > limit && (asks_first || announced > limit.saturating_mul(DISCARDED)) {
+            return Err(BadBody::TooLarge);
+        }
+        match timeout(self.limits.body_time, collect(request.into_body(), announced, limit)).await {
+            Ok(result) => result,
+            Err(_) if announced > limit => Err(BadBody::TooLarge),
+            Err(_) => Err(BadBody::TooSlow),
+        }
     }
 }
 
@@ -210,26 +217,22 @@ thread_local! {
 
 /// Reads a whole body. One that is too large is read on for a while and thrown away: a peer that is still sending
 /// would otherwise meet a reset instead of the answer.
-async fn collect(mut body: Incoming, limit: usize) -> Result<Vec<u8>, BadBody> {
-    let announced = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
+async fn collect(mut body: Incoming, announced: usize, limit: usize) -> Result<Vec<u8>, BadBody> {
     let mut collected =
         Vec::with_capacity(announced.min(limit).min(MAX_INITIAL_CAPACITY) + admission::PADDING);
-    let mut discarded = 0;
-    let mut is_too_large = announced > limit;
+    let mut received = 0_usize;
     while let Some(frame) = body.frame().await {
         let Ok(data) = frame.map_err(BadBody::Broken)?.into_data() else { continue };
-        is_too_large |= collected.len() + data.len() > limit;
-        if is_too_large {
-            collected = Vec::new();
-            discarded += data.len();
-            if discarded > limit.saturating_mul(2) {
-                break;
-            }
-        } else {
+        received += data.len();
+        if received.max(announced) <= limit {
             collected.extend_from_slice(&data);
+        } else if received <= limit.saturating_mul(DISCARDED) {
+            collected = Vec::new();
+        } else {
+            break;
         }
     }
-    if is_too_large { Err(BadBody::TooLarge) } else { Ok(collected) }
+    if received > limit { Err(BadBody::TooLarge) } else { Ok(collected) }
 }
 
 fn is_json(headers: &HeaderMap) -> bool {
@@ -246,18 +249,38 @@ fn unavailable(outcome: Outcome) -> &'static str {
     }
 }
 
-/// Counts a request as in flight until it is dropped, be it answered or abandoned.
-struct InFlight<'a>(&'a IntGauge);
+/// Counts an admission when it is dropped, be it answered or abandoned.
+struct Record<'a> {
+    metrics: &'a AdmissionMetrics,
+    begun: Instant,
+    operation: Operation,
+    outcome: Outcome,
+}
 
-impl<'a> InFlight<'a> {
-    fn count(gauge: &'a IntGauge) -> Self {
-        gauge.inc();
-        Self(gauge)
+impl<'a> Record<'a> {
+    fn begin(metrics: &'a AdmissionMetrics) -> Self {
+        metrics.in_flight.inc();
+        let (operation, outcome) = (Operation::Unknown, Outcome::Abandoned);
+        Self { metrics, begun: Instant::now(), operation, outcome }
     }
 }
 
-impl Drop for InFlight<'_> {
+impl Drop for Record<'_> {
     fn drop(&mut self) {
-        self.0.dec();
+        self.metrics.in_flight.dec();
+        self.metrics.count(self.operation, self.outcome);
+        self.metrics.duration.observe(self.begun.elapsed().as_secs_f64());
+    }
+}
+
+/// Measures a wait when it is dropped, be it over or abandoned.
+struct Wait<'a> {
+    begun: Instant,
+    histogram: &'a Histogram,
+}
+
+impl Drop for Wait<'_> {
+    fn drop(&mut self) {
+        self.histogram.observe(self.begun.elapsed().as_secs_f64());
     }
 }

@@ -39,9 +39,9 @@ pub struct CertificateFiles {
 #[derive(Debug, Error)]
 pub enum BadCertificate {
     /// A file can't be read, or is not the PEM it should be.
-    #[error("can't read a {what} in PEM from {path}: {error}", path = path.display())]
+    #[error("{what} {path}: {error}", path = path.display())]
     Pem {
-        /// What the file should hold.
+        /// The flag that names the file, and what the file should hold.
         what: &'static str,
         /// The file.
         path: PathBuf,
@@ -49,18 +49,23 @@ pub enum BadCertificate {
         error: rustls_pki_types::pem::Error,
     },
     /// The leaf is no X.509 certificate.
-    #[error("the first certificate is no X.509: {0}")]
+    #[error("--tls-cert-file: the first certificate is no X.509: {0}")]
     X509(String),
     /// The certificate and the key don't belong together, or are of an unknown kind.
-    #[error("certificate and key can't be used together: {0}")]
+    #[error("--tls-cert-file, --tls-key-file: certificate and key can't be used together: {0}")]
     Pair(rustls::Error),
     /// Client certificates can't be checked against the authorities.
-    #[error("the client CA can't be used: {0}")]
+    #[error("--tls-client-ca-file: client certificates can't be checked: {0}")]
     ClientCa(String),
     /// A name that no certificate can carry.
     #[error("--tls-san: a certificate can't be made for these names: {0}")]
     SelfSigned(#[from] rcgen::Error),
 }
+
+const CERT: &str =
+    "--tls-cert-file: no certificate chain in PEM (or give --tls-self-signed to try things out):";
+const KEY: &str = "--tls-key-file: no private key in PEM:";
+const CLIENT_CA: &str = "--tls-client-ca-file: no certificates in PEM:";
 
 /// A checked certificate, ready to be served.
 #[derive(Debug)]
@@ -74,13 +79,13 @@ pub struct Loaded {
 impl CertificateFiles {
     /// Reads and checks the files.
     pub fn load(&self) -> Result<Loaded, BadCertificate> {
-        let chain = read_certificates(&self.cert, "certificate chain")?;
+        let chain = read_certificates(&self.cert, CERT)?;
         let key = PrivateKeyDer::from_pem_file(&self.key).map_err(|error| BadCertificate::Pem {
-            what: "private key",
+            what: KEY,
             path: self.key.clone(),
             error,
         })?;
-        let client_ca = self.client_ca.as_deref().map(|path| read_certificates(path, "client CA"));
+        let client_ca = self.client_ca.as_deref().map(|path| read_certificates(path, CLIENT_CA));
         build(chain, key, client_ca.transpose()?)
     }
 
@@ -93,7 +98,7 @@ impl CertificateFiles {
 pub fn self_signed(names: &[String], client_ca: Option<&Path>) -> Result<Loaded, BadCertificate> {
     let made = rcgen::generate_simple_self_signed(names)?;
     let key = PrivateKeyDer::Pkcs8(made.signing_key.serialize_der().into());
-    let client_ca = client_ca.map(|path| read_certificates(path, "client CA"));
+    let client_ca = client_ca.map(|path| read_certificates(path, CLIENT_CA));
     build(vec![made.cert.der().clone()], key, client_ca.transpose()?)
 }
 

@@ -78,7 +78,9 @@ fn bad_values_end_the_start_and_name_the_flag_and_what_it_takes() {
         ("--token-volume-name", "AWS", "a volume name is a DNS label"),
         ("--lookup-grace", "1", "a duration is a number with a unit"),
         ("--idle-timeout", "90s", "at least 120s"),
-        ("--max-connections", "0", "a number from 1"),
+        ("--max-connections", "0", "a number from 1 to 1000000"),
+        ("--max-connections", "9999999999999999999", "a number from 1 to 1000000"),
+        ("--lookup-grace", "500y", "at most a day"),
         ("--reload-interval", "0s", "longer than zero"),
         ("--listen", "8443", "invalid socket address"),
         ("--log-format", "xml", "text, json"),
@@ -92,6 +94,11 @@ fn bad_values_end_the_start_and_name_the_flag_and_what_it_takes() {
         let output = command(&[]).env(flag[2..].to_uppercase().replace('-', "_"), value).output().unwrap();
         assert_eq!(output.status.code(), Some(2), "{flag} from the environment");
         assert!(stderr(&output).contains(flag), "{}", stderr(&output));
+    }
+    for level in ["warning", "verbose", "loud,=x"] {
+        let output = run(&["--log-level", level]);
+        assert_eq!(output.status.code(), Some(1), "{level}");
+        assert!(stderr(&output).contains("want off, error, warn, info, debug, trace or a filter"), "{level}");
     }
     assert_eq!(run(&["--no-such-flag"]).status.code(), Some(2));
     assert_eq!(run(&["mutate"]).status.code(), Some(2));
@@ -123,7 +130,7 @@ fn what_prevents_the_start_is_said_with_its_remedy() {
         ),
         (vec!["--tls-self-signed", "--service-accounts", broken], vec![broken, "document 2, line "]),
         (vec!["--listen", &taken], vec!["--listen", &taken, "can't listen there"]),
-        (vec!["--log-level=loud,=x"], vec!["--log-level", "want error, warn, info"]),
+        (vec!["--log-level=loud"], vec!["--log-level", "loud", "want off, error, warn, info"]),
     ] {
         let args = if args[0] == "--listen" { args } else { [&ports[..], &args].concat() };
         let args = if args[0] == "--listen" { [&ports[1..], &args].concat() } else { args };
@@ -268,6 +275,10 @@ fn bad_input_is_named_by_file_document_and_line() {
             "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: d}\n".to_owned(),
             &["Deployment default/d: no pod template"],
         ),
+        (
+            "apiVersion: apps/v1\nkind: Deployment\nspec: {template: []}\n".to_owned(),
+            &["Deployment default/: the AdmissionReview is malformed: request.object is not an object"],
+        ),
         ("kind: AdmissionReview\n".to_owned(), &["document 1, line 1: the body is no AdmissionReview"]),
         ("# nothing\n".to_owned(), &["standard input: no documents in it"]),
     ] {
@@ -324,6 +335,106 @@ fn strings_that_yaml_1_1_would_misread_stay_quoted() {
     }
     let parsed: Value = serde_saphyr::from_str(printed).unwrap();
     assert_eq!(parsed["spec"]["containers"][0]["env"].as_array().unwrap()[..words.len()], env);
+}
+
+#[test]
+fn variables_that_are_set_to_nothing_are_not_set() {
+    let empty = ["KUBECONFIG", "CONTEXT", "SERVICE_ACCOUNTS", "TLS_CLIENT_CA_FILE", "LOG_LEVEL", "RUST_LOG"];
+    let output = command(&["--tls-self-signed", "--listen=127.0.0.1:0", "--admin-listen=127.0.0.1:0"])
+        .envs(empty.map(|name| (name, "")))
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(stderr(&output).contains("not in a cluster"), "{}", stderr(&output));
+}
+
+#[test]
+fn mutate_does_not_care_for_the_environment_of_serve() {
+    let accounts = examples("service-accounts.yaml");
+    let output = command(&["mutate", "-f", &examples("deployment.yaml"), "--service-accounts", &accounts])
+        .envs([("LISTEN", "8080"), ("KUBECONFIG", ""), ("AWS_REGION", "eu-west-1")])
+        .output()
+        .unwrap();
+    assert!(output.status.success() && stdout(&output).contains("eu-west-1"), "{output:?}");
+}
+
+#[test]
+fn files_that_are_no_certificates_are_named_with_their_flags() {
+    let (ca, dir) = (Ca::new(), tempfile::tempdir().unwrap());
+    ca.server(1).write(dir.path());
+    fs::write(dir.path().join("other.key"), ca.server(2).key).unwrap();
+    let file = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();
+    let (cert, key, other, none) = (file("tls.crt"), file("tls.key"), file("other.key"), file("none"));
+    let accounts = examples("service-accounts.yaml");
+    for (args, parts) in [
+        (vec!["--tls-cert-file", &cert, "--tls-key-file", &none], vec!["--tls-key-file: ", &none]),
+        (vec!["--tls-cert-file", &key, "--tls-key-file", &key], vec!["--tls-cert-file: ", &key]),
+        (vec!["--tls-cert-file", &cert, "--tls-key-file", &other], vec!["can't be used together"]),
+        (vec!["--tls-self-signed", "--tls-client-ca-file", &none], vec!["--tls-client-ca-file: ", &none]),
+        (vec!["--tls-self-signed", "--tls-client-ca-file", &key], vec!["--tls-client-ca-file: ", &key]),
+        (vec!["--tls-self-signed", "--tls-san", "b\u{e4}d name"], vec!["--tls-san"]),
+    ] {
+        let start = ["--listen=127.0.0.1:0", "--admin-listen=127.0.0.1:0", "--service-accounts", &accounts];
+        let output = run(&[&start[..], &args].concat());
+        assert_eq!(output.status.code(), Some(1), "{args:?}");
+        for part in parts {
+            assert!(stderr(&output).contains(part), "{args:?} lacks {part:?}: {}", stderr(&output));
+        }
+    }
+}
+
+/// What `mutate` prints for an input with the example accounts.
+fn mutated(input: &str) -> String {
+    let accounts = examples("service-accounts.yaml");
+    let output = run_with_input(&["mutate", "-f", "-", "--service-accounts", &accounts], input.as_bytes());
+    assert!(output.status.success(), "{input:?}: {}", stderr(&output));
+    stdout(&output).to_owned()
+}
+
+const POD: &str = "apiVersion: v1\nkind: Pod\nmetadata: {name: p, namespace: payments}\nspec:\n  serviceAccountName: api\n  \
+                   containers: [{name: a}]\n";
+
+#[test]
+fn what_is_not_injected_is_printed_as_it_was_written() {
+    for untouched in [
+        "# licence\n---\nkind: ConfigMap\ndata:\n  keep: |+\n    a\n\n\n",
+        "kind: ConfigMap\n---\n# about b\n---\nkind: Other",
+        "{\"kind\":\"Other\"}\n",
+    ] {
+        assert_eq!(mutated(untouched).trim_end_matches('\n'), untouched.trim_end_matches('\n'));
+        assert!(mutated(untouched).starts_with(untouched));
+        let beside = mutated(&format!("{POD}---\n{untouched}"));
+        assert!(beside.contains(untouched) && beside.contains("AWS_ROLE_ARN"), "{beside}");
+    }
+    // A block scalar that keeps its blank lines keeps them in an injected manifest, too.
+    let annotated = POD.replace("{name: p,", "{name: p, annotations: {mode: \"a\\n\\n\\n\"},");
+    let printed: Value = serde_saphyr::from_str(&mutated(&annotated)).unwrap();
+    assert_eq!(printed["metadata"]["annotations"]["mode"], "a\n\n\n");
+}
+
+#[test]
+fn octal_modes_stay_what_kubectl_reads() {
+    let volumes = "  volumes: [{name: s, secret: {secretName: s, defaultMode: 0400}}]\n";
+    let printed: Value = serde_saphyr::from_str(&mutated(&format!("{POD}{volumes}"))).unwrap();
+    assert_eq!(printed["spec"]["volumes"][0]["secret"]["defaultMode"], 256);
+}
+
+#[test]
+fn lists_and_reviews_are_read_however_they_are_written() {
+    let pod = json!({"metadata": {"namespace": "payments"}, "spec": {"serviceAccountName": "api", "containers": [{}]}});
+    let list = json!({"apiVersion": "v1", "kind": "PodList", "items": [pod]}).to_string();
+    assert!(mutated(&list).contains("AWS_ROLE_ARN"));
+
+    // Its own JSON output, two documents without a separator, is input again.
+    let twice = mutated(&mutated(&format!("{list}\n{list}")));
+    assert_eq!(twice.matches("AWS_ROLE_ARN").count(), 2, "{twice}");
+
+    let review: Value = serde_json::from_slice(&recorded("minimal")).unwrap();
+    let yaml = serde_saphyr::to_string(&review).unwrap();
+    let answer = mutated(&yaml);
+    assert_eq!(answer, mutated(&review.to_string()));
+    let flow = "{apiVersion: admission.k8s.io/v1, kind: AdmissionReview, request: {uid: u, operation: DELETE, resource: {resource: pods}}}";
+    assert!(mutated(flow).contains(r#""allowed":true"#));
 }
 
 /// A daemon that is running.

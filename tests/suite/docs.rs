@@ -10,8 +10,7 @@ fn readme() -> &'static str {
 #[test]
 fn the_readme_lists_every_flag_with_its_default() {
     let command = Cli::command();
-    let flags = command.get_arguments().filter(|arg| !["help", "version"].contains(&arg.get_id().as_str()));
-    for arg in flags {
+    for arg in command.find_subcommand("serve").unwrap().get_arguments() {
         let flag = arg.get_long().unwrap();
         let row = readme().lines().find(|line| line.starts_with(&format!("| `--{flag}` |")));
         let row = row.unwrap_or_else(|| panic!("--{flag} is not in the README's table"));
@@ -21,7 +20,7 @@ fn the_readme_lists_every_flag_with_its_default() {
     }
     for arg in command.find_subcommand("mutate").unwrap().get_arguments() {
         let flag = arg.get_long().unwrap();
-        assert!(flag == "help" || readme().contains(&format!("`--{flag}`")), "--{flag}");
+        assert!(readme().contains(&format!("`--{flag}`")), "--{flag}");
     }
 }
 

@@ -78,3 +78,19 @@ async fn an_account_deleted_and_created_again_is_waited_for() {
         json!({"outcome": "injected", "role-arn": ROLE})
     );
 }
+
+#[tokio::test]
+async fn a_caller_that_goes_away_is_counted() {
+    let mut options = Options::default();
+    options.requests.lookup_grace = Duration::from_secs(3600);
+    let server = Server::start(options).await;
+    let mut client = server.client().await;
+    client.send(&request("POST", "/mutate", &for_account("never"))).await;
+    eventually("the request waits", || server.metric("admissions_in_flight") == 1.0).await;
+    drop(client);
+    eventually("it is counted", || server.metric("admissions_in_flight") == 0.0).await;
+    let series = r#"admissions_total{operation="CREATE",outcome="unavailable",reason="abandoned"}"#;
+    assert_eq!(server.metric(series), 1.0);
+    assert_eq!(server.metric(r#"lookup_wait_duration_seconds_count{result="abandoned"}"#), 1.0);
+    assert_eq!(server.metric("connections_open"), 0.0);
+}

@@ -3,7 +3,11 @@
 use std::{fs, os::unix::fs::symlink, path::Path, sync::Arc, time::Duration};
 
 use eks_pod_identity_webhook::{
-    accounts::{cache::Cache, manifests::Manifests},
+    accounts::{
+        binding::Account,
+        cache::Cache,
+        manifests::{self, Manifests},
+    },
     metrics::Metrics,
 };
 use rcgen::{KeyPair, PKCS_ECDSA_P384_SHA384, PKCS_ED25519};
@@ -156,4 +160,28 @@ async fn changed_manifests_are_read_and_broken_ones_leave_the_accounts_as_they_w
     assert!(knows("first")() && knows("third")());
     fs::write(dir.path().join("accounts.yaml"), account("fourth")).unwrap();
     eventually("mended manifests are read", knows("fourth")).await;
+}
+
+#[test]
+fn accounts_are_read_as_kubernetes_reads_them() {
+    let dir = tempfile::tempdir().unwrap();
+    let load = |metadata: &str| {
+        let path = dir.path().join("accounts.yaml");
+        fs::write(&path, format!("apiVersion: v1\nkind: ServiceAccount\nmetadata: {metadata}\n")).unwrap();
+        manifests::load(&path, &binder()).map_err(|error| error.to_string())
+    };
+    let accounts = load("{name: a, annotations: {other: , eks.amazonaws.com/role-arn: }}").unwrap();
+    assert_eq!((&*accounts[0].namespace, &*accounts[0].name), ("default", "a"));
+    assert!(matches!(accounts[0].account, Account::Unannotated));
+    for (metadata, message) in [
+        (
+            "{name: a, annotations: {x: 1}}",
+            "ServiceAccount default/a: annotation x is no string; put it in quotes",
+        ),
+        ("{name: a, namespace: 1}", "ServiceAccount a: its namespace is no string"),
+        ("{namespace: a}", "a ServiceAccount has no metadata.name"),
+    ] {
+        let error = load(metadata).unwrap_err();
+        assert!(error.ends_with(&format!("accounts.yaml, document 1, line 1: {message}")), "{error}");
+    }
 }

@@ -229,6 +229,7 @@ fn foreign_volumes_are_passed_by_and_ours_are_found_again() {
         (json!([token("aws-token", ours, "token")]), "aws-token", false),
         (json!([foreign("aws-token"), token("aws-token-2", ours, "token")]), "aws-token-2", false),
         (json!([foreign("aws-token-99")]), "aws-token", true),
+        (json!([foreign("aws-token"), foreign("aws-token-999999999999")]), "aws-token-2", true),
         (json!(null), "aws-token", true),
     ] {
         let admitted = create(&pod(json!({"volumes": volumes, "containers": [{"name": "a"}]})));
@@ -386,7 +387,8 @@ fn warnings_stay_within_what_the_api_server_passes_on() {
         })
         .collect();
     let annotations = [("eks.amazonaws.com/token-expiration", &*"long ".repeat(50_000))];
-    let admitted = create_with(&annotations, &pod(json!({"containers": containers})));
+    let spec = json!({"initContainers": [{"name": "free"}], "containers": containers});
+    let admitted = create_with(&annotations, &pod(spec));
     let lengths: Vec<_> = admitted.warnings().iter().map(|warning| warning.chars().count()).collect();
     assert_eq!(lengths.len(), 2);
     assert!(lengths.iter().all(|&length| length <= 256), "{lengths:?}");
@@ -453,4 +455,48 @@ fn of_duplicate_keys_the_last_counts_as_for_go() {
     })
     .unwrap();
     assert_eq!(asked, "second");
+}
+
+#[test]
+fn a_pod_cant_make_the_answer_huge() {
+    let long = "x".repeat(100_000);
+    let names: Vec<_> = (0..2000).map(|index| format!("c{index}")).collect();
+    let names: Vec<_> = names.iter().map(|name| &**name).collect();
+    let admitted = create(&pod_annotated(json!({"eks.amazonaws.com/region": long}), &names));
+    assert_eq!(admitted.env("containers", 1999, "AWS_REGION").unwrap(), "us-east-1");
+    assert!(admitted.warnings()[0].contains("is no region; ignored"), "{:?}", admitted.warnings());
+
+    let containers: Vec<_> = std::iter::repeat_n(json!({}), 100_000).collect();
+    let review = review("CREATE", "", &pod(json!({"containers": containers})), &Value::Null);
+    let account = support::account(&[(ROLE_ANNOTATION, ROLE)]);
+    let refused = support::admit(review.to_string(), |_, _| Some(account)).unwrap_err();
+    assert!(refused.to_string().contains("too many containers"), "{refused}");
+}
+
+#[test]
+fn the_audit_log_names_the_role_only_where_a_container_has_it() {
+    let container = |role: Value| json!({"name": "a", "env": [{"name": "AWS_ROLE_ARN", "value": role}]});
+    for (containers, has_role) in [
+        (json!([{"name": "a"}]), true),
+        (json!([container(json!("mine"))]), false),
+        (json!([container(json!(null))]), false),
+        (json!([container(json!("mine")), {"name": "b"}]), true),
+        (json!([container(json!(ROLE))]), true),
+    ] {
+        let admitted = create(&pod(json!({"containers": containers})));
+        let audit = &admitted.response["auditAnnotations"];
+        assert_eq!(audit.get("role-arn").is_some(), has_role, "{containers}: {audit}");
+        assert_eq!(audit["outcome"], "injected");
+    }
+}
+
+#[test]
+fn nobody_is_warned_of_what_was_not_injected() {
+    let account =
+        support::account(&[(ROLE_ANNOTATION, "x"), ("eks.amazonaws.com/include-containers", "other")]);
+    let review = review("CREATE", "", &pod_annotated(json!({}), &["a"]), &Value::Null);
+    let answer = support::admit(review.to_string(), |_, _| Some(account)).unwrap().unwrap();
+    let answer: Value = serde_json::from_slice(&answer.body).unwrap();
+    assert_eq!(answer["response"]["auditAnnotations"], json!({"outcome": "skipped"}));
+    assert!(answer["response"].get("warnings").is_none(), "{answer}");
 }

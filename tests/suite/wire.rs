@@ -120,6 +120,8 @@ async fn bodies_over_the_limit_get_413_even_while_they_are_being_sent() {
     client.send(&request("POST", "/mutate", &vec![b' '; limit + 1])).await;
     let response = client.response().await;
     assert_eq!((response.status, response.text()), (413, "the body is larger than 1048576 bytes\n"));
+    assert_eq!(response.header("connection"), Some("close"));
+    assert!(client.is_closed().await);
 
     let mut client = server.client().await;
     let head = "POST /mutate HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n";
@@ -129,6 +131,16 @@ async fn bodies_over_the_limit_get_413_even_while_they_are_being_sent() {
     client.send(&chunk).await;
     client.send(b"0\r\n\r\n").await;
     assert_eq!(client.response().await.status, 413);
+
+    // Who asks before it sends is told at once, and so is who would not be read to the end.
+    for (length, expect) in [(limit + 1, "Expect: 100-continue\r\n"), (limit * 100, "")] {
+        let mut client = server.client().await;
+        let head = format!(
+            "POST /mutate HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n{expect}Content-Length: {length}\r\n\r\n"
+        );
+        client.send(head.as_bytes()).await;
+        assert_eq!(client.response().await.status, 413);
+    }
 
     let mut client = server.client().await;
     client.send(&request("POST", "/mutate", &vec![b' '; limit])).await;
@@ -259,4 +271,15 @@ async fn the_admin_port_answers_probes_and_scrapes_over_plain_http() {
     }
     let expiry = server.metric("tls_certificate_expiry_timestamp_seconds");
     assert!(expiry > 4e9, "{expiry}");
+}
+
+#[tokio::test]
+async fn an_oversized_body_that_comes_slowly_is_oversized() {
+    let mut options = Options::default();
+    options.requests.body_time = Duration::from_millis(50);
+    options.requests.body_bytes = 100;
+    let server = Server::start(options).await;
+    let mut client = server.client().await;
+    client.send(&request("POST", "/mutate", &[b' '; 200])[..200]).await;
+    assert_eq!(client.response().await.status, 413);
 }
