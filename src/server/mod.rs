@@ -1,11 +1,12 @@
 //! The listeners: connections, TLS and HTTP around the pure core.
 //!
 //! ```text
-//! listen (accept, limits) → tls (handshake) → connection (timeouts, drain) ─┬─▶ mutate (the webhook's port)
+//! listen (accept, limits) → tls (handshake) → connection (timeouts, drain) ─┬─▶ mutate (body → core → reply)
 //!                                                                           └─▶ admin (probes, metrics)
 //! ```
 
 pub mod admin;
+mod body;
 mod connection;
 pub mod drain;
 pub mod listen;

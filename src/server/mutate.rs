@@ -2,28 +2,21 @@
 
 use std::{cell::Cell, sync::Arc, time::Duration};
 
-use http_body_util::BodyExt;
 use hyper::{
     Method, Request, StatusCode,
-    body::{Body, Incoming},
-    header::{CONTENT_ENCODING, CONTENT_TYPE, EXPECT, HeaderMap},
+    body::Incoming,
+    header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap},
 };
 use prometheus::Histogram;
-use tokio::time::{Instant, timeout};
+use tokio::time::Instant;
 use tracing::debug;
 
-use super::{connection::Handler, listen::Listener, reply::Reply};
+use super::{body, connection::Handler, listen::Listener, reply::Reply};
 use crate::{
     accounts::{binding::Account, cache::Cache},
     admission::{self, Answer, BadReview, Operation, Outcome, PodRequest, Scratch, Webhook},
     metrics::{AdmissionMetrics, Metrics},
 };
-
-/// Room made for a body before its first byte has come, at most.
-const MAX_INITIAL_CAPACITY: usize = 1 << 20;
-
-/// Bodies are read, and thrown away, up to this multiple of the limit.
-const DISCARDED: usize = 3;
 
 /// Limits of a request.
 #[derive(Clone, Copy, Debug)]
@@ -74,13 +67,6 @@ impl Handler for Mutate {
     }
 }
 
-/// Why a body was not taken.
-enum BadBody {
-    TooLarge,
-    TooSlow,
-    Broken(hyper::Error),
-}
-
 impl Inner {
     async fn mutate(&self, request: Request<Incoming>) -> Reply {
         if !is_json(request.headers()) {
@@ -90,20 +76,10 @@ impl Inner {
             );
         }
         let grace = self.grace(request.uri().query());
-        let mut reply = match self.read_body(request).await {
-            Ok(mut body) => return self.admit(&mut body, grace).await,
-            Err(BadBody::TooLarge) => {
-                let limit = self.limits.body_bytes;
-                Reply::text(StatusCode::PAYLOAD_TOO_LARGE, format!("the body is larger than {limit} bytes"))
-            }
-            Err(BadBody::TooSlow) => Reply::text(StatusCode::REQUEST_TIMEOUT, "the body came too slowly"),
-            Err(BadBody::Broken(error)) => {
-                Reply::text(StatusCode::BAD_REQUEST, format!("the body can't be read: {error}"))
-            }
-        };
-        // What is left of the body stands before any next request.
-        reply.close();
-        reply
+        match body::read(request, self.limits.body_bytes, self.limits.body_time).await {
+            Ok(mut body) => self.admit(&mut body, grace).await,
+            Err(error) => error.reply(self.limits.body_bytes),
+        }
     }
 
     /// Answers one admission.
@@ -178,21 +154,6 @@ impl Inner {
             .find_map(|timeout| humantime::parse_duration(timeout).ok());
         timeout.map_or(self.limits.lookup_grace, |timeout| self.limits.lookup_grace.min(timeout / 2))
     }
-
-    async fn read_body(&self, request: Request<Incoming>) -> Result<Vec<u8>, BadBody> {
-        let limit = self.limits.body_bytes;
-        let announced = usize::try_from(request.body().size_hint().lower()).unwrap_or(usize::MAX);
-        // Who asks first is told at once; what would not be read to its end is not begun.
-        let asks_first = request.headers().contains_key(EXPECT);
-        if announced > limit && (asks_first || announced > limit.saturating_mul(DISCARDED)) {
-            return Err(BadBody::TooLarge);
-        }
-        match timeout(self.limits.body_time, collect(request.into_body(), announced, limit)).await {
-            Ok(result) => result,
-            Err(_) if announced > limit => Err(BadBody::TooLarge),
-            Err(_) => Err(BadBody::TooSlow),
-        }
-    }
 }
 
 /// An admission that was understood.
@@ -213,26 +174,6 @@ impl Answered {
 thread_local! {
     /// One is enough for each thread: only requests that wait hold theirs across an await.
     static SCRATCH: Cell<Option<Scratch>> = const { Cell::new(None) };
-}
-
-/// Reads a whole body. One that is too large is read on for a while and thrown away: a peer that is still sending
-/// would otherwise meet a reset instead of the answer.
-async fn collect(mut body: Incoming, announced: usize, limit: usize) -> Result<Vec<u8>, BadBody> {
-    let mut collected =
-        Vec::with_capacity(announced.min(limit).min(MAX_INITIAL_CAPACITY) + admission::PADDING);
-    let mut received = 0_usize;
-    while let Some(frame) = body.frame().await {
-        let Ok(data) = frame.map_err(BadBody::Broken)?.into_data() else { continue };
-        received += data.len();
-        if received.max(announced) <= limit {
-            collected.extend_from_slice(&data);
-        } else if received <= limit.saturating_mul(DISCARDED) {
-            collected = Vec::new();
-        } else {
-            break;
-        }
-    }
-    if received > limit { Err(BadBody::TooLarge) } else { Ok(collected) }
 }
 
 fn is_json(headers: &HeaderMap) -> bool {
