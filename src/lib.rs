@@ -1,7 +1,32 @@
 //! A Kubernetes mutating admission webhook that lets pods on any cluster assume AWS IAM roles.
+//!
+//! ```text
+//! server:     listen → tls → connection → mutate ─┐                              ┌─▶ reply
+//!                                                 ▼                              │
+//! admission:  review, pod (what is asked) ─▶ account looked up ─▶ rules ─▶ patch ─▶ response
+//!                                                 ▲
+//! accounts:   watch (a cluster) ──┬─▶ binding ─▶ cache
+//!             manifests (files) ──┘
+//! ```
+//!
+//! What depends on a ServiceAccount alone is parsed and rendered when the account changes; a request copies bytes.
+//! `admission` is pure: bytes and a look-up in, bytes out. It meets the sources of accounts only in the cache.
+//!
+//! Dependencies run one way, from the first line to the last:
+//!
+//! - [`commands`]: what the program does; `serve` is the one place that wires and spawns
+//! - [`cli`], [`config`]: what was typed, what is valid
+//! - [`server`]: connections, TLS and HTTP
+//! - [`accounts`]: where they come from and where they are looked up
+//! - [`metrics`]
+//! - [`admission`]: the core
+//! - [`binding`]: what the pods of an account are given, which both halves share
+//! - [`settings`], [`render`], [`warning`]: what is injected, and how it is written
+//! - [`files`], [`yaml`]: helpers that know nothing of the rest
 
 pub mod accounts;
 pub mod admission;
+pub mod binding;
 pub mod cli;
 pub mod commands;
 pub mod config;

@@ -19,8 +19,10 @@ use tokio::{
     time::{Instant, timeout_at},
 };
 
-use super::binding::Account;
-use crate::metrics::{AccountMetrics, SourceFailure};
+use crate::{
+    binding::Account,
+    metrics::{AccountMetrics, SourceFailure},
+};
 
 /// The readers' side.
 #[derive(Debug, Default)]
@@ -272,7 +274,7 @@ mod tests {
     }
 
     fn annotated() -> Account {
-        let binder = super::super::binding::Binder::new(Arc::default());
+        let binder = crate::binding::Binder::new(Arc::default());
         binder.bind([("eks.amazonaws.com/role-arn", "arn:aws:iam::111122223333:role/app")])
     }
 

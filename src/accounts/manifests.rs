@@ -12,11 +12,9 @@ use serde_json::Value;
 use thiserror::Error;
 use tracing::{info, warn};
 
-use super::{
-    binding::{Account, Binder},
-    cache::Writer,
-};
+use super::cache::Writer;
 use crate::{
+    binding::{Account, Binder},
     files::{self, Fingerprint},
     metrics::SourceFailure,
     yaml::{self, BadDocument, Parsed},

@@ -5,7 +5,6 @@
 //! manifests (a folder) ─┘
 //! ```
 
-pub mod binding;
 pub mod cache;
 pub mod manifests;
 pub mod watch;

@@ -16,11 +16,11 @@ use kube::{
 use tokio::time::sleep;
 use tracing::{info, warn};
 
-use super::{
+use super::cache::Writer;
+use crate::{
     binding::{Account, Binder},
-    cache::Writer,
+    metrics::SourceFailure,
 };
-use crate::metrics::SourceFailure;
 
 /// How long one watch call lasts; kube adds 5 s to notice a connection that died without a word.
 const WATCH_SECONDS: u32 = 60;

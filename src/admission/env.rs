@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use super::{pod::Pod, session_name::session_name};
 use crate::{
-    accounts::binding::{Binding, RegionEnv},
+    binding::{Binding, RegionEnv},
     render,
     settings::{Os, Region, Settings},
 };

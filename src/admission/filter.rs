@@ -7,7 +7,7 @@ use super::{
     json::{self, Value},
     pod::Pod,
 };
-use crate::accounts::binding::Binding;
+use crate::binding::Binding;
 
 /// Which containers are left alone, by name. Sets, since lists and containers can both be long.
 pub(super) struct Filter<'a> {

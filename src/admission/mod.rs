@@ -33,7 +33,7 @@ use self::{
     review::{Review, Target},
     rules::{Containers, Rendered},
 };
-use crate::{accounts::binding::Account, settings::Settings};
+use crate::{binding::Account, settings::Settings};
 
 /// How much room a body should have behind its end, to be parsed where it is.
 pub const PADDING: usize = INPUT_PADDING;

@@ -3,7 +3,7 @@
 use base64::{Engine, engine::general_purpose::STANDARD};
 
 use super::{Outcome, review::Review};
-use crate::{accounts::binding::Binding, render, warning::Warning};
+use crate::{binding::Binding, render, warning::Warning};
 
 /// kube-apiserver passes on 4,096 characters of warnings in all (`truncateAtTotalRunes`,
 /// `apiserver/pkg/endpoints/filters/warning.go`).

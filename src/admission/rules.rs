@@ -13,7 +13,7 @@ use super::{
     token_volume::TokenVolume,
 };
 use crate::{
-    accounts::binding::Binding,
+    binding::Binding,
     render,
     settings::{Region, Settings, TokenExpiration},
     warning::{Warning, quote},

@@ -13,8 +13,9 @@ use anyhow::{Context, anyhow, bail};
 use self::injector::{Injector, Kind, Mutated};
 
 use crate::{
-    accounts::{binding::Binder, manifests},
+    accounts::manifests,
     admission::Webhook,
+    binding::Binder,
     cli::{MutateArgs, Output},
     yaml::{self, Document},
 };

@@ -17,12 +17,12 @@ use tracing_subscriber::EnvFilter;
 
 use crate::{
     accounts::{
-        binding::Binder,
         cache::{Cache, Writer},
         manifests::Manifests,
         watch,
     },
     admission::Webhook,
+    binding::Binder,
     cli::{LogArgs, LogFormat, ServeArgs},
     config::{Certificate, Config, Source},
     metrics::{Metrics, TlsMetrics},

@@ -13,8 +13,9 @@ use tracing::debug;
 
 use super::{body, connection::Handler, listen::Listener, reply::Reply};
 use crate::{
-    accounts::{binding::Account, cache::Cache},
+    accounts::cache::Cache,
     admission::{self, Answer, BadReview, Operation, Outcome, PodRequest, Scratch, Webhook},
+    binding::Account,
     metrics::{AdmissionMetrics, Metrics},
 };
 

@@ -3,8 +3,8 @@
 use std::{collections::HashSet, sync::Arc};
 
 use eks_pod_identity_webhook::{
-    accounts::binding::Binder,
     admission::{Scratch, Webhook},
+    binding::Binder,
     settings::Settings,
 };
 use proptest::{

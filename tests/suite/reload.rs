@@ -4,10 +4,10 @@ use std::{fs, os::unix::fs::symlink, path::Path, sync::Arc, time::Duration};
 
 use eks_pod_identity_webhook::{
     accounts::{
-        binding::Account,
         cache::Cache,
         manifests::{self, Manifests},
     },
+    binding::Account,
     metrics::Metrics,
 };
 use rcgen::{KeyPair, PKCS_ECDSA_P384_SHA384, PKCS_ED25519};

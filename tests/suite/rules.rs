@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use eks_pod_identity_webhook::{
-    accounts::binding::{Account, Binder},
     admission::{Scratch, Webhook},
+    binding::{Account, Binder},
     settings::Settings,
 };
 use serde_json::{Value, json};

@@ -6,7 +6,8 @@ use std::sync::{
 };
 
 use eks_pod_identity_webhook::{
-    accounts::{binding::Account, cache::Cache, watch},
+    accounts::{cache::Cache, watch},
+    binding::Account,
     metrics::Metrics,
 };
 use serde_json::{Value, json};

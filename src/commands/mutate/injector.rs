@@ -8,8 +8,9 @@ use json_patch::Patch;
 use serde_json::{Value, json};
 
 use crate::{
-    accounts::{binding::Account, manifests::Declared},
+    accounts::manifests::Declared,
     admission::{Scratch, Webhook},
+    binding::Account,
     yaml::{Document, Parsed},
 };
 

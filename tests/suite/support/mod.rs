@@ -9,8 +9,8 @@ use std::{fs, future::Future, path::PathBuf, sync::Arc, time::Duration};
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use eks_pod_identity_webhook::{
-    accounts::binding::{Account, Binder},
     admission::{Answer, BadReview, Scratch, Webhook},
+    binding::{Account, Binder},
     settings::Settings,
 };
 use serde_json::Value;
