@@ -8,6 +8,7 @@ use std::{
     process::{Output, Stdio},
 };
 
+use base64::{Engine, engine::general_purpose::STANDARD};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::{
@@ -584,36 +585,47 @@ async fn requests_that_outlast_the_drain_do_not_hold_the_daemon() {
 
 #[tokio::test]
 async fn the_daemon_watches_the_cluster_of_a_kubeconfig() {
-    let api = ApiServer::start().await;
-    api.apply("payments", "api", json!({ROLE_ANNOTATION: ROLE}));
-    let dir = tempfile::tempdir().unwrap();
-    let kubeconfig = write_kubeconfig(dir.path(), api.address);
-    let mut daemon = Daemon::start(&["--kubeconfig", &kubeconfig, "--context=test", "--aws-region="]).await;
-    if !daemon.seen.iter().any(|line| line.contains("synced ServiceAccounts from the cluster")) {
-        daemon.line("synced ServiceAccounts from the cluster").await;
-    }
-    let mut client = Client::connect(daemon.address, &daemon.ca.pem()).await;
-    let response = client.mutate(&recorded("minimal")).await;
-    let patch = serde_json::to_string(&support::patch_of(&response.json()).unwrap()).unwrap();
-    assert!(patch.contains("AWS_ROLE_ARN") && !patch.contains("AWS_REGION"), "{patch}");
-    assert_eq!(client.mutate(&recorded("unannotated-account")).await.status, 503);
+    let ca = Ca::new();
+    for uses_tls in [false, true] {
+        let api = if uses_tls { ApiServer::start_tls(&ca.server(7)).await } else { ApiServer::start().await };
+        api.apply("payments", "api", json!({ROLE_ANNOTATION: ROLE}));
+        let dir = tempfile::tempdir().unwrap();
+        let kubeconfig = write_kubeconfig(dir.path(), api.address, uses_tls.then(|| ca.pem()));
+        let mut daemon =
+            Daemon::start(&["--kubeconfig", &kubeconfig, "--context=test", "--aws-region="]).await;
+        if !daemon.seen.iter().any(|line| line.contains("synced ServiceAccounts from the cluster")) {
+            daemon.line("synced ServiceAccounts from the cluster").await;
+        }
+        let mut client = Client::connect(daemon.address, &daemon.ca.pem()).await;
+        let response = client.mutate(&recorded("minimal")).await;
+        let patch = serde_json::to_string(&support::patch_of(&response.json()).unwrap()).unwrap();
+        assert!(patch.contains("AWS_ROLE_ARN") && !patch.contains("AWS_REGION"), "{patch}");
+        assert_eq!(client.mutate(&recorded("unannotated-account")).await.status, 503);
 
-    api.apply("payments", "plain", json!({}));
-    let mut status = 0;
-    while status != 200 {
-        status = client.mutate(&recorded("unannotated-account")).await.status;
+        api.apply("payments", "plain", json!({}));
+        let mut status = 0;
+        while status != 200 {
+            status = client.mutate(&recorded("unannotated-account")).await.status;
+        }
+        eventually("one list and one watch", || (api.lists(), api.watches()) == (1, 1)).await;
     }
-    eventually("one list and one watch", || (api.lists(), api.watches()) == (1, 1)).await;
 }
 
-fn write_kubeconfig(dir: &Path, address: SocketAddr) -> String {
+fn write_kubeconfig(dir: &Path, address: SocketAddr, ca_pem: Option<String>) -> String {
+    let cluster = match ca_pem {
+        None => json!({"server": format!("http://{address}")}),
+        Some(pem) => {
+            let server = format!("https://localhost:{}", address.port());
+            json!({"server": server, "certificate-authority-data": STANDARD.encode(pem)})
+        }
+    };
     let kubeconfig = json!({
         "apiVersion": "v1",
         "kind": "Config",
         "current-context": "other",
         "contexts": [{"name": "test", "context": {"cluster": "test", "user": "test"}}],
-        "clusters": [{"name": "test", "cluster": {"server": format!("http://{address}")}}],
-        "users": [{"name": "test", "user": {}}],
+        "clusters": [{"name": "test", "cluster": cluster}],
+        "users": [{"name": "test", "user": {"token": "secret-token"}}],
     });
     let path = dir.join("kubeconfig");
     fs::write(&path, kubeconfig.to_string()).unwrap();

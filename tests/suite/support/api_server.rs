@@ -19,12 +19,16 @@ use hyper::{
     service::service_fn,
 };
 use hyper_util::rt::TokioIo;
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
 use serde_json::{Value, json};
 use tokio::{
     net::TcpListener,
     sync::{mpsc, watch as tokio_watch},
     task::JoinHandle,
 };
+use tokio_rustls::TlsAcceptor;
+
+use super::pki::Pair;
 
 type Body = BoxBody<Bytes, io::Error>;
 
@@ -55,6 +59,7 @@ struct State {
 pub(crate) struct ApiServer {
     pub(crate) address: SocketAddr,
     state: Arc<Mutex<State>>,
+    tls: Option<TlsAcceptor>,
     /// Whether pages after the first are held back.
     hold_pages: tokio_watch::Sender<bool>,
     serving: Option<JoinHandle<()>>,
@@ -62,16 +67,33 @@ pub(crate) struct ApiServer {
 
 impl ApiServer {
     pub(crate) async fn start() -> Self {
+        Self::start_with(None).await
+    }
+
+    /// One that speaks TLS, as a real one does.
+    pub(crate) async fn start_tls(pair: &Pair) -> Self {
+        let cert = CertificateDer::from_pem_slice(pair.cert.as_bytes()).unwrap();
+        let key = PrivateKeyDer::from_pem_slice(pair.key.as_bytes()).unwrap();
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let builder = rustls::ServerConfig::builder_with_provider(provider);
+        let builder = builder.with_safe_default_protocol_versions().unwrap().with_no_client_auth();
+        let config = builder.with_single_cert(vec![cert], key).unwrap();
+        Self::start_with(Some(TlsAcceptor::from(Arc::new(config)))).await
+    }
+
+    async fn start_with(tls: Option<TlsAcceptor>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let state = Arc::new(Mutex::new(State { revision: 100, ..State::default() }));
-        let mut server = Self { address, state, hold_pages: tokio_watch::channel(false).0, serving: None };
+        let mut server =
+            Self { address, state, tls, hold_pages: tokio_watch::channel(false).0, serving: None };
         server.serve(listener);
         server
     }
 
     fn serve(&mut self, listener: TcpListener) {
         let (state, hold) = (Arc::clone(&self.state), self.hold_pages.subscribe());
+        let tls = self.tls.clone();
         self.serving = Some(tokio::spawn(async move {
             // Connections live in this task's set and end with it: an outage is an outage for all.
             let mut connections = tokio::task::JoinSet::new();
@@ -82,8 +104,15 @@ impl ApiServer {
                     let (state, hold) = (Arc::clone(&state), hold.clone());
                     async move { Ok::<_, Infallible>(respond(&state, hold, request).await) }
                 });
+                let (tls, builder) = (tls.clone(), http1::Builder::new());
                 connections.spawn(async move {
-                    http1::Builder::new().serve_connection(TokioIo::new(stream), service).await.ok();
+                    match tls {
+                        None => builder.serve_connection(TokioIo::new(stream), service).await.ok(),
+                        Some(tls) => match tls.accept(stream).await {
+                            Ok(stream) => builder.serve_connection(TokioIo::new(stream), service).await.ok(),
+                            Err(_) => None,
+                        },
+                    }
                 });
             }
         }));
