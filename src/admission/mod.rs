@@ -8,12 +8,15 @@
 //! The look-up lies between the two halves, because it may have to wait for the watch and nothing here does.
 
 mod container;
+mod document;
 mod env;
 mod filter;
 mod json;
+mod os;
 mod outcome;
 mod patch;
 mod pod;
+mod request;
 mod response;
 mod review;
 mod rules;
@@ -22,10 +25,14 @@ mod token_volume;
 
 use std::sync::Arc;
 
-use simd_json::{Buffers, INPUT_PADDING, Tape, prelude::*};
+use simd_json::prelude::*;
 use thiserror::Error;
 
-pub use self::outcome::{Operation, Outcome};
+pub use self::{
+    document::{Document, PADDING, Scratch},
+    outcome::{Operation, Outcome},
+    request::{Exempt, PodRequest, Request},
+};
 use self::{
     patch::Patch,
     pod::Pod,
@@ -34,9 +41,6 @@ use self::{
     rules::{Containers, Rendered},
 };
 use crate::{binding::Account, settings::Settings};
-
-/// How much room a body should have behind its end, to be parsed where it is.
-pub const PADDING: usize = INPUT_PADDING;
 
 /// The core: answers admission requests under given settings.
 #[derive(Debug)]
@@ -70,9 +74,6 @@ pub enum BadReview {
     TooMuch,
 }
 
-/// A scratch that has grown beyond this is not worth its memory.
-const MAX_KEPT_BYTES: usize = 1 << 20;
-
 /// The answer to a request that was understood.
 #[derive(Debug)]
 pub struct Answer {
@@ -80,70 +81,6 @@ pub struct Answer {
     pub body: Vec<u8>,
     /// How it ended.
     pub outcome: Outcome,
-}
-
-/// A request that was understood.
-#[derive(Debug)]
-pub enum Request<'a> {
-    /// One whose answer no ServiceAccount can change.
-    Exempt(Exempt<'a>),
-    /// One whose answer depends on the pod's ServiceAccount.
-    Pod(Box<PodRequest<'a>>),
-}
-
-/// A request that is allowed as it is.
-#[derive(Debug)]
-pub struct Exempt<'a> {
-    review: Review<'a>,
-    outcome: Outcome,
-}
-
-/// A request for a pod that may be injected.
-#[derive(Debug)]
-pub struct PodRequest<'a> {
-    review: Review<'a>,
-    pod: Pod<'a>,
-}
-
-/// What one admission works in, to be used again: a warm one saves the parser its allocations.
-pub struct Scratch {
-    buffers: Buffers,
-    tape: Tape<'static>,
-    patch: Vec<u8>,
-    largest_body: usize,
-}
-
-impl Default for Scratch {
-    fn default() -> Self {
-        Self { buffers: Buffers::default(), tape: Tape(Vec::new()), patch: Vec::new(), largest_body: 0 }
-    }
-}
-
-/// A parsed body.
-#[derive(Debug)]
-pub struct Document<'a>(Tape<'a>);
-
-impl Scratch {
-    /// Parses `body` in place. Its contents are spent afterwards, whether or not it was JSON.
-    pub fn parse<'b>(&mut self, body: &'b mut Vec<u8>) -> Result<Document<'b>, BadReview> {
-        let len = body.len();
-        self.largest_body = self.largest_body.max(len);
-        body.resize(len + PADDING, 0);
-        let mut tape = std::mem::replace(&mut self.tape, Tape(Vec::new())).reset();
-        simd_json::fill_tape_padded(body, len, &mut self.buffers, &mut tape)
-            .map_err(|error| BadReview::NotJson(error.to_string()))?;
-        Ok(Document(tape))
-    }
-
-    /// Whether it should be used again, or has grown too large for that.
-    pub fn is_worth_keeping(&self) -> bool {
-        self.largest_body <= MAX_KEPT_BYTES && self.patch.capacity() <= MAX_KEPT_BYTES
-    }
-
-    /// Takes the tape of a document back.
-    pub fn recycle(&mut self, document: Document<'_>) {
-        self.tape = document.0.reset();
-    }
 }
 
 impl Webhook {
@@ -154,7 +91,7 @@ impl Webhook {
 
     /// Reads a request, as far as that is possible without its ServiceAccount.
     pub fn read<'a>(&self, document: &'a Document<'a>) -> Result<Request<'a>, BadReview> {
-        let mut review = Review::read(document.0.as_value())?;
+        let review = Review::read(document.root())?;
         // A pod's environment can't be changed once it is created, nor its volumes.
         if !matches!(
             (review.operation, review.target),
@@ -171,12 +108,8 @@ impl Webhook {
         if pod.has_skip_label {
             return Ok(Request::Exempt(Exempt { review, outcome: Outcome::SkipLabel }));
         }
-        for (of_request, of_pod) in
-            [(&mut review.name, &mut pod.name), (&mut review.namespace, &mut pod.namespace)]
-        {
-            *of_request = if of_request.is_empty() { of_pod } else { of_request };
-            *of_pod = of_request;
-        }
+        pod.name = first_given(pod.name, review.name);
+        pod.namespace = first_given(review.namespace, pod.namespace);
         if pod.namespace.is_empty() {
             return Err(BadReview::Missing("request.namespace"));
         }
@@ -236,45 +169,8 @@ impl Webhook {
     }
 }
 
-impl Request<'_> {
-    /// What the request wants to do.
-    pub fn operation(&self) -> Operation {
-        self.review().operation
-    }
-
-    /// The request's id, as kube-apiserver's audit log has it.
-    pub fn uid(&self) -> &str {
-        self.review().uid
-    }
-
-    /// The namespace; empty for objects that have none.
-    pub fn namespace(&self) -> &str {
-        self.review().namespace
-    }
-
-    /// The pod's name; empty where it is still to be generated.
-    pub fn name(&self) -> &str {
-        self.review().name
-    }
-
-    fn review(&self) -> &Review<'_> {
-        match self {
-            Self::Exempt(request) => &request.review,
-            Self::Pod(request) => &request.review,
-        }
-    }
-}
-
-impl PodRequest<'_> {
-    /// The namespace of the pod and its ServiceAccount.
-    pub fn namespace(&self) -> &str {
-        self.pod.namespace
-    }
-
-    /// The name of the ServiceAccount.
-    pub fn service_account(&self) -> &str {
-        self.pod.service_account
-    }
+fn first_given<'a>(first: &'a str, second: &'a str) -> &'a str {
+    if first.is_empty() { second } else { first }
 }
 
 fn respond(review: &Review<'_>, response: &Response<'_>) -> Answer {

@@ -1,0 +1,59 @@
+//! A parsed body, and what parsing works in.
+
+use simd_json::{Buffers, INPUT_PADDING, Tape};
+
+use super::{BadReview, json::Value};
+
+/// How much room a body should have behind its end, to be parsed where it is.
+pub const PADDING: usize = INPUT_PADDING;
+
+/// A scratch that has grown beyond this is not worth its memory.
+const MAX_KEPT_BYTES: usize = 1 << 20;
+
+/// What one admission works in, to be used again: a warm one saves the parser its allocations.
+pub struct Scratch {
+    buffers: Buffers,
+    tape: Tape<'static>,
+    /// Where the patch is written.
+    pub(super) patch: Vec<u8>,
+    largest_body: usize,
+}
+
+impl Default for Scratch {
+    fn default() -> Self {
+        Self { buffers: Buffers::default(), tape: Tape(Vec::new()), patch: Vec::new(), largest_body: 0 }
+    }
+}
+
+/// A parsed body.
+#[derive(Debug)]
+pub struct Document<'a>(Tape<'a>);
+
+impl Document<'_> {
+    pub(super) fn root(&self) -> Value<'_> {
+        self.0.as_value()
+    }
+}
+
+impl Scratch {
+    /// Parses `body` in place. Its contents are spent afterwards, whether or not it was JSON.
+    pub fn parse<'b>(&mut self, body: &'b mut Vec<u8>) -> Result<Document<'b>, BadReview> {
+        let len = body.len();
+        self.largest_body = self.largest_body.max(len);
+        body.resize(len + PADDING, 0);
+        let mut tape = std::mem::replace(&mut self.tape, Tape(Vec::new())).reset();
+        simd_json::fill_tape_padded(body, len, &mut self.buffers, &mut tape)
+            .map_err(|error| BadReview::NotJson(error.to_string()))?;
+        Ok(Document(tape))
+    }
+
+    /// Whether it should be used again, or has grown too large for that.
+    pub fn is_worth_keeping(&self) -> bool {
+        self.largest_body <= MAX_KEPT_BYTES && self.patch.capacity() <= MAX_KEPT_BYTES
+    }
+
+    /// Takes the tape of a document back.
+    pub fn recycle(&mut self, document: Document<'_>) {
+        self.tape = document.0.reset();
+    }
+}

@@ -1,0 +1,73 @@
+//! A request as far as it can be understood without its ServiceAccount.
+
+use super::{Operation, Outcome, pod::Pod, review::Review};
+
+/// A request that was understood.
+#[derive(Debug)]
+pub enum Request<'a> {
+    /// One whose answer no ServiceAccount can change.
+    Exempt(Exempt<'a>),
+    /// One whose answer depends on the pod's ServiceAccount.
+    Pod(Box<PodRequest<'a>>),
+}
+
+/// A request that is allowed as it is.
+#[derive(Debug)]
+pub struct Exempt<'a> {
+    pub(super) review: Review<'a>,
+    pub(super) outcome: Outcome,
+}
+
+/// A request for a pod that may be injected.
+#[derive(Debug)]
+pub struct PodRequest<'a> {
+    pub(super) review: Review<'a>,
+    pub(super) pod: Pod<'a>,
+}
+
+impl Request<'_> {
+    /// What the request wants to do.
+    pub fn operation(&self) -> Operation {
+        self.review().operation
+    }
+
+    /// The request's id, as kube-apiserver's audit log has it.
+    pub fn uid(&self) -> &str {
+        self.review().uid
+    }
+
+    /// The namespace; empty for objects that have none.
+    pub fn namespace(&self) -> &str {
+        match self {
+            Self::Exempt(request) => request.review.namespace,
+            Self::Pod(request) => request.pod.namespace,
+        }
+    }
+
+    /// The pod's name; empty where it is still to be generated.
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Exempt(request) => request.review.name,
+            Self::Pod(request) => request.pod.name,
+        }
+    }
+
+    fn review(&self) -> &Review<'_> {
+        match self {
+            Self::Exempt(request) => &request.review,
+            Self::Pod(request) => &request.review,
+        }
+    }
+}
+
+impl PodRequest<'_> {
+    /// The namespace of the pod and its ServiceAccount.
+    pub fn namespace(&self) -> &str {
+        self.pod.namespace
+    }
+
+    /// The name of the ServiceAccount.
+    pub fn service_account(&self) -> &str {
+        self.pod.service_account
+    }
+}
