@@ -43,10 +43,12 @@ pub fn documents(text: &str) -> Vec<Document<'_>> {
         let next = offset + text_line.len();
         let is_start = is_marker(text_line, "---");
         if is_start || is_marker(text_line, "...") {
-            if has_content(&text[content..offset]) {
+            let is_document = has_content(&text[content..offset]);
+            if is_document {
                 add(&mut documents, &text[start..offset], line);
             }
-            let begins_anew = has_content(&text[content..offset]) || text[start..offset].trim().is_empty();
+            // Otherwise what was passed are comments: they stay, as the beginning of the next document.
+            let begins_anew = is_document || text[start..offset].trim().is_empty();
             // The marker's own line may hold content: `--- {a: 1}`.
             content = if is_start { offset + 3 } else { next };
             if begins_anew {
