@@ -1,4 +1,5 @@
-//! What can be typed. Every flag is also an environment variable: the flag's name in capitals.
+//! What can be typed. Every flag is also an environment variable: the flag's name in capitals, with `MUTATE_` before it
+//! where a name such as `FILE` would be anybody's.
 
 use std::{
     ffi::{OsStr, OsString},

@@ -14,6 +14,8 @@ pub struct Document<'a> {
     pub number: usize,
     /// The line of the file it begins on, from 1.
     pub line: usize,
+    /// Whether a marker parts it from what is before it, rather than nothing, as JSON values may be.
+    pub is_separated: bool,
 }
 
 /// Why a document can't be read.
@@ -65,23 +67,31 @@ pub fn documents(text: &str) -> Vec<Document<'_>> {
 }
 
 /// Adds a document, or several of JSON.
-fn add<'a>(documents: &mut Vec<Document<'a>>, text: &'a str, line: usize) {
+fn add<'a>(documents: &mut Vec<Document<'a>>, text: &'a str, mut line: usize) {
     let mut values = serde_json::Deserializer::from_str(text).into_iter::<IgnoredAny>();
     let mut ends = Vec::new();
     while let Some(Ok(_)) = values.next() {
         ends.push(values.byte_offset());
     }
-    let is_all = ends.last().is_some_and(|&end| text[end..].trim().is_empty());
-    if !is_all || ends.len() < 2 {
-        documents.push(Document { text, number: documents.len() + 1, line });
-        return;
+    // What is no JSON to its end is one document of YAML.
+    if ends.last().is_none_or(|&end| !text[end..].trim().is_empty()) {
+        ends = vec![text.len()];
     }
     let mut start = 0;
     for end in ends {
-        let line = line + text[..start].matches('\n').count();
-        documents.push(Document { text: &text[start..end], number: documents.len() + 1, line });
+        let value = &text[start..end];
+        let blank = value.len() - value.trim_start().len();
+        let begin = start + value[..blank].rfind('\n').map_or(0, |newline| newline + 1);
+        line += newlines(&text[start..begin]);
+        let (number, is_separated) = (documents.len() + 1, start == 0);
+        documents.push(Document { text: &text[begin..end], number, line, is_separated });
+        line += newlines(&text[begin..end]);
         start = end;
     }
+}
+
+fn newlines(text: &str) -> usize {
+    text.matches('\n').count()
 }
 
 fn has_content(text: &str) -> bool {
@@ -157,9 +167,19 @@ mod tests {
         assert_eq!(split("a: 1\r\n---\r\nb: 2\r\n"), [("a: 1", 1), ("b: 2", 3)]);
         assert_eq!(
             split("{\"a\": 1}\n{\"b\":\n2} {\"c\": 3}"),
-            [(r#"{"a": 1}"#, 1), ("{\"b\":\n2}", 1), (r#"{"c": 3}"#, 3)]
+            [(r#"{"a": 1}"#, 1), ("{\"b\":\n2}", 2), (r#"{"c": 3}"#, 3)]
         );
         assert!(documents("").is_empty() && documents("# nothing\n---\n").is_empty());
+    }
+
+    #[test]
+    fn many_documents_are_split_in_one_pass() {
+        for text in ["{}\n".repeat(100_000), "{}\n---\n".repeat(100_000)] {
+            let documents = documents(&text);
+            assert_eq!(documents.len(), 100_000);
+            assert_eq!(documents[99_999].number, 100_000);
+            assert!(documents[99_999].line >= 100_000);
+        }
     }
 
     #[test]

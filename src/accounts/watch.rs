@@ -35,8 +35,9 @@ const MAX_FAILURES: u32 = 5;
 /// new account's first pod waits for the watch.
 const MAX_PAUSE: Duration = Duration::from_secs(5);
 
-/// After so long without a failure the next one is the first.
-const FORGET_FAILURES: Duration = Duration::from_secs(60);
+/// After so long without a failure the next one is the first. Some proxies cut a watch off every minute or less, which
+/// is no reason to list anew.
+const FORGET_FAILURES: Duration = Duration::from_secs(20);
 
 type Meta = PartialObjectMeta<ServiceAccount>;
 
@@ -198,7 +199,7 @@ impl Failures {
     fn watched(&mut self) {
         if self.in_a_row > 0 {
             info!(failures = self.in_a_row, "watching ServiceAccounts again");
-            *self = Self::new();
         }
+        *self = Self::new();
     }
 }

@@ -54,7 +54,7 @@ pub enum Outcome {
     UnknownAccount,
     /// The cache has never been filled; answered with 503.
     NotSynced,
-    /// The caller went away while its ServiceAccount was waited for.
+    /// The answer was broken off: the caller went away while its ServiceAccount was waited for.
     Abandoned,
     /// The request is no valid AdmissionReview; answered with 400.
     BadReview,

@@ -68,7 +68,8 @@ fn read(path: &Path) -> anyhow::Result<(String, String)> {
 /// A document as it is to be printed.
 struct Printed {
     text: String,
-    is_yaml: bool,
+    /// Whether a marker has to part it from its neighbours.
+    is_separated: bool,
 }
 
 fn print(
@@ -77,32 +78,32 @@ fn print(
     mutated: &Mutated,
     output: Option<Output>,
 ) -> anyhow::Result<Printed> {
-    let json = |text: String| Printed { text, is_yaml: false };
-    Ok(match (output, &mutated.kind) {
-        (Some(Output::Patch), _) => json(serde_json::to_string(&mutated.patch)?),
-        (None, Kind::Review { answer }) => json(answer.clone()),
+    let verbatim = || document.text.to_owned();
+    let is_unchanged = mutated.patch.0.is_empty();
+    let text = match (output, &mutated.kind) {
+        (Some(Output::Patch), _) => serde_json::to_string(&mutated.patch)?,
+        (None, Kind::Review { answer }) => answer.clone(),
         // Whatever was not changed is printed as it was written, comments and all.
-        (None, Kind::Manifest) if mutated.patch.0.is_empty() => verbatim(document, !is_json),
-        (Some(Output::Yaml), Kind::Manifest) if mutated.patch.0.is_empty() && !is_json => {
-            verbatim(document, true)
-        }
-        (Some(Output::Json), _) => json(serde_json::to_string_pretty(&mutated.value)?),
-        (None, Kind::Manifest) if is_json => json(serde_json::to_string_pretty(&mutated.value)?),
-        (Some(Output::Yaml) | None, _) => {
-            Printed { text: serde_saphyr::to_string(&mutated.value)?, is_yaml: true }
-        }
-    })
-}
-
-fn verbatim(document: &Document<'_>, is_yaml: bool) -> Printed {
-    Printed { text: document.text.trim_start_matches(['\r', '\n']).to_owned(), is_yaml }
+        (None, Kind::Manifest) if is_unchanged => verbatim(),
+        (Some(Output::Yaml), Kind::Manifest) if is_unchanged && !is_json => verbatim(),
+        (None, Kind::Manifest) if is_json => serde_json::to_string_pretty(&mutated.value)?,
+        (Some(Output::Json), _) => serde_json::to_string_pretty(&mutated.value)?,
+        (Some(Output::Yaml) | None, _) => serde_saphyr::to_string(&mutated.value)?,
+    };
+    let is_separated = match (output, &mutated.kind) {
+        (Some(Output::Yaml), _) => true,
+        (Some(Output::Patch | Output::Json), _) | (None, Kind::Review { .. }) => false,
+        (None, Kind::Manifest) => !is_json || document.is_separated,
+    };
+    Ok(Printed { text, is_separated })
 }
 
 fn join(printed: &[Printed]) -> String {
     let mut out = String::new();
     for (index, document) in printed.iter().enumerate() {
-        if index > 0 && (document.is_yaml || printed[index - 1].is_yaml) {
-            out.push_str("---\n");
+        if index > 0 && (document.is_separated || printed[index - 1].is_separated) {
+            // Directives may only follow the end of a document.
+            out.push_str(if document.text.starts_with('%') { "...\n" } else { "---\n" });
         }
         // The blank lines at the end of a document may belong to a block scalar (`|+`).
         out.push_str(&document.text);

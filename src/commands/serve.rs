@@ -35,6 +35,12 @@ use crate::{
     },
 };
 
+/// How many connections the admin port takes: a kubelet's and some scrapes.
+const ADMIN_CONNECTIONS: usize = 32;
+
+/// How many open files are kept for the admin port, the watch and what is read from disk.
+const RESERVED_FILES: usize = 2 * ADMIN_CONNECTIONS;
+
 /// Serves until a signal ends it.
 pub fn run(args: ServeArgs) -> anyhow::Result<()> {
     start_logging(&args.log)?;
@@ -81,7 +87,11 @@ async fn serve(mut config: Config) -> anyhow::Result<()> {
     // Probes and scrapes are answered from the first moment to the last: the drain does not close this listener. Its
     // connections are not the webhook's, and not counted with them.
     let (_until_the_end, admin_drain) = drain::channel();
-    let admin = Listener { drain: admin_drain, ..listener(admin, None, Metrics::new().http) };
+    let admin = Listener {
+        drain: admin_drain,
+        max_connections: ADMIN_CONNECTIONS,
+        ..listener(admin, None, Metrics::new().http)
+    };
     let admin = tokio::spawn(Admin::new(Arc::clone(&readiness), metrics.clone()).serve(admin));
 
     let tls = start_tls(&config, &metrics.tls, &mut background)?;
@@ -120,12 +130,11 @@ async fn serve(mut config: Config) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Raises the limit on open files as far as it goes. Probes, files and the watch need some of them, or a flood of
-/// connections would end in a restart.
+/// Raises the limit on open files as far as it goes, and keeps some of them back: a flood of connections that took the
+/// probes with it would end in a restart.
 fn fitted_to_open_files(max_connections: usize) -> usize {
-    const RESERVED: usize = 64;
     let Ok(limit) = rlimit::increase_nofile_limit(u64::MAX) else { return max_connections };
-    let fitting = usize::try_from(limit).unwrap_or(usize::MAX).saturating_sub(RESERVED).max(1);
+    let fitting = usize::try_from(limit).unwrap_or(usize::MAX).saturating_sub(RESERVED_FILES).max(1);
     if max_connections > fitting {
         warn!(
             max_connections,

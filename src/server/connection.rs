@@ -1,8 +1,20 @@
 //! One connection, from its first byte to its end.
 
-use std::{convert::Infallible, pin::pin, time::Duration};
+use std::{
+    convert::Infallible,
+    error::Error,
+    pin::{Pin, pin},
+    time::Duration,
+};
 
-use hyper::{Request, body::Incoming, server::conn::http1, service::service_fn};
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::{
+    Request,
+    body::Incoming,
+    server::conn::http1,
+    service::{HttpService, service_fn},
+};
 use hyper_util::rt::TokioIo;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
@@ -48,35 +60,54 @@ where
     let connection =
         http1::Builder::new().header_read_timeout(None).serve_connection(TokioIo::new(io), service);
     let mut connection = pin!(connection);
-    let result = tokio::select! {
+    let ended = tokio::select! {
         // A request that has arrived is taken before anything else is looked at.
         biased;
-        result = connection.as_mut() => result,
+        result = connection.as_mut() => Some(result),
         overstay = activity.overstayed(timeouts) => {
             debug!(?overstay, "connection cut off");
-            if overstay == Overstay::Idle {
-                // A clean end for a peer that listens; one that does not even read is left.
-                connection.as_mut().graceful_shutdown();
-                timeout(timeouts.header, connection).await.ok();
-            }
-            return;
-        }
-        () = drain.closing() => {
-            // The answer to a request from now on ends the connection, so this waits for one at most.
-            let expected = async {
-                if activity.expects_request() { timeout(LAST_REQUEST, connection.as_mut()).await.ok() } else { None }
-            };
-            match expected.await {
-                Some(result) => result,
-                None => {
+            // A clean end for a peer that listens; one that does not even read is left.
+            match overstay {
+                Overstay::Idle => {
                     connection.as_mut().graceful_shutdown();
-                    connection.await
+                    timeout(timeouts.header, connection).await.ok()
                 }
+                Overstay::Header => None,
             }
         }
+        () = drain.closing() => close(connection, &activity, timeouts).await,
     };
-    if let Err(error) = result {
+    if let Some(Err(error)) = ended {
         debug!(%error, "connection ended");
+    }
+}
+
+/// Ends a connection once its peer has had what it asked for; `None` if it is left before its end.
+async fn close<IO, S>(
+    mut connection: Pin<&mut http1::Connection<TokioIo<NotedReads<IO>>, S>>,
+    activity: &Activity,
+    timeouts: Timeouts,
+) -> Option<hyper::Result<()>>
+where
+    IO: AsyncRead + AsyncWrite + Unpin,
+    S: HttpService<Incoming, ResBody = Full<Bytes>>,
+    S::Error: Into<Box<dyn Error + Send + Sync>>,
+{
+    // The answer to a request from now on ends the connection, so this waits for one at most.
+    if activity.expects_request() {
+        if let Ok(result) = timeout(LAST_REQUEST, connection.as_mut()).await {
+            return Some(result);
+        }
+        if activity.expects_request() {
+            return None;
+        }
+    }
+    connection.as_mut().graceful_shutdown();
+    tokio::select! {
+        biased;
+        result = connection => Some(result),
+        // Who does not read the last response is not waited for like one who thinks about the next request.
+        _ = activity.overstayed(Timeouts { idle: timeouts.header, ..timeouts }) => None,
     }
 }
 
@@ -200,6 +231,21 @@ mod tests {
             assert!(read.contains("connection: close") && read.ends_with("x\n"), "{begun}: {read}");
             serving.await.unwrap();
         }
+        // A header that was begun and does not go on holds nobody up.
+        let (mut client, serving, announcer) = start(Duration::ZERO, 1);
+        client.write_all(&GET[..5]).await.unwrap();
+        sleep(Duration::from_secs(1)).await;
+        let closing = Instant::now();
+        announcer.announce(Phase::Closing);
+        serving.await.unwrap();
+        assert_eq!(closing.elapsed(), LAST_REQUEST);
+        // Nor does a response that is not read.
+        let (mut client, serving, announcer) = start(Duration::ZERO, 100_000);
+        client.write_all(GET).await.unwrap();
+        sleep(Duration::from_secs(1)).await;
+        announcer.announce(Phase::Closing);
+        serving.await.unwrap();
+        assert!(closing.elapsed() <= LAST_REQUEST * 2 + TIMEOUTS.header);
         // Nothing was begun: closed at once.
         let (mut client, serving, announcer) = start(Duration::ZERO, 1);
         client.write_all(GET).await.unwrap();

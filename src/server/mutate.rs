@@ -4,7 +4,7 @@ use std::{cell::Cell, sync::Arc, time::Duration};
 
 use hyper::{
     Method, Request, StatusCode,
-    body::Incoming,
+    body::{Body, Incoming},
     header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap},
 };
 use prometheus::Histogram;
@@ -57,25 +57,35 @@ impl Mutate {
 impl Handler for Mutate {
     async fn handle(&self, request: Request<Incoming>) -> Reply {
         let reply = match (request.uri().path(), request.method()) {
-            ("/mutate", &Method::POST) => self.0.mutate(request).await,
-            ("/mutate", _) => Reply::method_not_allowed("POST"),
-            ("/healthz", &Method::GET | &Method::HEAD) => Reply::text(StatusCode::OK, "ok"),
-            ("/healthz", _) => Reply::method_not_allowed("GET, HEAD"),
-            _ => Reply::text(StatusCode::NOT_FOUND, "this port has /mutate and /healthz"),
+            ("/mutate", &Method::POST) if is_json(request.headers()) => self.0.mutate(request).await,
+            _ => without_body(&request),
         };
         self.0.metrics.http.response(reply.status().as_u16());
         reply
     }
 }
 
+/// What is answered without a look at the body. One that is still to come stands before any next request, so it ends
+/// the connection.
+fn without_body(request: &Request<Incoming>) -> Reply {
+    let mut reply = match (request.uri().path(), request.method()) {
+        ("/mutate", &Method::POST) => Reply::text(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "the body has to be application/json without a content encoding",
+        ),
+        ("/mutate", _) => Reply::method_not_allowed("POST"),
+        ("/healthz", &Method::GET | &Method::HEAD) => Reply::text(StatusCode::OK, "ok"),
+        ("/healthz", _) => Reply::method_not_allowed("GET, HEAD"),
+        _ => Reply::text(StatusCode::NOT_FOUND, "this port has /mutate and /healthz"),
+    };
+    if !request.body().is_end_stream() {
+        reply.close();
+    }
+    reply
+}
+
 impl Inner {
     async fn mutate(&self, request: Request<Incoming>) -> Reply {
-        if !is_json(request.headers()) {
-            return Reply::text(
-                StatusCode::UNSUPPORTED_MEDIA_TYPE,
-                "the body has to be application/json without a content encoding",
-            );
-        }
         let grace = self.grace(request.uri().query());
         match body::read(request, self.limits.body_bytes, self.limits.body_time).await {
             Ok(mut body) => self.admit(&mut body, grace).await,

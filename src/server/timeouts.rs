@@ -80,7 +80,8 @@ impl Activity {
         state.since = Instant::now();
     }
 
-    /// Whether a request can be expected any moment: the connection was opened for one, or its header has begun.
+    /// Whether a request can be expected any moment: the connection was opened for one, or its header has begun (and
+    /// did not come together with the last request).
     pub(super) fn expects_request(&self) -> bool {
         let state = self.state();
         state.phase == Phase::Header || !state.had_request

@@ -277,6 +277,11 @@ fn bad_input_is_named_by_file_document_and_line() {
             &["Deployment default/d: no pod template"],
         ),
         (
+            "apiVersion: apps/v1\nkind: Deployment\nmetadata: {namespace: ''}\nspec: {template: null}\n"
+                .to_owned(),
+            &["Deployment default/: no pod template"],
+        ),
+        (
             "apiVersion: apps/v1\nkind: Deployment\nspec: {template: []}\n".to_owned(),
             &["Deployment default/: the AdmissionReview is malformed: request.object is not an object"],
         ),
@@ -401,6 +406,8 @@ fn what_is_not_injected_is_printed_as_it_was_written() {
         "# licence\n---\nkind: ConfigMap\ndata:\n  keep: |+\n    a\n\n\n",
         "kind: ConfigMap\n---\n# about b\n---\nkind: Other",
         "{\"kind\":\"Other\"}\n",
+        "{\"kind\":\"Other\"}\n---\n{\"kind\":\"Another\"}\n",
+        "kind: Other\n...\n%YAML 1.2\n---\nkind: Another\n",
     ] {
         assert_eq!(mutated(untouched).trim_end_matches('\n'), untouched.trim_end_matches('\n'));
         assert!(mutated(untouched).starts_with(untouched));
@@ -603,11 +610,12 @@ async fn the_daemon_watches_the_cluster_of_a_kubeconfig() {
         assert_eq!(client.mutate(&recorded("unannotated-account")).await.status, 503);
 
         api.apply("payments", "plain", json!({}));
-        let mut status = 0;
-        while status != 200 {
-            status = client.mutate(&recorded("unannotated-account")).await.status;
-        }
+        let known = async { while client.mutate(&recorded("unannotated-account")).await.status != 200 {} };
+        within("the new account is known", known).await;
         eventually("one list and one watch", || (api.lists(), api.watches()) == (1, 1)).await;
+        assert_eq!(api.authorization().as_deref(), Some("Bearer secret-token"));
+        daemon.child.kill().await.unwrap();
+        assert!(!daemon.rest_of_the_log().await.contains("secret-token"));
     }
 }
 

@@ -58,7 +58,7 @@ async fn a_known_account_never_waits() {
     for body in [for_account("plain"), for_account("new"), for_account("api"), recorded("mirror-pod")] {
         assert_eq!(client.mutate(&body).await.status, 200);
     }
-    for result in ["arrived", "timed_out"] {
+    for result in ["arrived", "timed_out", "abandoned"] {
         let series = format!(r#"lookup_wait_duration_seconds_count{{result="{result}"}}"#);
         assert_eq!(server.metric(&series), 0.0);
     }

@@ -81,11 +81,12 @@ impl Injector {
     ) -> anyhow::Result<Patch> {
         let object = manifest.pointer(&pointers.object).unwrap_or(&Value::Null);
         let name = object["metadata"]["name"].as_str().unwrap_or_default().to_owned();
-        let namespace = object["metadata"]["namespace"].as_str().unwrap_or(&self.namespace).to_owned();
+        let namespace = object["metadata"]["namespace"].as_str().filter(|namespace| !namespace.is_empty());
+        let namespace = namespace.unwrap_or(&self.namespace).to_owned();
         let place = || format!("{} {namespace}/{name}", pointers.kind);
 
-        let pod =
-            manifest.pointer_mut(&pointers.pod).with_context(|| format!("{}: no pod template", place()))?;
+        let pod = manifest.pointer_mut(&pointers.pod).filter(|pod| !pod.is_null());
+        let pod = pod.with_context(|| format!("{}: no pod template", place()))?;
         let mut object = pod.clone();
         if pointers.pod != pointers.object {
             // A controller names its pods itself.

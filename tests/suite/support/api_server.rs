@@ -54,6 +54,7 @@ struct State {
     pages: usize,
     watches: usize,
     asked_for_whole_objects: usize,
+    authorization: Option<String>,
 }
 
 pub(crate) struct ApiServer {
@@ -221,6 +222,11 @@ impl ApiServer {
         self.state().watchers.iter().filter(|watcher| !watcher.is_closed()).count()
     }
 
+    /// What the last request said of who it is from.
+    pub(crate) fn authorization(&self) -> Option<String> {
+        self.state().authorization.clone()
+    }
+
     pub(crate) fn asked_for_whole_objects(&self) -> usize {
         self.state().asked_for_whole_objects
     }
@@ -271,6 +277,9 @@ async fn respond(
     if !accept.contains("PartialObjectMetadata") {
         state.lock().unwrap().asked_for_whole_objects += 1;
     }
+    let authorization =
+        request.headers().get("authorization").map(|value| value.to_str().unwrap().to_owned());
+    state.lock().unwrap().authorization = authorization;
     let query = request.uri().query().unwrap_or_default().to_owned();
     let parameter = |name: &str| {
         let mut pairs = query.split('&').filter_map(|pair| pair.split_once('='));
