@@ -9,7 +9,7 @@ use rustls::{ServerConfig, crypto::aws_lc_rs};
 use tokio::{
     net::TcpListener,
     signal::unix::{Signal, SignalKind, signal},
-    task::JoinSet,
+    task::{JoinHandle, JoinSet},
     time::{sleep, timeout},
 };
 use tracing::{info, warn};
@@ -28,7 +28,7 @@ use crate::{
     metrics::{Metrics, TlsMetrics},
     server::{
         admin::{Admin, Readiness},
-        drain::{self, Phase},
+        drain::{self, Announcer, Phase},
         listen::{self, Listener},
         mutate::Mutate,
         tls::{self, Reloader},
@@ -110,24 +110,32 @@ async fn serve(mut config: Config) -> anyhow::Result<()> {
     };
     announcer.announce(Phase::Draining);
     info!(signal, delay = ?config.drain_delay, "draining");
-    let finish = async {
-        sleep(config.drain_delay).await;
-        announcer.announce(Phase::Closing);
-        match timeout(config.drain_timeout, serving).await {
-            Ok(ended) => ended.context("the listener failed").map(|()| info!("drained")),
-            Err(_) => {
-                let open = metrics.http.connections_open.get();
-                warn!(connections = open, "not drained within --drain-timeout; ending anyway");
-                Ok(())
-            }
-        }
-    };
     tokio::select! {
-        result = finish => result?,
+        result = finish(&config, &announcer, serving, &metrics) => result?,
         name = signals.next() => bail!("second signal ({name}): ended without draining"),
     }
     admin.abort();
     Ok(())
+}
+
+/// Goes on answering while the cluster learns that this replica goes, then closes the port and finishes what is in
+/// flight.
+async fn finish(
+    config: &Config,
+    announcer: &Announcer,
+    serving: JoinHandle<()>,
+    metrics: &Metrics,
+) -> anyhow::Result<()> {
+    sleep(config.drain_delay).await;
+    announcer.announce(Phase::Closing);
+    match timeout(config.drain_timeout, serving).await {
+        Ok(ended) => ended.context("the listener failed").map(|()| info!("drained")),
+        Err(_) => {
+            let open = metrics.http.connections_open.get();
+            warn!(connections = open, "not drained within --drain-timeout; ending anyway");
+            Ok(())
+        }
+    }
 }
 
 /// Raises the limit on open files as far as it goes, and keeps some of them back: a flood of connections that took the
