@@ -59,7 +59,7 @@ impl<'a> Container<'a> {
 
     fn read_env(&mut self, env: Option<Array<'a>>) -> Result<(), BadReview> {
         self.has_env_array = env.is_some();
-        self.env = EnvNames::default();
+        (self.env, self.role_arn) = (EnvNames::default(), None);
         for entry in json::items(env) {
             let (mut name, mut role_arn) = ("", None);
             for (key, value) in json::fields(entry, "an env entry")? {

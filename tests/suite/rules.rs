@@ -455,6 +455,15 @@ fn of_duplicate_keys_the_last_counts_as_for_go() {
     })
     .unwrap();
     assert_eq!(asked, "second");
+
+    let pod = pod(
+        json!({"containers": [{"name": "a", "first": [{"name": "AWS_ROLE_ARN", "value": "x"}], "env": []}]}),
+    );
+    let body = review("CREATE", "", &pod, &Value::Null).to_string().replace(r#""first""#, r#""env""#);
+    let account = support::account(&[(ROLE_ANNOTATION, ROLE)]);
+    let answer = support::admit(body, |_, _| Some(account)).unwrap().unwrap();
+    let answer: Value = serde_json::from_slice(&answer.body).unwrap();
+    assert_eq!(answer["response"]["auditAnnotations"], json!({"outcome": "injected", "role-arn": ROLE}));
 }
 
 #[test]
