@@ -576,9 +576,8 @@ async fn requests_that_outlast_the_drain_do_not_hold_the_daemon() {
     let args =
         ["--service-accounts", &accounts, "--drain-delay=0s", "--drain-timeout=100ms", "--lookup-grace=1h"];
     let mut daemon = Daemon::start(&args).await;
-    let body = String::from_utf8(recorded("minimal")).unwrap().replace(r#"Name":"api""#, r#"Name":"never""#);
     let mut client = Client::connect(daemon.address, &daemon.ca.pem()).await;
-    client.send(&support::client::request("POST", "/mutate", body.as_bytes())).await;
+    client.send(&support::client::request("POST", "/mutate", &support::minimal_of("never"))).await;
     loop {
         let (_, metrics) = plain_get(daemon.admin, "/metrics").await;
         if support::metric(&metrics, "pod_identity_webhook_admissions_in_flight") == 1.0 {

@@ -1,11 +1,8 @@
 //! The way down: nobody's request is lost.
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    time::Duration,
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
 };
 
 use eks_pod_identity_webhook::server::drain::Phase;
@@ -13,7 +10,7 @@ use eks_pod_identity_webhook::server::drain::Phase;
 use crate::support::{
     ROLE, ROLE_ANNOTATION, account,
     client::{Client, Handshake, request},
-    eventually, recorded,
+    eventually, minimal_of, recorded,
     server::{Options, Server},
     within,
 };
@@ -36,16 +33,14 @@ async fn draining_answers_with_connection_close_and_is_not_ready() {
 
 #[tokio::test]
 async fn closing_ends_idle_connections_and_finishes_requests_in_flight() {
-    let mut options = Options::default();
-    options.requests.lookup_grace = Duration::from_secs(3600);
-    let Server { address, ca, announcer, serving, mut writer, metrics, .. } = Server::start(options).await;
+    let Server { address, ca, announcer, serving, mut writer, metrics, .. } =
+        Server::start(Options::patient()).await;
     let ca = ca.pem();
     let mut idle = Client::connect(address, &ca).await;
     assert_eq!(idle.mutate(&recorded("minimal")).await.status, 200);
     let mut fresh = Client::connect(address, &ca).await;
     let mut busy = Client::connect(address, &ca).await;
-    let body = String::from_utf8(recorded("minimal")).unwrap().replace(r#"Name":"api""#, r#"Name":"late""#);
-    busy.send(&request("POST", "/mutate", body.as_bytes())).await;
+    busy.send(&request("POST", "/mutate", &minimal_of("late"))).await;
     eventually("the request waits", || metrics.admissions.in_flight.get() == 1).await;
 
     announcer.announce(Phase::Draining);

@@ -8,20 +8,15 @@ use serde_json::json;
 use crate::support::{
     ROLE, ROLE_ANNOTATION, account,
     client::request,
-    eventually, patch_of, recorded, recorded_account,
+    eventually, minimal_of, patch_of, recorded, recorded_account,
     server::{Options, Server},
 };
-
-fn for_account(name: &str) -> Vec<u8> {
-    let body = String::from_utf8(recorded("minimal")).unwrap();
-    body.replace(r#""serviceAccountName":"api""#, &format!(r#""serviceAccountName":"{name}""#)).into_bytes()
-}
 
 #[tokio::test]
 async fn an_account_that_arrives_50_ms_later_gives_its_role() {
     let mut server = Server::start(Options::default()).await;
     let mut client = server.client().await;
-    client.send(&request("POST", "/mutate?timeout=10s", &for_account("late"))).await;
+    client.send(&request("POST", "/mutate?timeout=10s", &minimal_of("late"))).await;
     eventually("the request waits", || server.metric("admissions_in_flight") == 1.0).await;
     tokio::time::sleep(Duration::from_millis(50)).await;
     server.writer.applied("payments", "late", account(&[(ROLE_ANNOTATION, ROLE)]));
@@ -35,12 +30,10 @@ async fn an_account_that_arrives_50_ms_later_gives_its_role() {
 
 #[tokio::test]
 async fn an_account_that_never_arrives_is_answered_within_half_of_the_callers_timeout() {
-    let mut options = Options::default();
-    options.requests.lookup_grace = Duration::from_secs(3600);
-    let server = Server::start(options).await;
+    let server = Server::start(Options::patient()).await;
     let mut client = server.client().await;
     let started = Instant::now();
-    client.send(&request("POST", "/mutate?x=y&timeout=200ms", &for_account("never"))).await;
+    client.send(&request("POST", "/mutate?x=y&timeout=200ms", &minimal_of("never"))).await;
     let response = client.response().await;
     assert!(started.elapsed() >= Duration::from_millis(100), "it was not waited for");
     assert_eq!((response.status, response.header("retry-after")), (503, Some("1")));
@@ -55,7 +48,7 @@ async fn a_known_account_never_waits() {
     let mut server = Server::start(Options::default()).await;
     server.writer.applied("payments", "new", Account::Unannotated);
     let mut client = server.client().await;
-    for body in [for_account("plain"), for_account("new"), for_account("api"), recorded("mirror-pod")] {
+    for body in [minimal_of("plain"), minimal_of("new"), minimal_of("api"), recorded("mirror-pod")] {
         assert_eq!(client.mutate(&body).await.status, 200);
     }
     for result in ["arrived", "timed_out", "abandoned"] {
@@ -81,11 +74,9 @@ async fn an_account_deleted_and_created_again_is_waited_for() {
 
 #[tokio::test]
 async fn a_caller_that_goes_away_is_counted() {
-    let mut options = Options::default();
-    options.requests.lookup_grace = Duration::from_secs(3600);
-    let server = Server::start(options).await;
+    let server = Server::start(Options::patient()).await;
     let mut client = server.client().await;
-    client.send(&request("POST", "/mutate", &for_account("never"))).await;
+    client.send(&request("POST", "/mutate", &minimal_of("never"))).await;
     eventually("the request waits", || server.metric("admissions_in_flight") == 1.0).await;
     drop(client);
     eventually("it is counted", || server.metric("admissions_in_flight") == 0.0).await;

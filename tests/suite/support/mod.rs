@@ -28,6 +28,14 @@ pub(crate) fn recorded(name: &str) -> Vec<u8> {
     fs::read(path("fixtures/admission-reviews").join(format!("{name}.json"))).unwrap()
 }
 
+/// The recorded request `minimal`, for a pod of another account.
+pub(crate) fn minimal_of(account: &str) -> Vec<u8> {
+    let body = String::from_utf8(recorded("minimal")).unwrap();
+    let [old, new] = ["api", account].map(|name| format!(r#""serviceAccountName":"{name}""#));
+    assert!(body.contains(&old));
+    body.replace(&old, &new).into_bytes()
+}
+
 /// The names of all recorded requests.
 pub(crate) fn all_recorded() -> Vec<String> {
     let entries = fs::read_dir(path("fixtures/admission-reviews")).unwrap();

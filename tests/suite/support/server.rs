@@ -44,6 +44,15 @@ impl Default for Options {
     }
 }
 
+impl Options {
+    /// Unknown accounts are waited for until the test is over.
+    pub(crate) fn patient() -> Self {
+        let mut options = Self::default();
+        options.requests.lookup_grace = Duration::from_secs(3600);
+        options
+    }
+}
+
 pub(crate) struct Server {
     pub(crate) address: SocketAddr,
     pub(crate) admin: SocketAddr,
