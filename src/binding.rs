@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::{
     render,
     settings::{Region, Settings, TokenExpiration},
-    warning::{Warning, quote},
+    warning::{Warning, cut, quote},
 };
 
 /// IAM's limit on an ARN (`Arn` in the IAM API reference).
@@ -78,7 +78,7 @@ impl RegionEnv {
     /// Renders the entries of `region`; an empty one has none.
     pub fn new(region: &Region) -> Option<Self> {
         let region = region.as_ref();
-        let entry = |name| rendered(|out| render::env(out, name, region)).into_boxed_slice();
+        let entry = |name| render::to_vec(|out| render::env(out, name, region)).into_boxed_slice();
         (!region.is_empty())
             .then(|| Self { region: entry(render::REGION), default_region: entry(render::DEFAULT_REGION) })
     }
@@ -183,7 +183,7 @@ impl Binder {
         };
 
         Binding {
-            role_env: rendered(|out| render::env(out, render::ROLE_ARN, role_arn)).into(),
+            role_env: render::to_vec(|out| render::env(out, render::ROLE_ARN, role_arn)).into(),
             audience,
             token_expiration,
             volume,
@@ -196,7 +196,7 @@ impl Binder {
     }
 
     fn render_volume(settings: &Settings, audience: &str, expiration: TokenExpiration) -> Arc<[u8]> {
-        rendered(|out| render::volume(out, settings.volume_name.as_ref(), audience, expiration)).into()
+        render::to_vec(|out| render::volume(out, settings.volume_name.as_ref(), audience, expiration)).into()
     }
 }
 
@@ -211,19 +211,10 @@ struct Annotations<'a> {
     include_containers: Option<&'a str>,
 }
 
-fn rendered(render: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
-    let mut out = Vec::new();
-    render(&mut out);
-    out
-}
-
 /// Cuts what can't be an ARN any more. It is injected into every container, so it must not be as long as an annotation
 /// can be; cut, it fails in STS just as loudly.
 fn bounded(role_arn: &str) -> &str {
-    match role_arn.char_indices().nth(MAX_ARN_CHARS) {
-        Some((end, _)) => &role_arn[..end],
-        None => role_arn,
-    }
+    cut(role_arn, MAX_ARN_CHARS)
 }
 
 fn non_empty(value: &str) -> Option<&str> {

@@ -24,6 +24,13 @@ pub const STS_REGIONAL_ENV: &[u8] = br#"{"name":"AWS_STS_REGIONAL_ENDPOINTS","va
 pub const SESSION_NAME_BY_DOWNWARD_API: &[u8] =
     br#"{"name":"AWS_ROLE_SESSION_NAME","valueFrom":{"fieldRef":{"fieldPath":"metadata.name"}}}"#;
 
+/// What `render` appends, in a buffer of its own.
+pub fn to_vec(render: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
+    let mut out = Vec::new();
+    render(&mut out);
+    out
+}
+
 /// Appends `text` as a JSON string, quotes included.
 pub fn string(out: &mut Vec<u8>, text: &str) {
     serde_json::to_writer(out, text).expect("writing a string to memory can't fail");

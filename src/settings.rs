@@ -3,7 +3,7 @@
 //! Each setting is a type that can only hold what Kubernetes and STS accept, so a bad value ends the start and
 //! nothing behind this module checks again.
 
-use std::{fmt, str::FromStr, sync::Arc};
+use std::{borrow::Cow, fmt, str::FromStr, sync::Arc};
 
 use thiserror::Error;
 
@@ -192,8 +192,8 @@ pub struct VolumeName(Box<str>);
 
 impl VolumeName {
     /// The name to use where the first `number - 1` names are taken: `aws-token`, `aws-token-2`, …
-    pub fn numbered(&self, number: usize) -> String {
-        if number < 2 { self.to_string() } else { format!("{self}-{number}") }
+    pub fn numbered(&self, number: usize) -> Cow<'_, str> {
+        if number < 2 { self.as_ref().into() } else { format!("{self}-{number}").into() }
     }
 
     /// The inverse of [`VolumeName::numbered`]: which of those names `name` is, if it is one.

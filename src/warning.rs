@@ -15,9 +15,7 @@ impl Warning {
     /// A warning; text beyond the limit is cut.
     pub fn new(text: impl Into<String>) -> Self {
         let mut text = text.into();
-        if let Some((end, _)) = text.char_indices().nth(MAX_CHARS) {
-            text.truncate(end);
-        }
+        text.truncate(cut(&text, MAX_CHARS).len());
         Self(text.into())
     }
 }
@@ -30,10 +28,14 @@ impl AsRef<str> for Warning {
 
 /// `text` in quotes, control characters escaped, and cut where it is long: fit to stand in a message.
 pub fn quote(text: &str) -> String {
-    match text.char_indices().nth(MAX_QUOTED_CHARS) {
-        Some((end, _)) => format!("{:?}…", &text[..end]),
-        None => format!("{text:?}"),
-    }
+    let quoted = cut(text, MAX_QUOTED_CHARS);
+    let ellipsis = if quoted.len() < text.len() { "…" } else { "" };
+    format!("{quoted:?}{ellipsis}")
+}
+
+/// The first `max_chars` characters of `text`.
+pub fn cut(text: &str, max_chars: usize) -> &str {
+    text.char_indices().nth(max_chars).map_or(text, |(end, _)| &text[..end])
 }
 
 #[cfg(test)]

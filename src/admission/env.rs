@@ -44,9 +44,8 @@ impl<'a> Env<'a> {
             session_name: if pod.name.is_empty() {
                 render::SESSION_NAME_BY_DOWNWARD_API.into()
             } else {
-                let mut entry = Vec::new();
-                render::env(&mut entry, render::SESSION_NAME, &session_name(pod.name));
-                entry.into()
+                let name = session_name(pod.name);
+                render::to_vec(|out| render::env(out, render::SESSION_NAME, &name)).into()
             },
             sts_regional_endpoints: binding.sts_regional_endpoints,
         }
@@ -86,9 +85,8 @@ pub(super) struct TokenFileEnv {
 impl TokenFileEnv {
     pub(super) fn new(settings: &Settings) -> Self {
         let entry = |os| {
-            let mut out = Vec::new();
-            render::env(&mut out, render::TOKEN_FILE, &settings.mount_path.token_file(os));
-            out
+            let path = settings.mount_path.token_file(os);
+            render::to_vec(|out| render::env(out, render::TOKEN_FILE, &path))
         };
         Self { linux: entry(Os::Linux), windows: entry(Os::Windows) }
     }

@@ -41,10 +41,15 @@ pub(super) struct Rendered {
 
 impl Rendered {
     pub(super) fn new(settings: &Settings) -> Self {
-        let mut mount = Vec::new();
-        render::mount(&mut mount, settings.volume_name.as_ref(), settings.mount_path.as_ref());
-        Self { token_file: TokenFileEnv::new(settings), mount }
+        Self {
+            token_file: TokenFileEnv::new(settings),
+            mount: render_mount(settings, settings.volume_name.as_ref()),
+        }
     }
+}
+
+fn render_mount(settings: &Settings, volume_name: &str) -> Vec<u8> {
+    render::to_vec(|out| render::mount(out, volume_name, settings.mount_path.as_ref()))
 }
 
 /// Writes to `patch` what the pod lacks.
@@ -133,13 +138,10 @@ impl<'a> Addition<'a> {
         env: Env<'a>,
         filter: Filter<'a>,
     ) -> Self {
-        let volume_name = volume.name(settings);
-        let mount = if volume.number == 1 {
-            Cow::Borrowed(&*rendered.mount)
-        } else {
-            let mut mount = Vec::new();
-            render::mount(&mut mount, &volume_name, settings.mount_path.as_ref());
-            Cow::Owned(mount)
+        let volume_name = settings.volume_name.numbered(volume.number);
+        let mount = match volume.number {
+            1 => Cow::Borrowed(&*rendered.mount),
+            _ => render_mount(settings, &volume_name).into(),
         };
         Self { settings, binding, volume_name, mount, env, filter }
     }
@@ -209,9 +211,8 @@ fn render_volume<'b>(
     if volume.number == 1 && expiration == binding.token_expiration {
         return Cow::Borrowed(&binding.volume);
     }
-    let mut json = Vec::new();
-    render::volume(&mut json, &volume.name(settings), &binding.audience, expiration);
-    json.into()
+    let name = settings.volume_name.numbered(volume.number);
+    render::to_vec(|out| render::volume(out, &name, &binding.audience, expiration)).into()
 }
 
 /// An annotation of the pod that is not what it should be.

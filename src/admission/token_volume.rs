@@ -1,12 +1,10 @@
 //! Which volume carries the token: one that the pod already has, or a new one under a free name.
 
-use std::borrow::Cow;
-
 use super::{
     BadReview,
     json::{self, Array, Value},
 };
-use crate::settings::{Settings, TOKEN_PATH, VolumeName};
+use crate::settings::{TOKEN_PATH, VolumeName};
 
 /// The volume that containers are to mount.
 #[derive(Debug, PartialEq, Eq)]
@@ -18,14 +16,6 @@ pub(super) struct TokenVolume {
 }
 
 impl TokenVolume {
-    /// The volume's name.
-    pub(super) fn name<'s>(&self, settings: &'s Settings) -> Cow<'s, str> {
-        match self.number {
-            1 => settings.volume_name.as_ref().into(),
-            number => settings.volume_name.numbered(number).into(),
-        }
-    }
-
     /// Takes the first name that is free or is a token volume like ours; a foreign volume of the name is left alone.
     pub(super) fn find(
         volumes: Option<Array<'_>>,

@@ -11,7 +11,6 @@ use std::{
 use anyhow::{Context, anyhow, bail};
 
 use self::injector::{Injector, Kind, Mutated};
-
 use crate::{
     accounts::manifests,
     admission::Webhook,

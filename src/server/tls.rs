@@ -85,8 +85,7 @@ impl CertificateFiles {
             path: self.key.clone(),
             error,
         })?;
-        let client_ca = self.client_ca.as_deref().map(|path| read_certificates(path, CLIENT_CA));
-        build(chain, key, client_ca.transpose()?)
+        build(chain, key, self.client_ca.as_deref())
     }
 
     fn paths(&self) -> Vec<PathBuf> {
@@ -98,8 +97,7 @@ impl CertificateFiles {
 pub fn self_signed(names: &[String], client_ca: Option<&Path>) -> Result<Loaded, BadCertificate> {
     let made = rcgen::generate_simple_self_signed(names)?;
     let key = PrivateKeyDer::Pkcs8(made.signing_key.serialize_der().into());
-    let client_ca = client_ca.map(|path| read_certificates(path, CLIENT_CA));
-    build(vec![made.cert.der().clone()], key, client_ca.transpose()?)
+    build(vec![made.cert.der().clone()], key, client_ca)
 }
 
 /// Certificate files that are read again when they change.
@@ -167,12 +165,13 @@ fn read_certificates(
 fn build(
     chain: Vec<CertificateDer<'static>>,
     key: PrivateKeyDer<'static>,
-    client_ca: Option<Vec<CertificateDer<'static>>>,
+    client_ca: Option<&Path>,
 ) -> Result<Loaded, BadCertificate> {
+    let authorities = client_ca.map(|path| read_certificates(path, CLIENT_CA)).transpose()?;
     let expires = expiry(&chain[0])?;
     let versions = &[&rustls::version::TLS13, &rustls::version::TLS12];
     let builder = ServerConfig::builder_with_protocol_versions(versions);
-    let builder = match client_ca {
+    let builder = match authorities {
         None => builder.with_no_client_auth(),
         Some(authorities) => {
             let mut roots = RootCertStore::empty();
