@@ -1,9 +1,9 @@
 //! A Kubernetes mutating admission webhook that lets pods on any cluster assume AWS IAM roles.
 //!
 //! ```text
-//! server:     listen → tls → connection → mutate ─┐                              ┌─▶ reply
-//!                                                 ▼                              │
-//! admission:  review, pod (what is asked) ─▶ account looked up ─▶ rules ─▶ patch ─▶ response
+//! server:     listen → tls → connection → mutate ─┐                                        ┌─▶ reply
+//!                                                 ▼                                        │
+//! admission:  skim, or else review, pod ─▶ account looked up ─▶ rules ─▶ patch ─▶ response ─┘
 //!                                                 ▲
 //! accounts:   watch (a cluster) ──┬─▶ binding ─▶ cache
 //!             manifests (files) ──┘

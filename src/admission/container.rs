@@ -1,13 +1,11 @@
 //! A container as far as the rules look at it.
 
-use simd_json::prelude::*;
-
 use super::{
     BadReview,
-    env::EnvNames,
+    env::{EnvNames, Variable},
     json::{self, Array, Value},
 };
-use crate::{render, settings::MountPath};
+use crate::settings::MountPath;
 
 /// A container of any of the pod's lists.
 #[derive(Debug, Default)]
@@ -69,9 +67,10 @@ impl<'a> Container<'a> {
                     _ => {}
                 }
             }
-            self.env.insert(name);
-            if name == render::ROLE_ARN {
-                self.role_arn = role_arn.and_then(|value| value.into_string()).or(Some(""));
+            let Some(variable) = Variable::named(name) else { continue };
+            self.env.insert(variable);
+            if variable == Variable::RoleArn {
+                self.role_arn = role_arn.and_then(Value::as_str).or(Some(""));
             }
         }
         Ok(())

@@ -16,12 +16,23 @@ pub struct Scratch {
     tape: Tape<'static>,
     /// Where the patch is written.
     pub(super) patch: Vec<u8>,
+    /// Where the env entry of the session name is written.
+    pub(super) session_name: Vec<u8>,
+    /// Where the answer is written.
+    pub(super) response: Vec<u8>,
     largest_body: usize,
 }
 
 impl Default for Scratch {
     fn default() -> Self {
-        Self { buffers: Buffers::default(), tape: Tape(Vec::new()), patch: Vec::new(), largest_body: 0 }
+        Self {
+            buffers: Buffers::default(),
+            tape: Tape(Vec::new()),
+            patch: Vec::new(),
+            session_name: Vec::new(),
+            response: Vec::new(),
+            largest_body: 0,
+        }
     }
 }
 
@@ -31,7 +42,7 @@ pub struct Document<'a>(Tape<'a>);
 
 impl Document<'_> {
     pub(super) fn root(&self) -> Value<'_> {
-        self.0.as_value()
+        Value::root(&self.0)
     }
 }
 
@@ -47,9 +58,16 @@ impl Scratch {
         Ok(Document(tape))
     }
 
+    /// Replaces what `body` holds with the response that was written last. A request is nearly always longer than its
+    /// response, so the body's memory serves again.
+    pub fn take_response(&self, body: &mut Vec<u8>) {
+        body.clear();
+        body.extend_from_slice(&self.response);
+    }
+
     /// Whether it should be used again, or has grown too large for that.
     pub fn is_worth_keeping(&self) -> bool {
-        self.largest_body <= MAX_KEPT_BYTES && self.patch.capacity() <= MAX_KEPT_BYTES
+        self.largest_body.max(self.patch.capacity()).max(self.response.capacity()) <= MAX_KEPT_BYTES
     }
 
     /// Takes the tape of a document back.

@@ -1,7 +1,5 @@
 //! The variables: which a pod is given, and which a container already has.
 
-use std::borrow::Cow;
-
 use super::{pod::Pod, session_name::session_name};
 use crate::{
     binding::{Binding, RegionEnv},
@@ -14,7 +12,7 @@ pub(super) struct Env<'a> {
     role: &'a [u8],
     token_file: &'a [u8],
     region: Option<PodRegion<'a>>,
-    session_name: Cow<'a, [u8]>,
+    session_name: &'a [u8],
     sts_regional_endpoints: bool,
 }
 
@@ -24,12 +22,14 @@ enum PodRegion<'a> {
 }
 
 impl<'a> Env<'a> {
-    /// The entries for `pod`; `pod_region` is the region that it asks for itself.
+    /// The entries for `pod`; `pod_region` is the region that it asks for itself. The session name's is written to
+    /// `session_name_buffer`.
     pub(super) fn new(
         token_file: &'a TokenFileEnv,
         pod: &Pod<'_>,
         pod_region: Option<&Region>,
         binding: &'a Binding,
+        session_name_buffer: &'a mut Vec<u8>,
     ) -> Self {
         Self {
             role: binding.role_env(),
@@ -42,10 +42,11 @@ impl<'a> Env<'a> {
                 None => binding.region.as_deref().map(PodRegion::OfAccount),
             },
             session_name: if pod.name.is_empty() {
-                render::SESSION_NAME_BY_DOWNWARD_API.into()
+                render::SESSION_NAME_BY_DOWNWARD_API
             } else {
-                let name = session_name(pod.name);
-                render::to_vec(|out| render::env(out, render::SESSION_NAME, &name)).into()
+                session_name_buffer.clear();
+                render::env(session_name_buffer, render::SESSION_NAME, &session_name(pod.name));
+                session_name_buffer
             },
             sts_regional_endpoints: binding.sts_regional_endpoints,
         }
@@ -55,20 +56,20 @@ impl<'a> Env<'a> {
     /// unit, since an SDK that reads the other variable would otherwise talk to another region.
     pub(super) fn missing_from(&self, present: EnvNames) -> impl Iterator<Item = &[u8]> {
         let region = match &self.region {
-            _ if present.contains(render::REGION) || present.contains(render::DEFAULT_REGION) => None,
+            _ if present.contains(Variable::Region) || present.contains(Variable::DefaultRegion) => None,
             Some(PodRegion::OfAccount(region)) => Some(*region),
             Some(PodRegion::OfPod(region)) => Some(region),
             None => None,
         };
-        let unless_present = move |name, entry| (!present.contains(name)).then_some(entry);
+        let unless_present = move |variable, entry| (!present.contains(variable)).then_some(entry);
         let sts = self.sts_regional_endpoints.then_some(render::STS_REGIONAL_ENV);
         [
-            unless_present(render::ROLE_ARN, self.role),
-            unless_present(render::TOKEN_FILE, self.token_file),
+            unless_present(Variable::RoleArn, self.role),
+            unless_present(Variable::TokenFile, self.token_file),
             region.map(|region| &*region.region),
             region.map(|region| &*region.default_region),
-            unless_present(render::SESSION_NAME, &self.session_name),
-            sts.and_then(|sts| unless_present(render::STS_REGIONAL_ENDPOINTS, sts)),
+            unless_present(Variable::SessionName, self.session_name),
+            sts.and_then(|sts| unless_present(Variable::StsRegionalEndpoints, sts)),
         ]
         .into_iter()
         .flatten()
@@ -92,34 +93,46 @@ impl TokenFileEnv {
     }
 }
 
-/// A set of the variables that this program injects.
+/// A variable that this program injects.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Variable {
+    RoleArn,
+    TokenFile,
+    Region,
+    DefaultRegion,
+    SessionName,
+    StsRegionalEndpoints,
+}
+
+impl Variable {
+    /// The variable of this name, if it is one of them.
+    pub(super) fn named(name: &str) -> Option<Self> {
+        // Nearly every name of a real container fails this test, and costs no more.
+        if !name.starts_with("AWS_") {
+            return None;
+        }
+        Some(match name {
+            render::ROLE_ARN => Self::RoleArn,
+            render::TOKEN_FILE => Self::TokenFile,
+            render::REGION => Self::Region,
+            render::DEFAULT_REGION => Self::DefaultRegion,
+            render::SESSION_NAME => Self::SessionName,
+            render::STS_REGIONAL_ENDPOINTS => Self::StsRegionalEndpoints,
+            _ => return None,
+        })
+    }
+}
+
+/// A set of variables.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct EnvNames(u8);
 
 impl EnvNames {
-    const ORDER: [&str; 6] = [
-        render::ROLE_ARN,
-        render::TOKEN_FILE,
-        render::REGION,
-        render::DEFAULT_REGION,
-        render::SESSION_NAME,
-        render::STS_REGIONAL_ENDPOINTS,
-    ];
-
-    fn bit(name: &str) -> u8 {
-        // Nearly every name of a real container fails this test, and costs no more.
-        if !name.starts_with("AWS_") {
-            return 0;
-        }
-        Self::ORDER.iter().position(|known| *known == name).map_or(0, |index| 1 << index)
+    pub(super) fn insert(&mut self, variable: Variable) {
+        self.0 |= 1 << variable as u8;
     }
 
-    /// Adds `name` if it is one of them.
-    pub(super) fn insert(&mut self, name: &str) {
-        self.0 |= Self::bit(name);
-    }
-
-    pub(super) fn contains(self, name: &str) -> bool {
-        self.0 & Self::bit(name) != 0
+    pub(super) fn contains(self, variable: Variable) -> bool {
+        self.0 & 1 << variable as u8 != 0
     }
 }

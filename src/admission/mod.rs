@@ -1,9 +1,12 @@
 //! The answer to an admission request: bytes and a look-up in, bytes out. No I/O, no waiting, no clock.
 //!
 //! ```text
-//! body ─ Scratch::parse ─▶ tape ─ Webhook::read ─▶ Request ─┬─ Exempt ──────────────────▶ Answer
-//!                                                            └─ Pod ─ account looked up ─▶ Answer
+//! body ─┬─ Webhook::skim ─▶ Skimmed, whose account is known to have no role ───────────▶ response
+//!       └─ Scratch::parse ─▶ tape ─ Webhook::read ─▶ Request ─┬─ Exempt ───────────────▶ response
+//!                                                             └─ Pod ─ account looked up ─▶ response
 //! ```
+//!
+//! The response is left in the [`Scratch`].
 //!
 //! The look-up lies between the two halves, because it may have to wait for the watch and nothing here does.
 
@@ -21,24 +24,26 @@ mod response;
 mod review;
 mod rules;
 mod session_name;
+mod skim;
 mod token_volume;
 
 use std::sync::Arc;
 
-use simd_json::prelude::*;
 use thiserror::Error;
 
 pub use self::{
     document::{Document, PADDING, Scratch},
     outcome::{Operation, Outcome},
     request::{Exempt, PodRequest, Request},
+    skim::Skimmed,
 };
 use self::{
     patch::Patch,
     pod::Pod,
     response::Response,
-    review::{Review, Target},
+    review::{Id, Review, Target},
     rules::{Containers, Rendered},
+    skim::Needles,
 };
 use crate::{binding::Account, settings::Settings};
 
@@ -47,6 +52,7 @@ use crate::{binding::Account, settings::Settings};
 pub struct Webhook {
     settings: Arc<Settings>,
     rendered: Rendered,
+    needles: Needles,
 }
 
 /// Why a body is no AdmissionReview that can be answered.
@@ -74,19 +80,31 @@ pub enum BadReview {
     TooMuch,
 }
 
-/// The answer to a request that was understood.
-#[derive(Debug)]
-pub struct Answer {
-    /// An AdmissionReview in JSON.
-    pub body: Vec<u8>,
-    /// How it ended.
-    pub outcome: Outcome,
-}
-
 impl Webhook {
     /// A core with these settings.
     pub fn new(settings: Arc<Settings>) -> Self {
-        Self { rendered: Rendered::new(&settings), settings }
+        Self {
+            rendered: Rendered::new(&settings),
+            needles: Needles::new(&settings.annotation_prefix),
+            settings,
+        }
+    }
+
+    /// Answers a request of a pod without a role from the bytes of its body alone, where that is possible: most pods
+    /// of most clusters. `None` says nothing about the request; it is to be parsed.
+    ///
+    /// Of a body that Go's JSON encoder wrote and [`read`](Self::read) understands, both ways say the same. One that
+    /// only a parser would find to be malformed may be allowed, if its account has no role.
+    pub fn skim<'a>(
+        &self,
+        body: &'a [u8],
+        mut look_up: impl FnMut(&str, &str) -> Option<Account>,
+        scratch: &mut Scratch,
+    ) -> Option<(Skimmed<'a>, Outcome)> {
+        let is_unannotated =
+            |namespace: &str, name: &str| matches!(look_up(namespace, name), Some(Account::Unannotated));
+        let skimmed = self.needles.skim(body, is_unannotated)?;
+        Some((skimmed, respond(skimmed.id, &Response::nothing(Outcome::NoRole), scratch)))
     }
 
     /// Reads a request, as far as that is possible without its ServiceAccount.
@@ -113,12 +131,12 @@ impl Webhook {
         if pod.namespace.is_empty() {
             return Err(BadReview::Missing("request.namespace"));
         }
-        Ok(Request::Pod(Box::new(PodRequest { review, pod })))
+        Ok(Request::Pod(PodRequest { review, pod }))
     }
 
     /// Allows a request as it is.
-    pub fn allow(&self, request: &Exempt<'_>) -> Answer {
-        respond(&request.review, &Response::nothing(request.outcome))
+    pub fn allow(&self, request: &Exempt<'_>, scratch: &mut Scratch) -> Outcome {
+        respond(request.review.id, &Response::nothing(request.outcome), scratch)
     }
 
     /// Answers for a pod whose ServiceAccount is known.
@@ -127,45 +145,64 @@ impl Webhook {
         request: &PodRequest<'_>,
         account: &Account,
         scratch: &mut Scratch,
-    ) -> Result<Answer, BadReview> {
+    ) -> Result<Outcome, BadReview> {
         let PodRequest { review, pod } = request;
         let Account::Annotated(binding) = account else {
-            return Ok(respond(review, &Response::nothing(Outcome::NoRole)));
+            return Ok(respond(review.id, &Response::nothing(Outcome::NoRole), scratch));
         };
         let containers = match review.target {
             Target::EphemeralContainers => Containers::NewEphemeral { old_pod: review.old_object },
             Target::Pod | Target::Other => Containers::All,
         };
-        let patch = Patch::new(&mut scratch.patch);
-        let injected = rules::inject((&self.settings, &self.rendered), pod, containers, binding, patch)?;
-        let response = Response {
+        let Scratch { patch, session_name, response, .. } = scratch;
+        let settings = (&*self.settings, &self.rendered);
+        let injected = rules::inject(settings, pod, containers, binding, session_name, Patch::new(patch))?;
+        let said = Response {
             outcome: injected.outcome,
-            patch: &scratch.patch,
+            patch,
             binding: Some(binding),
             has_role: injected.has_role,
             warnings: &injected.warnings,
         };
-        Ok(respond(review, &response))
+        said.render(review.id, response);
+        Ok(injected.outcome)
     }
 
-    /// Answers a whole request at once, where accounts can be looked up without waiting; `None` if the request's
-    /// account is unknown.
+    /// Answers a whole request at once, where accounts can be looked up without waiting: `body` becomes the response.
+    /// `None` if the request's account is unknown; the body is spent then, as it is after an error.
     pub fn admit(
         &self,
         body: &mut Vec<u8>,
         scratch: &mut Scratch,
+        mut look_up: impl FnMut(&str, &str) -> Option<Account>,
+    ) -> Result<Option<Outcome>, BadReview> {
+        let outcome = match self.skim(body, &mut look_up, scratch) {
+            Some((_, outcome)) => outcome,
+            None => match self.parse_and_answer(body, scratch, look_up)? {
+                Some(outcome) => outcome,
+                None => return Ok(None),
+            },
+        };
+        scratch.take_response(body);
+        Ok(Some(outcome))
+    }
+
+    fn parse_and_answer(
+        &self,
+        body: &mut Vec<u8>,
+        scratch: &mut Scratch,
         look_up: impl FnOnce(&str, &str) -> Option<Account>,
-    ) -> Result<Option<Answer>, BadReview> {
+    ) -> Result<Option<Outcome>, BadReview> {
         let document = scratch.parse(body)?;
-        let answer = match self.read(&document)? {
-            Request::Exempt(request) => Some(self.allow(&request)),
+        let outcome = match self.read(&document)? {
+            Request::Exempt(request) => Some(self.allow(&request, scratch)),
             Request::Pod(request) => match look_up(request.namespace(), request.service_account()) {
                 Some(account) => Some(self.answer(&request, &account, scratch)?),
                 None => None,
             },
         };
         scratch.recycle(document);
-        Ok(answer)
+        Ok(outcome)
     }
 }
 
@@ -173,6 +210,7 @@ fn first_given<'a>(first: &'a str, second: &'a str) -> &'a str {
     if first.is_empty() { second } else { first }
 }
 
-fn respond(review: &Review<'_>, response: &Response<'_>) -> Answer {
-    Answer { body: response.render(review), outcome: response.outcome }
+fn respond(id: Id<'_>, response: &Response<'_>, scratch: &mut Scratch) -> Outcome {
+    response.render(id, &mut scratch.response);
+    response.outcome
 }

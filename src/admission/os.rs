@@ -1,7 +1,5 @@
 //! The operating system that a pod demands.
 
-use simd_json::prelude::*;
-
 use super::{
     BadReview,
     json::{self, Value},

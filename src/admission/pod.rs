@@ -1,7 +1,5 @@
 //! The pod as far as the rules look at it: a borrowed view that skips everything else.
 
-use simd_json::prelude::*;
-
 use super::{
     BadReview,
     json::{self, Array, Value},

@@ -4,11 +4,15 @@ use super::{Operation, Outcome, pod::Pod, review::Review};
 
 /// A request that was understood.
 #[derive(Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "one lives at a time, and a box would be an allocation for each"
+)]
 pub enum Request<'a> {
     /// One whose answer no ServiceAccount can change.
     Exempt(Exempt<'a>),
     /// One whose answer depends on the pod's ServiceAccount.
-    Pod(Box<PodRequest<'a>>),
+    Pod(PodRequest<'a>),
 }
 
 /// A request that is allowed as it is.
@@ -33,7 +37,7 @@ impl Request<'_> {
 
     /// The request's id, as kube-apiserver's audit log has it.
     pub fn uid(&self) -> &str {
-        self.review().uid
+        self.review().id.uid
     }
 
     /// The namespace; empty for objects that have none.

@@ -1,8 +1,8 @@
 //! The answer: an AdmissionReview that allows the request, with the patch and what there is to say.
 
-use base64::{Engine, engine::general_purpose::STANDARD};
+use base64_simd::STANDARD;
 
-use super::{Outcome, review::Review};
+use super::{Outcome, review::Id};
 use crate::{binding::Binding, render, warning::Warning};
 
 /// kube-apiserver passes on 4,096 characters of warnings in all (`truncateAtTotalRunes`,
@@ -28,30 +28,22 @@ impl Response<'_> {
         Self { outcome, patch: &[], binding: None, has_role: false, warnings: &[] }
     }
 
-    /// Renders the AdmissionReview that answers `review`.
-    pub(super) fn render(&self, review: &Review<'_>) -> Vec<u8> {
-        let mut out = Vec::with_capacity(512 + self.patch.len().div_ceil(3) * 4);
+    /// Renders the AdmissionReview that answers the request with this id. What `out` holds is replaced.
+    pub(super) fn render(&self, id: Id<'_>, out: &mut Vec<u8>) {
+        out.clear();
         out.extend_from_slice(br#"{"kind":"AdmissionReview","apiVersion":"#);
-        render::string(&mut out, review.api_version);
+        render::string(out, id.api_version);
         out.extend_from_slice(br#","response":{"uid":"#);
-        render::string(&mut out, review.uid);
+        render::string(out, id.uid);
         out.extend_from_slice(br#","allowed":true"#);
         if !self.patch.is_empty() {
-            self.render_patch(&mut out);
+            out.extend_from_slice(br#","patchType":"JSONPatch","patch":""#);
+            STANDARD.encode_append(self.patch, out);
+            out.push(b'"');
         }
-        self.render_warnings(&mut out);
-        self.render_audit_annotations(&mut out);
+        self.render_warnings(out);
+        self.render_audit_annotations(out);
         out.extend_from_slice(b"}}");
-        out
-    }
-
-    fn render_patch(&self, out: &mut Vec<u8>) {
-        out.extend_from_slice(br#","patchType":"JSONPatch","patch":""#);
-        let start = out.len();
-        out.resize(start + self.patch.len().div_ceil(3) * 4, 0);
-        let written = STANDARD.encode_slice(self.patch, &mut out[start..]).expect("the room was made above");
-        out.truncate(start + written);
-        out.push(b'"');
     }
 
     fn render_warnings(&self, out: &mut Vec<u8>) {

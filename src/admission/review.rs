@@ -8,10 +8,7 @@ use super::{
 /// An AdmissionReview, `admission.k8s.io/v1` or `v1beta1`.
 #[derive(Debug)]
 pub(super) struct Review<'a> {
-    /// Echoed in the answer.
-    pub(super) api_version: &'a str,
-    /// Echoed in the answer.
-    pub(super) uid: &'a str,
+    pub(super) id: Id<'a>,
     pub(super) operation: Operation,
     pub(super) target: Target,
     /// The pod's name; empty where the API server is still to generate it.
@@ -19,6 +16,20 @@ pub(super) struct Review<'a> {
     pub(super) namespace: &'a str,
     pub(super) object: Option<Value<'a>>,
     pub(super) old_object: Option<Value<'a>>,
+}
+
+/// What an answer echoes of its request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Id<'a> {
+    pub(super) api_version: &'a str,
+    pub(super) uid: &'a str,
+}
+
+impl Id<'_> {
+    /// Whether this is a version of AdmissionReview that can be answered.
+    pub(super) fn is_api_version(text: &str) -> bool {
+        matches!(text, "admission.k8s.io/v1" | "admission.k8s.io/v1beta1")
+    }
 }
 
 /// What the request is about.
@@ -44,9 +55,7 @@ impl<'a> Review<'a> {
                 _ => {}
             }
         }
-        if kind != "AdmissionReview"
-            || !matches!(api_version, "admission.k8s.io/v1" | "admission.k8s.io/v1beta1")
-        {
+        if kind != "AdmissionReview" || !Id::is_api_version(api_version) {
             return Err(BadReview::NoReview);
         }
         Self::read_request(api_version, request.ok_or(BadReview::Missing("request"))?)
@@ -73,8 +82,7 @@ impl<'a> Review<'a> {
         }
         let resource = resource.ok_or(BadReview::Missing("request.resource"))?;
         Ok(Self {
-            api_version,
-            uid,
+            id: Id { api_version, uid },
             operation: read_operation(operation)?,
             target: read_target(resource, subresource)?,
             name,

@@ -58,6 +58,7 @@ pub(super) fn inject(
     pod: &Pod<'_>,
     containers: Containers<'_>,
     binding: &Binding,
+    session_name_buffer: &mut Vec<u8>,
     mut patch: Patch<'_>,
 ) -> Result<Injected, BadReview> {
     let volume = TokenVolume::find(pod.volumes, &settings.volume_name, &binding.audience)?;
@@ -74,7 +75,7 @@ pub(super) fn inject(
 
     let mut warnings = Vec::new();
     let region = pod_region(settings, pod, &mut warnings);
-    let env = Env::new(&rendered.token_file, pod, region.as_ref(), binding);
+    let env = Env::new(&rendered.token_file, pod, region.as_ref(), binding, session_name_buffer);
     let addition = Addition::new((settings, rendered), binding, &volume, env, filter);
     let mut tally = Tally::default();
     for (list, containers) in lists {

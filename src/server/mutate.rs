@@ -14,7 +14,7 @@ use tracing::debug;
 use super::{body, connection::Handler, listen::Listener, reply::Reply};
 use crate::{
     accounts::cache::Cache,
-    admission::{self, Answer, BadReview, Operation, Outcome, PodRequest, Scratch, Webhook},
+    admission::{self, BadReview, Operation, Outcome, PodRequest, Scratch, Webhook},
     binding::Account,
     metrics::{AdmissionMetrics, Metrics},
 };
@@ -88,29 +88,49 @@ impl Inner {
     async fn mutate(&self, request: Request<Incoming>) -> Reply {
         let grace = self.grace(request.uri().query());
         match body::read(request, self.limits.body_bytes, self.limits.body_time).await {
-            Ok(mut body) => self.admit(&mut body, grace).await,
+            Ok(body) => self.admit(body, grace).await,
             Err(error) => error.reply(self.limits.body_bytes),
         }
     }
 
     /// Answers one admission.
-    async fn admit(&self, body: &mut Vec<u8>, grace: Duration) -> Reply {
+    async fn admit(&self, mut body: Vec<u8>, grace: Duration) -> Reply {
         let mut record = Record::begin(&self.metrics.admissions);
         let mut scratch = SCRATCH.take().unwrap_or_default();
         let deadline = record.begun + grace;
-        let result = self.answer(body, &mut scratch, deadline, &mut record).await;
-        if scratch.is_worth_keeping() {
-            SCRATCH.set(Some(scratch));
-        }
-        match result {
-            Ok(Answered::Allowed(answer)) => Reply::ok("application/json", answer.body),
-            Ok(Answered::Unknown(outcome)) => Reply::retry_later(unavailable(outcome)),
+        let result = match self.skim(&body, &mut scratch, &mut record) {
+            Some(outcome) => Ok(outcome),
+            None => self.answer(&mut body, &mut scratch, deadline, &mut record).await,
+        };
+        let reply = match result {
+            Ok(Outcome::NotSynced) => {
+                Reply::retry_later("the ServiceAccounts have not been listed yet; try again")
+            }
+            Ok(Outcome::UnknownAccount) => {
+                Reply::retry_later("the pod's ServiceAccount has not been seen yet; try again")
+            }
+            Ok(_) => {
+                scratch.take_response(&mut body);
+                Reply::ok("application/json", body)
+            }
             Err(error) => {
                 record.outcome = Outcome::BadReview;
                 debug!(%error, "request refused");
                 Reply::text(StatusCode::BAD_REQUEST, error.to_string())
             }
+        };
+        if scratch.is_worth_keeping() {
+            SCRATCH.set(Some(scratch));
         }
+        reply
+    }
+
+    /// Answers for a pod without a role, without parsing its request.
+    fn skim(&self, body: &[u8], scratch: &mut Scratch, record: &mut Record<'_>) -> Option<Outcome> {
+        let look_up = |namespace: &str, name: &str| self.cache.look_up(namespace, name);
+        let (skimmed, outcome) = self.webhook.skim(body, look_up, scratch)?;
+        record.ends(Operation::Create, outcome, (skimmed.uid(), skimmed.namespace(), skimmed.name()));
+        Some(outcome)
     }
 
     async fn answer(
@@ -119,29 +139,20 @@ impl Inner {
         scratch: &mut Scratch,
         deadline: Instant,
         record: &mut Record<'_>,
-    ) -> Result<Answered, BadReview> {
+    ) -> Result<Outcome, BadReview> {
         let document = scratch.parse(body)?;
         let request = self.webhook.read(&document)?;
         record.operation = request.operation();
-        let answered = match &request {
-            admission::Request::Exempt(exempt) => Answered::Allowed(self.webhook.allow(exempt)),
+        let outcome = match &request {
+            admission::Request::Exempt(exempt) => self.webhook.allow(exempt, scratch),
             admission::Request::Pod(pod) => match self.look_up(pod, deadline).await {
-                Ok(account) => Answered::Allowed(self.webhook.answer(pod, &account, scratch)?),
-                Err(outcome) => Answered::Unknown(outcome),
+                Ok(account) => self.webhook.answer(pod, &account, scratch)?,
+                Err(outcome) => outcome,
             },
         };
-        record.outcome = answered.outcome();
-        debug!(
-            uid = request.uid(),
-            namespace = request.namespace(),
-            pod = request.name(),
-            operation = record.operation.as_str(),
-            outcome = record.outcome.as_str(),
-            reason = record.outcome.reason(),
-            "admission"
-        );
+        record.ends(request.operation(), outcome, (request.uid(), request.namespace(), request.name()));
         scratch.recycle(document);
-        Ok(answered)
+        Ok(outcome)
     }
 
     /// Looks up the pod's account, and waits for one that is unknown.
@@ -167,21 +178,6 @@ impl Inner {
     }
 }
 
-/// An admission that was understood.
-enum Answered {
-    Allowed(Answer),
-    Unknown(Outcome),
-}
-
-impl Answered {
-    fn outcome(&self) -> Outcome {
-        match self {
-            Self::Allowed(answer) => answer.outcome,
-            Self::Unknown(outcome) => *outcome,
-        }
-    }
-}
-
 thread_local! {
     /// One is enough for each thread: only requests that wait hold theirs across an await.
     static SCRATCH: Cell<Option<Scratch>> = const { Cell::new(None) };
@@ -192,13 +188,6 @@ fn is_json(headers: &HeaderMap) -> bool {
     let media_type = text(CONTENT_TYPE).and_then(|value| value.split(';').next()).unwrap_or_default();
     media_type.trim().eq_ignore_ascii_case("application/json")
         && text(CONTENT_ENCODING).is_none_or(|encoding| encoding.eq_ignore_ascii_case("identity"))
-}
-
-fn unavailable(outcome: Outcome) -> &'static str {
-    match outcome {
-        Outcome::NotSynced => "the ServiceAccounts have not been listed yet; try again",
-        _ => "the pod's ServiceAccount has not been seen yet; try again",
-    }
 }
 
 /// Counts an admission when it is dropped, be it answered or abandoned.
@@ -214,6 +203,20 @@ impl<'a> Record<'a> {
         metrics.in_flight.inc();
         let (operation, outcome) = (Operation::Unknown, Outcome::Abandoned);
         Self { metrics, begun: Instant::now(), operation, outcome }
+    }
+
+    /// Takes how the admission of a pod ends.
+    fn ends(&mut self, operation: Operation, outcome: Outcome, (uid, namespace, pod): (&str, &str, &str)) {
+        (self.operation, self.outcome) = (operation, outcome);
+        debug!(
+            uid,
+            namespace,
+            pod,
+            operation = operation.as_str(),
+            outcome = outcome.as_str(),
+            reason = outcome.reason(),
+            "admission"
+        );
     }
 }
 

@@ -8,7 +8,7 @@ use std::{
     process::{Output, Stdio},
 };
 
-use base64::{Engine, engine::general_purpose::STANDARD};
+use base64_simd::STANDARD;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::{
@@ -623,7 +623,7 @@ fn write_kubeconfig(dir: &Path, address: SocketAddr, ca_pem: Option<String>) -> 
         None => json!({"server": format!("http://{address}")}),
         Some(pem) => {
             let server = format!("https://localhost:{}", address.port());
-            json!({"server": server, "certificate-authority-data": STANDARD.encode(pem)})
+            json!({"server": server, "certificate-authority-data": STANDARD.encode_to_string(pem)})
         }
     };
     let kubeconfig = json!({

@@ -13,5 +13,6 @@ mod properties;
 mod race;
 mod reload;
 mod rules;
+mod skim;
 mod watch;
 mod wire;

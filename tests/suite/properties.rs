@@ -117,7 +117,7 @@ fn affinity() -> BoxedStrategy<Value> {
     object([("nodeAffinity", field(required).boxed())])
 }
 
-fn pod() -> BoxedStrategy<Value> {
+pub(crate) fn pod() -> BoxedStrategy<Value> {
     let metadata = object([
         (
             "name",
@@ -177,8 +177,10 @@ fn admit(review: &Value) -> Option<(Value, Value)> {
     let settings = Arc::new(Settings { sts_regional_endpoints: true, ..Settings::default() });
     let account = Binder::new(Arc::clone(&settings)).bind([(ROLE_ANNOTATION, ROLE)]);
     let mut body = serde_json::to_vec(review).unwrap();
-    let answer = Webhook::new(settings).admit(&mut body, &mut Scratch::default(), |_, _| Some(account));
-    let answer: Value = serde_json::from_slice(&answer.ok()?.expect("the account is known").body).unwrap();
+    let look_up = |_: &str, _: &str| Some(account.clone());
+    let outcome = Webhook::new(settings).admit(&mut body, &mut Scratch::default(), look_up);
+    outcome.ok()?.expect("the account is known");
+    let answer: Value = serde_json::from_slice(&body).unwrap();
     let mut pod = review["request"]["object"].clone();
     if let Some(patch) = support::patch_of(&answer) {
         json_patch::patch(&mut pod, &patch.0).expect("every patch applies");

@@ -66,8 +66,9 @@ fn admit_under(settings: Settings, annotations: &[(&str, &str)], review: &Value)
     let annotations = annotations.iter().copied().chain([(ROLE_ANNOTATION, ROLE)]);
     let account = Binder::new(Arc::clone(&settings)).bind(annotations);
     let mut body = serde_json::to_vec(review).unwrap();
-    let answer = Webhook::new(settings).admit(&mut body, &mut Scratch::default(), |_, _| Some(account));
-    let answer: Value = serde_json::from_slice(&answer.unwrap().unwrap().body).unwrap();
+    let look_up = |_: &str, _: &str| Some(account.clone());
+    Webhook::new(settings).admit(&mut body, &mut Scratch::default(), look_up).unwrap().unwrap();
+    let answer: Value = serde_json::from_slice(&body).unwrap();
     let mut pod = review["request"]["object"].clone();
     if let Some(patch) = support::patch_of(&answer) {
         json_patch::patch(&mut pod, &patch.0).unwrap();
@@ -193,7 +194,7 @@ fn a_malformed_arn_is_injected_with_a_warning() {
 
     let account = support::account(&[(ROLE_ANNOTATION, " my-role\n")]);
     let review = review("CREATE", "", &pod_annotated(json!({}), &["a"]), &Value::Null);
-    let answer = support::admit(review.to_string(), |_, _| Some(account)).unwrap().unwrap();
+    let answer = support::admit(review.to_string(), |_, _| Some(account.clone())).unwrap().unwrap();
     let answer: Value = serde_json::from_slice(&answer.body).unwrap();
     assert_eq!(answer["response"]["auditAnnotations"]["role-arn"], "my-role");
     let warning = answer["response"]["warnings"][0].as_str().unwrap();
@@ -461,7 +462,7 @@ fn of_duplicate_keys_the_last_counts_as_for_go() {
     );
     let body = review("CREATE", "", &pod, &Value::Null).to_string().replace(r#""first""#, r#""env""#);
     let account = support::account(&[(ROLE_ANNOTATION, ROLE)]);
-    let answer = support::admit(body, |_, _| Some(account)).unwrap().unwrap();
+    let answer = support::admit(body, |_, _| Some(account.clone())).unwrap().unwrap();
     let answer: Value = serde_json::from_slice(&answer.body).unwrap();
     assert_eq!(answer["response"]["auditAnnotations"], json!({"outcome": "injected", "role-arn": ROLE}));
 }
@@ -478,7 +479,7 @@ fn a_pod_cant_make_the_answer_huge() {
     let containers: Vec<_> = std::iter::repeat_n(json!({}), 100_000).collect();
     let review = review("CREATE", "", &pod(json!({"containers": containers})), &Value::Null);
     let account = support::account(&[(ROLE_ANNOTATION, ROLE)]);
-    let refused = support::admit(review.to_string(), |_, _| Some(account)).unwrap_err();
+    let refused = support::admit(review.to_string(), |_, _| Some(account.clone())).unwrap_err();
     assert!(refused.to_string().contains("too many containers"), "{refused}");
 }
 
@@ -504,7 +505,7 @@ fn nobody_is_warned_of_what_was_not_injected() {
     let account =
         support::account(&[(ROLE_ANNOTATION, "x"), ("eks.amazonaws.com/include-containers", "other")]);
     let review = review("CREATE", "", &pod_annotated(json!({}), &["a"]), &Value::Null);
-    let answer = support::admit(review.to_string(), |_, _| Some(account)).unwrap().unwrap();
+    let answer = support::admit(review.to_string(), |_, _| Some(account.clone())).unwrap().unwrap();
     let answer: Value = serde_json::from_slice(&answer.body).unwrap();
     assert_eq!(answer["response"]["auditAnnotations"], json!({"outcome": "skipped"}));
     assert!(answer["response"].get("warnings").is_none(), "{answer}");

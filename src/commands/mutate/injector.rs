@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use anyhow::{Context, bail};
-use base64::{Engine, engine::general_purpose::STANDARD};
+use base64_simd::STANDARD;
 use json_patch::Patch;
 use serde_json::{Value, json};
 
@@ -126,9 +126,9 @@ impl Injector {
             }
             account
         };
-        let answer = self.webhook.admit(&mut body, &mut self.scratch, look_up)?;
-        match (answer, unknown) {
-            (Some(answer), _) => Ok(String::from_utf8(answer.body)?),
+        let outcome = self.webhook.admit(&mut body, &mut self.scratch, look_up)?;
+        match (outcome, unknown) {
+            (Some(_), _) => Ok(String::from_utf8(body)?),
             (None, unknown) => {
                 let (namespace, name) = unknown.unwrap_or_default();
                 bail!(
@@ -183,7 +183,7 @@ fn pods_of(value: &Value, api_version: &str, kind: &str, object: &str) -> Vec<Po
 fn patch_of(answer: &Value) -> anyhow::Result<Patch> {
     match answer["response"]["patch"].as_str() {
         None => Ok(Patch::default()),
-        Some(encoded) => Ok(serde_json::from_slice(&STANDARD.decode(encoded)?)?),
+        Some(encoded) => Ok(serde_json::from_slice(&STANDARD.decode_to_vec(encoded)?)?),
     }
 }
 

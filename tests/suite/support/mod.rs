@@ -7,9 +7,9 @@ pub(crate) mod server;
 
 use std::{fs, future::Future, path::PathBuf, sync::Arc, time::Duration};
 
-use base64::{Engine, engine::general_purpose::STANDARD};
+use base64_simd::STANDARD;
 use eks_pod_identity_webhook::{
-    admission::{Answer, BadReview, Scratch, Webhook},
+    admission::{BadReview, Outcome, Scratch, Webhook},
     binding::{Account, Binder},
     settings::Settings,
 };
@@ -67,19 +67,28 @@ pub(crate) fn recorded_account(namespace: &str, name: &str) -> Option<Account> {
     }
 }
 
+/// The core's answer.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) body: Vec<u8>,
+    pub(crate) outcome: Outcome,
+}
+
 /// The core's answer under the default settings.
 pub(crate) fn admit(
     body: impl Into<Vec<u8>>,
-    look_up: impl FnOnce(&str, &str) -> Option<Account>,
+    look_up: impl FnMut(&str, &str) -> Option<Account>,
 ) -> Result<Option<Answer>, BadReview> {
-    Webhook::new(Arc::new(Settings::default())).admit(&mut body.into(), &mut Scratch::default(), look_up)
+    let (webhook, mut body) = (Webhook::new(Arc::new(Settings::default())), body.into());
+    let outcome = webhook.admit(&mut body, &mut Scratch::default(), look_up)?;
+    Ok(outcome.map(|outcome| Answer { body, outcome }))
 }
 
 /// The patch of an AdmissionReview's response, decoded.
 pub(crate) fn patch_of(answer: &Value) -> Option<json_patch::Patch> {
     let encoded = answer["response"]["patch"].as_str()?;
     assert_eq!(answer["response"]["patchType"], "JSONPatch");
-    Some(serde_json::from_slice(&STANDARD.decode(encoded).unwrap()).unwrap())
+    Some(serde_json::from_slice(&STANDARD.decode_to_vec(encoded).unwrap()).unwrap())
 }
 
 /// Waits until something holds; fails after 20 s, which only a hang reaches.

@@ -1,0 +1,111 @@
+//! What can be told of a request without parsing it: whether its pod's account is known to have no role.
+//!
+//! Most pods of most clusters have no role, and their answer depends on nothing but that. So every
+//! `"serviceAccountName":"…"` in the body is looked up: one of them is the pod's, and the others, if there are any, are
+//! keys of some map in it (a label, an annotation). If all of them are known and none has a role, neither has the pod.
+//! Within a JSON string the needle can't hide, since the quotes in it are escaped there.
+//!
+//! Whatever is not written as kube-apiserver writes it is left to the parser.
+
+use memchr::{memchr, memmem::Finder};
+
+use super::review::Id;
+use crate::settings::AnnotationPrefix;
+
+/// What is searched for, prepared.
+#[derive(Debug)]
+pub(super) struct Needles {
+    account: Finder<'static>,
+    /// What makes a pod exempt, whatever its account.
+    exempting: [Finder<'static>; 2],
+}
+
+/// A request that was answered without parsing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Skimmed<'a> {
+    pub(super) id: Id<'a>,
+    namespace: &'a str,
+    name: &'a str,
+}
+
+impl Needles {
+    pub(super) fn new(prefix: &AnnotationPrefix) -> Self {
+        let finder = |needle: &str| Finder::new(needle).into_owned();
+        let skip_label = prefix.key("skip-pod-identity-webhook");
+        Self {
+            account: finder(r#""serviceAccountName""#),
+            exempting: [finder(r#""kubernetes.io/config.mirror""#), finder(&format!("{skip_label:?}"))],
+        }
+    }
+
+    /// Reads the request, if every account that it may mean is one that `is_unannotated`.
+    pub(super) fn skim<'a>(
+        &self,
+        body: &'a [u8],
+        mut is_unannotated: impl FnMut(&str, &str) -> bool,
+    ) -> Option<Skimmed<'a>> {
+        let skimmed = Skimmed::read_head(body)?;
+        let mut found = false;
+        for position in self.account.find_iter(body) {
+            let mut rest = &body[position + self.account.needle().len()..];
+            if !is_unannotated(skimmed.namespace, name_after(&mut rest, b":\"")?) {
+                return None;
+            }
+            found = true;
+        }
+        (found && self.exempting.iter().all(|needle| needle.find(body).is_none())).then_some(skimmed)
+    }
+}
+
+impl<'a> Skimmed<'a> {
+    /// The request's id, as kube-apiserver's audit log has it.
+    pub fn uid(&self) -> &'a str {
+        self.id.uid
+    }
+
+    /// The namespace of the pod.
+    pub fn namespace(&self) -> &'a str {
+        self.namespace
+    }
+
+    /// The pod's name; empty where it is still to be generated.
+    pub fn name(&self) -> &'a str {
+        self.name
+    }
+
+    /// Reads the beginning of a body: the creation of a pod, as Go's encoder writes an AdmissionReview
+    /// (`k8s.io/api/admission/v1`, whose fields it writes in their order).
+    fn read_head(body: &'a [u8]) -> Option<Self> {
+        let mut rest = body;
+        let api_version = name_after(&mut rest, br#"{"kind":"AdmissionReview","apiVersion":""#)?;
+        if !Id::is_api_version(api_version) {
+            return None;
+        }
+        let uid = name_after(&mut rest, br#","request":{"uid":""#)?;
+        rest = rest.strip_prefix(
+            br#","kind":{"group":"","version":"v1","kind":"Pod"},"resource":{"group":"","version":"v1","resource":"pods"},"requestKind":{"group":"","version":"v1","kind":"Pod"},"requestResource":{"group":"","version":"v1","resource":"pods"}"#,
+        )?;
+        let name =
+            if rest.starts_with(br#","name":""#) { name_after(&mut rest, br#","name":""#)? } else { "" };
+        let namespace = name_after(&mut rest, br#","namespace":""#)?;
+        rest.starts_with(br#","operation":"CREATE","#).then_some(Self {
+            id: Id { api_version, uid },
+            namespace,
+            name,
+        })
+    }
+}
+
+/// Takes `before` and a string's content and its closing quote from the head of `rest`. Only what a name can hold
+/// that Kubernetes gives: nothing in it is escaped.
+fn name_after<'a>(rest: &mut &'a [u8], before: &[u8]) -> Option<&'a str> {
+    let text = rest.strip_prefix(before)?;
+    let end = memchr(b'"', &text[..text.len().min(300)])?;
+    let name = &text[..end];
+    let is_plain = |c: &u8| c.is_ascii_alphanumeric() || b"-./".contains(c);
+    if name.is_empty() || !name.iter().all(is_plain) {
+        return None;
+    }
+    *rest = &text[end + 1..];
+    std::str::from_utf8(name).ok()
+}

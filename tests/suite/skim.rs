@@ -1,0 +1,203 @@
+//! The short way and the long way to the answer for a pod without a role: where both answer, they say the same.
+
+use std::sync::Arc;
+
+use eks_pod_identity_webhook::{
+    admission::{Outcome, Request, Scratch, Webhook},
+    binding::Account,
+};
+use proptest::{collection::vec, prelude::*, sample::select};
+use serde_json::{Value, json};
+
+use crate::{
+    properties,
+    support::{self, recorded},
+};
+
+/// The accounts of the recorded requests; `plain` and `default` have no role.
+fn look_up(namespace: &str, name: &str) -> Option<Account> {
+    support::recorded_account(namespace, name)
+}
+
+/// The answer without parsing, where there is one.
+fn skim(body: &[u8]) -> Option<(Outcome, Vec<u8>)> {
+    let (mut scratch, mut response) = (Scratch::default(), Vec::new());
+    let (_, outcome) = Webhook::new(Arc::default()).skim(body, look_up, &mut scratch)?;
+    scratch.take_response(&mut response);
+    Some((outcome, response))
+}
+
+/// The answer by way of the parser; `None` if the request is refused or its account unknown.
+fn parse(body: &[u8]) -> Option<(Outcome, Vec<u8>)> {
+    let (mut scratch, mut body) = (Scratch::default(), body.to_vec());
+    let webhook = Webhook::new(Arc::default());
+    let document = scratch.parse(&mut body).ok()?;
+    let outcome = match webhook.read(&document).ok()? {
+        Request::Exempt(request) => webhook.allow(&request, &mut scratch),
+        Request::Pod(request) => {
+            let account = look_up(request.namespace(), request.service_account())?;
+            webhook.answer(&request, &account, &mut scratch).ok()?
+        }
+    };
+    let mut response = Vec::new();
+    scratch.take_response(&mut response);
+    Some((outcome, response))
+}
+
+/// What a kube-apiserver would send for the creation of this object.
+fn creation_of(object: Value) -> Vec<u8> {
+    let mut review: Value = serde_json::from_slice(&recorded("unannotated-account")).unwrap();
+    review["request"]["object"] = object;
+    serde_json::to_vec(&review).unwrap()
+}
+
+/// Whether this is JSON as Go's encoder writes it: compact, without a key that occurs twice, and with the request's
+/// fields in the order of their Go struct.
+fn is_as_encoded(body: &[u8]) -> bool {
+    const ORDER: [&str; 13] = [
+        "uid",
+        "kind",
+        "resource",
+        "subResource",
+        "requestKind",
+        "requestResource",
+        "requestSubResource",
+        "name",
+        "namespace",
+        "operation",
+        "userInfo",
+        "object",
+        "oldObject",
+    ];
+    let Ok(review) = serde_json::from_slice::<Value>(body) else { return false };
+    let places = review["request"].as_object().into_iter().flatten();
+    let places: Vec<_> = places.filter_map(|(key, _)| ORDER.iter().position(|known| known == key)).collect();
+    places.is_sorted() && serde_json::to_vec(&review).unwrap() == body
+}
+
+fn assert_agreement(body: &[u8]) {
+    let (Some(short), Some(long)) = (skim(body), parse(body)) else { return };
+    let [short, long] = [short, long].map(|(outcome, body)| (outcome, String::from_utf8(body).unwrap()));
+    assert_eq!(short, long, "{}", String::from_utf8_lossy(body));
+}
+
+#[test]
+fn recorded_requests_without_a_role_are_answered_unparsed_and_no_others() {
+    for name in support::all_recorded() {
+        let body = recorded(&name);
+        assert_agreement(&body);
+        let unparsed = matches!(&*name, "unannotated-account" | "default-account");
+        assert_eq!(skim(&body).is_some(), unparsed, "{name}");
+    }
+}
+
+#[test]
+fn a_key_of_the_same_name_hides_nothing() {
+    let pod = |account: &str, decoy: &str| {
+        let text = format!(r#"{{"serviceAccountName":"{decoy}"}}"#);
+        creation_of(json!({
+            "metadata": {"annotations": {"serviceAccountName": decoy, "text": text}},
+            "spec": {"containers": [{"name": "a"}], "serviceAccountName": account},
+        }))
+    };
+    assert_eq!(skim(&pod("plain", "default")).unwrap().0, Outcome::NoRole);
+    for (account, decoy) in
+        [("api", "plain"), ("plain", "api"), ("plain", "unknown"), ("", "plain"), ("plain", "")]
+    {
+        assert_eq!(skim(&pod(account, decoy)), None, "{account:?} {decoy:?}");
+    }
+    assert_eq!(parse(&pod("api", "plain")).unwrap().0, Outcome::Injected);
+    // In a string its quotes are escaped, so it is no needle.
+    let text = json!({
+        "metadata": {"annotations": {"text": r#"{"serviceAccountName":"api"}"#}},
+        "spec": {"containers": [{"name": "a"}], "serviceAccountName": "plain"},
+    });
+    assert_eq!(skim(&creation_of(text)).unwrap().0, Outcome::NoRole);
+}
+
+#[test]
+fn what_is_unusual_is_left_to_the_parser() {
+    let usual = String::from_utf8(recorded("unannotated-account")).unwrap();
+    assert!(skim(usual.as_bytes()).is_some());
+    for (old, new) in [
+        (r#"{"kind":"#, r#"{ "kind":"#),
+        (r#""serviceAccountName":"plain""#, r#""serviceAccountName": "plain""#),
+        (r#""serviceAccountName":"plain""#, r#""serviceAccountName":"pl\u0061in""#),
+        (r#""serviceAccountName":"plain","#, ""),
+        (r#""serviceAccountName":"plain""#, r#""serviceAccountName":null"#),
+        (r#""operation":"CREATE""#, r#""operation":"UPDATE""#),
+        (r#""namespace":"payments","operation""#, r#""operation""#),
+        (r#""apiVersion":"admission.k8s.io/v1""#, r#""apiVersion":"admission.k8s.io/v2""#),
+        (r#""resource":"pods"},"requestKind""#, r#""resource":"pods"},"subResource":"x","requestKind""#),
+        (r#""metadata":{"#, r#""metadata":{"labels":{"eks.amazonaws.com/skip-pod-identity-webhook":""},"#),
+        (r#""metadata":{"#, r#""metadata":{"annotations":{"kubernetes.io/config.mirror":""},"#),
+    ] {
+        let unusual = usual.replacen(old, new, 1);
+        assert_ne!(unusual, usual, "{old}");
+        assert_eq!(skim(unusual.as_bytes()), None, "{new}");
+    }
+}
+
+/// What the generated pods' accounts and decoys are called: known without a role, mostly.
+const ACCOUNTS: &[&str] = &["plain", "plain", "plain", "default", "default", "api", "unknown", "", "a\"b"];
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 3000, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn both_ways_agree_on_every_pod(
+        mut pod in properties::pod(),
+        account in select(ACCOUNTS),
+        decoys in vec((select(&["annotations", "labels", "x"][..]), select(ACCOUNTS)), 0..3),
+        exempting in prop::option::weighted(0.1, select(&[
+            ("annotations", "kubernetes.io/config.mirror"),
+            ("labels", "eks.amazonaws.com/skip-pod-identity-webhook"),
+        ][..])),
+    ) {
+        // Only where the object is one: the others are refused by the long way.
+        if pod["metadata"].is_object() && pod["spec"].is_object() {
+            pod["spec"]["serviceAccountName"] = account.into();
+            let decoys = decoys.into_iter().map(|(map, account)| (map, "serviceAccountName", account));
+            for (map, key, value) in decoys.chain(exempting.map(|(map, key)| (map, key, ""))) {
+                let map = &mut pod["metadata"][map];
+                if map.is_object() || map.is_null() {
+                    map[key] = value.into();
+                }
+            }
+        }
+        assert_agreement(&creation_of(pod));
+    }
+
+    #[test]
+    fn both_ways_agree_on_damaged_requests(
+        name in select(&["unannotated-account", "default-account", "minimal"][..]),
+        edits in vec((any::<prop::sample::Index>(), 0..40_usize, any::<prop::sample::Index>(), 0..60_usize), 1..4),
+    ) {
+        // Pieces of the request are cut out and others put in their place.
+        let mut body = recorded(name);
+        for (at, cut, from, take) in edits {
+            let (at, from) = (at.index(body.len()), from.index(body.len()));
+            let piece = body[from..body.len().min(from + take)].to_vec();
+            let end = body.len().min(at + cut);
+            body.splice(at..end, piece);
+        }
+        if is_as_encoded(&body) {
+            assert_agreement(&body);
+        }
+    }
+}
+
+/// The generator has to reach what the property is about.
+#[test]
+fn many_generated_pods_are_answered_both_ways() {
+    use proptest::{strategy::ValueTree, test_runner::TestRunner};
+    let mut runner = TestRunner::deterministic();
+    let mut both = 0;
+    for _ in 0..500 {
+        let mut pod = properties::pod().new_tree(&mut runner).unwrap().current();
+        pod["spec"]["serviceAccountName"] = "plain".into();
+        let body = creation_of(pod);
+        both += usize::from(skim(&body).is_some() && parse(&body).is_some());
+    }
+    assert!(both > 300, "{both} of 500");
+}
