@@ -72,6 +72,9 @@ pub struct ServeArgs {
     /// Limits.
     #[command(flatten, next_help_heading = "Limits")]
     pub limits: LimitArgs,
+    /// Recording.
+    #[command(flatten, next_help_heading = "Recording")]
+    pub record: RecordArgs,
     /// Logging.
     #[command(flatten, next_help_heading = "Logging")]
     pub log: LogArgs,
@@ -208,6 +211,21 @@ pub struct LimitArgs {
     /// How long requests in flight may then take
     #[arg(long, env, value_name = "DURATION", default_value = "20s", value_parser = duration)]
     pub drain_timeout: Duration,
+}
+
+/// Recording.
+#[derive(Debug, Args)]
+pub struct RecordArgs {
+    /// Write the AdmissionReviews that are answered to this folder, for `mutate` to replay. The values of env
+    /// variables are replaced; see the README
+    #[arg(long, env, value_name = "DIR", value_parser = path())]
+    pub record: Option<PathBuf>,
+    /// The most files that are recorded there, those of earlier runs included
+    #[arg(long, env, value_name = "COUNT", default_value = "1000", value_parser = positive_count)]
+    pub record_max_files: usize,
+    /// The most bytes that these files may have together
+    #[arg(long, env, value_name = "BYTES", default_value = "67108864")]
+    pub record_max_bytes: u64,
 }
 
 /// Logging.

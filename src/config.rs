@@ -3,7 +3,8 @@
 use std::{fmt, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use crate::{
-    cli::{LimitArgs, ServeArgs, SourceArgs, TlsArgs},
+    cli::{LimitArgs, RecordArgs, ServeArgs, SourceArgs, TlsArgs},
+    recording::Folder,
     server::{Timeouts, mutate::RequestLimits, tls::CertificateFiles},
     settings::Settings,
 };
@@ -29,6 +30,8 @@ pub struct Config {
     pub timeouts: Timeouts,
     /// Limits of a request.
     pub requests: RequestLimits,
+    /// Where answered requests are recorded, if they are.
+    pub record: Option<Folder>,
     /// How long requests are still taken after SIGTERM.
     pub drain_delay: Duration,
     /// How long requests in flight may then take.
@@ -100,9 +103,17 @@ impl From<ServeArgs> for Config {
                 body_time: args.limits.body_timeout,
                 lookup_grace: args.limits.lookup_grace,
             },
+            record: args.record.into_folder(),
             drain_delay,
             drain_timeout,
         }
+    }
+}
+
+impl RecordArgs {
+    fn into_folder(self) -> Option<Folder> {
+        let path = self.record.filter(|path| path != "")?;
+        Some(Folder { path, max_files: self.record_max_files, max_bytes: self.record_max_bytes })
     }
 }
 

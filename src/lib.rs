@@ -19,6 +19,7 @@
 //! - [`server`]: connections, TLS and HTTP
 //! - [`accounts`]: where they come from and where they are looked up
 //! - [`metrics`]
+//! - [`recording`]: answered requests, written to be replayed
 //! - [`admission`]: the core
 //! - [`binding`]: what the pods of an account are given, which both halves share
 //! - [`settings`], [`render`], [`warning`]: what is injected, and how it is written
@@ -32,6 +33,7 @@ pub mod commands;
 pub mod config;
 pub mod files;
 pub mod metrics;
+pub mod recording;
 pub mod render;
 pub mod server;
 pub mod settings;

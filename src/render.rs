@@ -17,6 +17,10 @@ pub const SESSION_NAME: &str = "AWS_ROLE_SESSION_NAME";
 /// `AWS_STS_REGIONAL_ENDPOINTS`, for SDKs that would call the global endpoint.
 pub const STS_REGIONAL_ENDPOINTS: &str = "AWS_STS_REGIONAL_ENDPOINTS";
 
+/// Every variable that is injected.
+pub const INJECTED_ENV: [&str; 6] =
+    [ROLE_ARN, TOKEN_FILE, REGION, DEFAULT_REGION, SESSION_NAME, STS_REGIONAL_ENDPOINTS];
+
 /// The env entry that selects regional STS endpoints; it has no variable part.
 pub const STS_REGIONAL_ENV: &[u8] = br#"{"name":"AWS_STS_REGIONAL_ENDPOINTS","value":"regional"}"#;
 

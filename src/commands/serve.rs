@@ -26,6 +26,7 @@ use crate::{
     cli::{LogArgs, LogFormat, ServeArgs},
     config::{Certificate, Config, Source},
     metrics::{Metrics, TlsMetrics},
+    recording::{Folder, Recorder, Recording},
     server::{
         admin::{Admin, Readiness},
         drain::{self, Announcer, Phase},
@@ -94,11 +95,12 @@ async fn serve(mut config: Config) -> anyhow::Result<()> {
     };
     let admin = tokio::spawn(Admin::new(Arc::clone(&readiness), metrics.clone()).serve(admin));
 
+    let (recorder, recording) = config.record.take().map(start_recording).transpose()?.unzip();
     let tls = start_tls(&config, &metrics.tls, &mut background)?;
     start_source(&config, writer, &mut background).await?;
 
     let core = Webhook::new(Arc::clone(&config.settings));
-    let mutate = Mutate::new(core, cache, config.requests, metrics.clone());
+    let mutate = Mutate::new(core, cache, config.requests, metrics.clone(), recorder);
     let mut serving = tokio::spawn(mutate.serve(listener(webhook, Some(tls), metrics.http.clone())));
     readiness.listening();
     info!(listen = %webhook_address, admin_listen = %admin_address, "listening");
@@ -111,7 +113,7 @@ async fn serve(mut config: Config) -> anyhow::Result<()> {
     announcer.announce(Phase::Draining);
     info!(signal, delay = ?config.drain_delay, "draining");
     tokio::select! {
-        result = finish(&config, &announcer, serving, &metrics) => result?,
+        result = finish(&config, &announcer, serving, recording, &metrics) => result?,
         name = signals.next() => bail!("second signal ({name}): ended without draining"),
     }
     admin.abort();
@@ -119,23 +121,27 @@ async fn serve(mut config: Config) -> anyhow::Result<()> {
 }
 
 /// Goes on answering while the cluster learns that this replica goes, then closes the port and finishes what is in
-/// flight.
+/// flight, the recordings last.
 async fn finish(
     config: &Config,
     announcer: &Announcer,
     serving: JoinHandle<()>,
+    recording: Option<Recording>,
     metrics: &Metrics,
 ) -> anyhow::Result<()> {
     sleep(config.drain_delay).await;
     announcer.announce(Phase::Closing);
     match timeout(config.drain_timeout, serving).await {
-        Ok(ended) => ended.context("the listener failed").map(|()| info!("drained")),
+        Ok(ended) => ended.context("the listener failed").map(|()| info!("drained"))?,
         Err(_) => {
             let open = metrics.http.connections_open.get();
             warn!(connections = open, "not drained within --drain-timeout; ending anyway");
-            Ok(())
         }
     }
+    if let Some(recording) = recording {
+        recording.finish().await;
+    }
+    Ok(())
 }
 
 /// Raises the limit on open files as far as it goes, and keeps some of them back: a flood of connections that took the
@@ -156,6 +162,13 @@ fn bind(flag: &str, address: SocketAddr) -> anyhow::Result<(TcpListener, SocketA
     let listener = listen::bind(address).with_context(|| format!("{flag} {address}: can't listen there"))?;
     let address = listener.local_addr()?;
     Ok((listener, address))
+}
+
+fn start_recording(folder: Folder) -> anyhow::Result<(Recorder, Recording)> {
+    let path = folder.path.clone();
+    let started = Recorder::start(folder).context("--record")?;
+    info!(dir = %path.display(), "recording");
+    Ok(started)
 }
 
 fn start_tls(

@@ -17,6 +17,7 @@ use crate::{
     admission::{self, BadReview, Operation, Outcome, PodRequest, Scratch, Webhook},
     binding::Account,
     metrics::{AdmissionMetrics, Metrics},
+    recording::Recorder,
 };
 
 /// Limits of a request.
@@ -40,12 +41,19 @@ struct Inner {
     cache: Arc<Cache>,
     limits: RequestLimits,
     metrics: Metrics,
+    recorder: Option<Recorder>,
 }
 
 impl Mutate {
     /// A webhook over this cache.
-    pub fn new(webhook: Webhook, cache: Arc<Cache>, limits: RequestLimits, metrics: Metrics) -> Self {
-        Self(Arc::new(Inner { webhook, cache, limits, metrics }))
+    pub fn new(
+        webhook: Webhook,
+        cache: Arc<Cache>,
+        limits: RequestLimits,
+        metrics: Metrics,
+        recorder: Option<Recorder>,
+    ) -> Self {
+        Self(Arc::new(Inner { webhook, cache, limits, metrics, recorder }))
     }
 
     /// Serves until the drain closes and every connection has ended.
@@ -98,6 +106,7 @@ impl Inner {
         let mut record = Record::begin(&self.metrics.admissions);
         let mut scratch = SCRATCH.take().unwrap_or_default();
         let deadline = record.begun + grace;
+        let copied = self.recorder.as_ref().and_then(|recorder| recorder.copy(&body));
         let result = match self.skim(&body, &mut scratch, &mut record) {
             Some(outcome) => Ok(outcome),
             None => self.answer(&mut body, &mut scratch, deadline, &mut record).await,
@@ -109,7 +118,10 @@ impl Inner {
             Ok(Outcome::UnknownAccount) => {
                 Reply::retry_later("the pod's ServiceAccount has not been seen yet; try again")
             }
-            Ok(_) => {
+            Ok(outcome) => {
+                if let Some(copied) = copied {
+                    copied.answered(record.operation, outcome);
+                }
                 scratch.take_response(&mut body);
                 Reply::ok("application/json", body)
             }

@@ -1,0 +1,156 @@
+//! Answered requests, written to be replayed.
+//!
+//! ```text
+//! body ─ Recorder::copy ─▶ Copied ─ answered ─▶ queue ─ a thread of its own ─▶ redact ─▶ folder
+//! ```
+//!
+//! A request never waits for this: what the queue has no room for is not recorded, and what ends the recording ends
+//! nothing else.
+
+mod folder;
+mod redact;
+
+use std::{convert::Infallible, thread, time::Duration};
+
+use tokio::{
+    sync::{mpsc, oneshot},
+    time::timeout,
+};
+use tracing::{debug, info, warn};
+
+use self::{folder::Writer, redact::redact};
+use crate::admission::{Operation, Outcome};
+
+pub use self::folder::{BadFolder, Folder};
+
+/// How many reviews may wait to be written: a burst, without the memory of a flood.
+const QUEUE: usize = 32;
+
+/// How long the end of the process may wait for them.
+const FINISH_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Takes requests that were answered.
+#[derive(Clone, Debug)]
+pub struct Recorder(mpsc::Sender<Entry>);
+
+/// The thread that writes them.
+#[derive(Debug)]
+pub struct Recording {
+    queue: mpsc::Sender<Entry>,
+    /// Its other half goes with the thread.
+    ended: oneshot::Receiver<Infallible>,
+}
+
+/// What is queued; `None` is the end.
+type Entry = Option<Recorded>;
+
+/// The copy of a body that is yet to be answered.
+#[derive(Debug)]
+pub struct Copied<'a> {
+    recorder: &'a Recorder,
+    body: Vec<u8>,
+}
+
+#[derive(Debug)]
+struct Recorded {
+    body: Vec<u8>,
+    operation: Operation,
+    outcome: Outcome,
+}
+
+impl Recorder {
+    /// Begins to write to a folder.
+    pub fn start(folder: Folder) -> Result<(Self, Recording), BadFolder> {
+        let writer = folder.open()?;
+        let (recorder, entries) = Self::new();
+        let (ends, ended) = oneshot::channel();
+        thread::spawn(move || {
+            let _ends = ends;
+            record(writer, entries);
+        });
+        let queue = recorder.0.clone();
+        Ok((recorder, Recording { queue, ended }))
+    }
+
+    fn new() -> (Self, mpsc::Receiver<Entry>) {
+        let (sender, queue) = mpsc::channel(QUEUE);
+        (Self(sender), queue)
+    }
+
+    /// Copies a body before it is parsed, which spends it; `None` where it would not be recorded anyway.
+    pub fn copy(&self, body: &[u8]) -> Option<Copied<'_>> {
+        let is_taken = self.0.capacity() > 0 && !self.0.is_closed();
+        is_taken.then(|| Copied { recorder: self, body: body.into() })
+    }
+}
+
+impl Copied<'_> {
+    /// Hands it over to be written, if there is still room for it.
+    pub fn answered(self, operation: Operation, outcome: Outcome) {
+        self.recorder.0.try_send(Some(Recorded { body: self.body, operation, outcome })).ok();
+    }
+}
+
+impl Recording {
+    /// Waits until what is queued has been written, though not for long: a disk may hang.
+    pub async fn finish(self) {
+        let finish = async {
+            self.queue.send(None).await.ok();
+            self.ended.await.ok();
+        };
+        if timeout(FINISH_TIMEOUT, finish).await.is_err() {
+            warn!("the last recordings are not written yet; ending anyway");
+        }
+    }
+}
+
+/// Writes what is queued, until the end comes, a bound is reached or a write fails.
+fn record(mut folder: Writer, mut entries: mpsc::Receiver<Entry>) {
+    while folder.has_room_for(1) {
+        let Some(recorded) = entries.blocking_recv().flatten() else { return };
+        let text = match redact(&recorded.body) {
+            Ok(text) => text,
+            // Whatever can't be read can't be redacted either.
+            Err(error) => {
+                debug!(%error, "not recorded");
+                continue;
+            }
+        };
+        if !folder.has_room_for(text.len()) {
+            break;
+        }
+        if let Err(error) = folder.write(recorded.operation, recorded.outcome, &text) {
+            warn!(%error, "can't write to --record; nothing more is recorded");
+            return;
+        }
+    }
+    info!("--record-max-files or --record-max-bytes is reached; nothing more is recorded");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_queue_has_no_room_for_is_neither_copied_nor_waited_for() {
+        let (recorder, mut entries) = Recorder::new();
+        let answer = |copied: Copied<'_>| copied.answered(Operation::Create, Outcome::Injected);
+        let late = recorder.copy(b"late").unwrap();
+        (0..QUEUE).for_each(|_| answer(recorder.copy(b"{}").unwrap()));
+        assert!(recorder.copy(b"{}").is_none());
+        answer(late);
+        for _ in 0..QUEUE {
+            assert_eq!(entries.try_recv().unwrap().unwrap().body, b"{}");
+        }
+        assert!(entries.try_recv().is_err() && recorder.copy(b"{}").is_some());
+    }
+
+    #[test]
+    fn nothing_is_copied_once_recording_has_ended() {
+        let (recorder, entries) = Recorder::new();
+        let late = recorder.copy(b"{}").unwrap();
+        drop(entries);
+        late.answered(Operation::Create, Outcome::Injected);
+        assert!(recorder.copy(b"{}").is_none());
+    }
+}
