@@ -83,6 +83,8 @@ fn bad_values_end_the_start_and_name_the_flag_and_what_it_takes() {
         ("--max-connections", "9999999999999999999", "a number from 1 to 1000000"),
         ("--lookup-grace", "500y", "at most a day"),
         ("--reload-interval", "0s", "longer than zero"),
+        ("--record-max-files", "0", "a number from 1 to 1000000"),
+        ("--record-max-bytes", "-1", "invalid digit"),
         ("--listen", "8443", "invalid socket address"),
         ("--log-format", "xml", "text, json"),
     ] {
@@ -117,6 +119,7 @@ fn what_prevents_the_start_is_said_with_its_remedy() {
     let ports = ["--listen=127.0.0.1:0", "--admin-listen=127.0.0.1:0"];
     let (bad, broken) = (bad.to_str().unwrap(), broken.to_str().unwrap());
     let good = examples("service-accounts.yaml");
+    let no_folder = &format!("{bad}/recordings");
     for (args, parts) in [
         (vec!["--tls-self-signed"], vec!["not in a cluster", "--kubeconfig", "--service-accounts"]),
         (vec!["--tls-self-signed", "--kubeconfig=/nowhere"], vec!["--kubeconfig", "/nowhere"]),
@@ -130,6 +133,14 @@ fn what_prevents_the_start_is_said_with_its_remedy() {
             vec![bad, "document 2, line 3", "metadata.name"],
         ),
         (vec!["--tls-self-signed", "--service-accounts", broken], vec![broken, "document 2, line "]),
+        (
+            vec!["--tls-self-signed", "--service-accounts", &good, "--record", no_folder],
+            vec!["--record: ", no_folder, "recordings can't be written there"],
+        ),
+        (
+            vec!["--tls-self-signed", "--service-accounts", &good, "--record=/proc"],
+            vec!["--record: ", "/proc", "recordings can't be written there"],
+        ),
         (vec!["--listen", &taken], vec!["--listen", &taken, "can't listen there"]),
         (vec!["--log-level=loud"], vec!["--log-level", "loud", "want off, error, warn, info"]),
     ] {
@@ -345,7 +356,15 @@ fn strings_that_yaml_1_1_would_misread_stay_quoted() {
 
 #[test]
 fn variables_that_are_set_to_nothing_are_not_set() {
-    let empty = ["KUBECONFIG", "CONTEXT", "SERVICE_ACCOUNTS", "TLS_CLIENT_CA_FILE", "LOG_LEVEL", "RUST_LOG"];
+    let empty = [
+        "KUBECONFIG",
+        "CONTEXT",
+        "SERVICE_ACCOUNTS",
+        "TLS_CLIENT_CA_FILE",
+        "RECORD",
+        "LOG_LEVEL",
+        "RUST_LOG",
+    ];
     let output = command(&["--tls-self-signed", "--listen=127.0.0.1:0", "--admin-listen=127.0.0.1:0"])
         .envs(empty.map(|name| (name, "")))
         .output()
@@ -587,6 +606,46 @@ async fn requests_that_outlast_the_drain_do_not_hold_the_daemon() {
     daemon.signal("-TERM");
     daemon.line("not drained within --drain-timeout; ending anyway").await;
     assert_eq!(daemon.exit_code().await, Some(0));
+}
+
+#[tokio::test]
+async fn the_daemon_says_once_why_it_records_no_more() {
+    let accounts = examples("service-accounts.yaml");
+    let bound = "--record-max-files or --record-max-bytes is reached; nothing more is recorded";
+    let failure = "can't write to --record; nothing more is recorded";
+    for (is_removed, message, level) in [(false, bound, "INFO"), (true, failure, "WARN")] {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("made/here");
+        let record = ["--record", path.to_str().unwrap(), "--record-max-files=1"];
+        let args = ["--service-accounts", &accounts, "--drain-delay=0s"];
+        let mut daemon = Daemon::start(&[&args[..], &record].concat()).await;
+        let mut client = Client::connect(daemon.address, &daemon.ca.pem()).await;
+        if is_removed {
+            fs::remove_dir(&path).unwrap();
+        }
+        assert_eq!(client.mutate(&recorded("minimal")).await.status, 200);
+        assert_eq!(daemon.line(message).await["level"], level);
+        assert_eq!(client.mutate(&recorded("minimal")).await.status, 200);
+        daemon.signal("-TERM");
+        assert_eq!(daemon.exit_code().await, Some(0));
+        assert_eq!(daemon.rest_of_the_log().await.matches("nothing more is recorded").count(), 1);
+        assert_eq!(path.join("000001-create-role.json").exists(), !is_removed);
+    }
+}
+
+#[tokio::test]
+async fn the_daemon_writes_what_is_still_to_be_recorded_before_it_ends() {
+    let (accounts, dir) = (examples("service-accounts.yaml"), tempfile::tempdir().unwrap());
+    let record = dir.path().to_str().unwrap();
+    let args = ["--service-accounts", &accounts, "--drain-delay=0s", "--record", record];
+    let mut daemon = Daemon::start(&args).await;
+    let mut client = Client::connect(daemon.address, &daemon.ca.pem()).await;
+    for _ in 0..10 {
+        assert_eq!(client.mutate(&recorded("resize")).await.status, 200);
+    }
+    daemon.signal("-TERM");
+    assert_eq!(daemon.exit_code().await, Some(0));
+    assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 10);
 }
 
 #[tokio::test]

@@ -11,6 +11,7 @@ mod drain;
 mod golden;
 mod properties;
 mod race;
+mod record;
 mod reload;
 mod rules;
 mod skim;

@@ -6,6 +6,7 @@ use eks_pod_identity_webhook::{
     accounts::cache::{Cache, Writer},
     admission::Webhook,
     metrics::Metrics,
+    recording::{Folder, Recorder, Recording},
     server::{
         Timeouts,
         admin::{Admin, Readiness},
@@ -26,6 +27,7 @@ pub(crate) struct Options {
     pub(crate) requests: RequestLimits,
     pub(crate) max_connections: usize,
     pub(crate) require_client_cert: bool,
+    pub(crate) record: Option<Folder>,
 }
 
 impl Default for Options {
@@ -40,6 +42,7 @@ impl Default for Options {
             },
             max_connections: 100,
             require_client_cert: false,
+            record: None,
         }
     }
 }
@@ -62,6 +65,7 @@ pub(crate) struct Server {
     pub(crate) metrics: Metrics,
     pub(crate) announcer: Announcer,
     pub(crate) serving: JoinHandle<()>,
+    pub(crate) recording: Option<Recording>,
 }
 
 impl Server {
@@ -114,9 +118,10 @@ impl Server {
         readiness.listening();
         tokio::spawn(Admin::new(readiness, metrics.clone()).serve(admin_listener));
         let core = Webhook::new(Arc::new(Settings::default()));
-        let mutate = Mutate::new(core, cache, options.requests, metrics.clone());
+        let (recorder, recording) = options.record.map(|folder| Recorder::start(folder).unwrap()).unzip();
+        let mutate = Mutate::new(core, cache, options.requests, metrics.clone(), recorder);
         let serving = tokio::spawn(mutate.serve(webhook));
-        Self { address, admin, ca, certs, writer, metrics, announcer, serving }
+        Self { address, admin, ca, certs, writer, metrics, announcer, serving, recording }
     }
 
     pub(crate) async fn client(&self) -> Client {
