@@ -67,6 +67,19 @@ async fn recordings_are_answered_as_the_requests_were() {
     assert!(replaced > 1000, "there was something to replace: {replaced}");
 }
 
+#[tokio::test]
+async fn a_secret_is_not_recorded_though_its_request_is() {
+    let dir = tempfile::tempdir().unwrap();
+    let body = String::from_utf8(recorded("minimal")).unwrap();
+    let body = body.replace(r#""resource":"pods""#, r#""resource":"secrets""#).into_bytes();
+    assert_eq!(serve(recording(&unbounded(dir.path())), std::slice::from_ref(&body)).await, [200]);
+    let replayed = fs::read(dir.path().join("000001-create-not_patchable.json")).unwrap();
+    let review: Value = serde_json::from_slice(&replayed).unwrap();
+    assert!(review["request"]["object"].is_null(), "{review}");
+    let [original, replayed] = [body, replayed].map(|body| support::admit(body, recorded_account));
+    assert_eq!(original.unwrap().unwrap().body, replayed.unwrap().unwrap().body);
+}
+
 /// How many values of variables a recording has, after a check that they are replaced or ours.
 fn values(body: &[u8]) -> usize {
     let review: Value = serde_json::from_slice(body).unwrap();
