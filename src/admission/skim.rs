@@ -102,7 +102,7 @@ fn name_after<'a>(rest: &mut &'a [u8], before: &[u8]) -> Option<&'a str> {
     let text = rest.strip_prefix(before)?;
     let end = memchr(b'"', &text[..text.len().min(300)])?;
     let name = &text[..end];
-    let is_plain = |c: &u8| c.is_ascii_alphanumeric() || b"-./".contains(c);
+    let is_plain = |c: &u8| matches!(c, b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'/');
     if name.is_empty() || !name.iter().all(is_plain) {
         return None;
     }

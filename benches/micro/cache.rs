@@ -1,0 +1,44 @@
+//! Look-ups, in caches of every size and while a writer is at work.
+
+use std::{
+    hint::black_box,
+    sync::atomic::{AtomicBool, Ordering},
+    thread,
+    time::Duration,
+};
+
+use criterion::{BenchmarkId, Criterion};
+use eks_pod_identity_webhook::binding::Account;
+
+use crate::fixtures;
+
+pub(crate) fn bench(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("cache");
+    for count in [100, 10_000, 100_000] {
+        let (cache, _writer) = fixtures::cache(count, fixtures::annotated());
+        let (namespace, name) = fixtures::ACCOUNT;
+        group.bench_function(BenchmarkId::new("look up", count), |bencher| {
+            bencher.iter(|| cache.look_up(black_box(namespace), black_box(name)).is_some());
+        });
+    }
+
+    let (cache, mut writer) = fixtures::cache(10_000, fixtures::annotated());
+    let ended = AtomicBool::new(false);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            for index in (0..10_000).cycle() {
+                writer.applied(&fixtures::namespace(index), "default", Account::Unannotated);
+                thread::sleep(Duration::from_millis(1));
+                if ended.load(Ordering::Relaxed) {
+                    break;
+                }
+            }
+        });
+        let (namespace, name) = fixtures::ACCOUNT;
+        group.bench_function("look up under 1,000 updates a second", |bencher| {
+            bencher.iter(|| cache.look_up(black_box(namespace), black_box(name)).is_some());
+        });
+        ended.store(true, Ordering::Relaxed);
+    });
+    group.finish();
+}

@@ -1,0 +1,35 @@
+//! A line for each target: name, figure, target, ok or short. Together they are a Markdown table.
+
+use std::process::ExitCode;
+
+/// One target and what was measured.
+pub(crate) struct Line {
+    pub(crate) name: String,
+    pub(crate) figure: String,
+    pub(crate) target: String,
+    pub(crate) ok: bool,
+}
+
+/// What was printed so far.
+pub(crate) struct Summary {
+    short: usize,
+}
+
+impl Summary {
+    /// Prints the head of the table.
+    pub(crate) fn begin() -> Self {
+        println!("| what | figure | target | |\n| --- | --- | --- | --- |");
+        Self { short: 0 }
+    }
+
+    pub(crate) fn line(&mut self, line: Line) {
+        let Line { name, figure, target, ok } = line;
+        self.short += usize::from(!ok);
+        println!("| {name} | {figure} | {target} | {} |", if ok { "ok" } else { "short" });
+    }
+
+    /// Success if every target was met.
+    pub(crate) fn end(self) -> ExitCode {
+        if self.short == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    }
+}
