@@ -1,5 +1,5 @@
-//! What can be typed. Every flag is also an environment variable: the flag's name in capitals, with `MUTATE_` before it
-//! where a name such as `FILE` would be anybody's.
+//! What can be typed. Every flag is also an environment variable: the flag's name in capitals, with `MUTATE_` or
+//! `COMPARE_` before it where a name such as `FILE` would be anybody's.
 
 use std::{
     ffi::{OsStr, OsString},
@@ -9,11 +9,14 @@ use std::{
 };
 
 use clap::{
-    Args, Parser, Subcommand, ValueEnum,
+    ArgGroup, Args, Parser, Subcommand, ValueEnum,
     builder::{OsStringValueParser, TypedValueParser},
 };
 
-use crate::settings::{AnnotationPrefix, Audience, MountPath, Region, Settings, TokenExpiration, VolumeName};
+use crate::{
+    settings::{AnnotationPrefix, Audience, MountPath, Region, Settings, TokenExpiration, VolumeName},
+    webhook_url::WebhookUrl,
+};
 
 /// Lets pods on any Kubernetes cluster assume AWS IAM roles, by the annotation that EKS uses.
 ///
@@ -52,6 +55,8 @@ pub enum Command {
     Serve(Box<ServeArgs>),
     /// Inject manifests or answer recorded AdmissionReviews, without a cluster
     Mutate(Box<MutateArgs>),
+    /// Compare two webhooks by recorded AdmissionReviews: whether both give the same pods, and how fast
+    Compare(Box<CompareArgs>),
 }
 
 /// Flags of `serve`.
@@ -279,6 +284,79 @@ pub enum Output {
     Json,
 }
 
+/// Flags of `compare`.
+#[derive(Debug, Args)]
+#[command(group(ArgGroup::new("webhooks").args(["baseline", "candidate"]).required(true).multiple(true)))]
+pub struct CompareArgs {
+    /// The webhook that is compared with, such as https://localhost:8443/mutate
+    #[arg(long, env = "COMPARE_BASELINE", value_name = "URL")]
+    pub baseline: Option<WebhookUrl>,
+    /// The webhook that is compared. One URL alone is measured alone
+    #[arg(long, env = "COMPARE_CANDIDATE", value_name = "URL")]
+    pub candidate: Option<WebhookUrl>,
+    /// Recorded AdmissionReviews in JSON: a file, or the .json files of a folder
+    #[arg(long, env = "COMPARE_REVIEWS", value_name = "PATH")]
+    pub reviews: PathBuf,
+    /// How the webhooks are trusted.
+    #[command(flatten, next_help_heading = "TLS")]
+    pub tls: CompareTlsArgs,
+    /// How much is measured.
+    #[command(flatten, next_help_heading = "Measurement")]
+    pub load: CompareLoadArgs,
+    /// What to print
+    #[arg(short, long, env = "COMPARE_OUTPUT", value_name = "FORM", default_value = "text")]
+    pub output: CompareOutput,
+}
+
+/// How `compare` trusts the webhooks, and is trusted.
+#[derive(Debug, Args)]
+pub struct CompareTlsArgs {
+    /// The authorities that signed the webhooks' certificates (PEM)
+    #[arg(long, env = "COMPARE_CA_FILE", value_name = "FILE", value_parser = path())]
+    pub ca_file: Option<PathBuf>,
+    /// Take any certificate, for webhooks on this machine
+    #[arg(long, env = "COMPARE_INSECURE", value_name = "BOOL", default_value = "false", default_missing_value = "true",
+        num_args = 0..=1, require_equals = true, action = clap::ArgAction::Set)]
+    pub insecure: bool,
+    /// The chain to present to webhooks that require a client certificate (PEM)
+    #[arg(long, env = "COMPARE_CLIENT_CERT_FILE", value_name = "FILE", value_parser = path())]
+    pub client_cert_file: Option<PathBuf>,
+    /// Its key (PEM)
+    #[arg(long, env = "COMPARE_CLIENT_KEY_FILE", value_name = "FILE", value_parser = path())]
+    pub client_key_file: Option<PathBuf>,
+}
+
+/// How much `compare` measures.
+#[derive(Debug, Args)]
+pub struct CompareLoadArgs {
+    /// How many requests are under way at once, each on a connection of its own
+    #[arg(long, env = "COMPARE_CONCURRENCY", value_name = "COUNT", default_value = "8", value_parser = positive_count)]
+    pub concurrency: usize,
+    /// How long to measure
+    #[arg(long, env = "COMPARE_DURATION", value_name = "DURATION", default_value = "10s",
+        value_parser = positive_duration, conflicts_with = "count")]
+    pub duration: Duration,
+    /// How many requests each webhook is sent, instead of a duration
+    #[arg(long, env = "COMPARE_COUNT", value_name = "COUNT", value_parser = clap::value_parser!(u64).range(1..))]
+    pub count: Option<u64>,
+    /// How long to send requests before the measurement begins
+    #[arg(long, env = "COMPARE_WARM_UP", value_name = "DURATION", default_value = "1s", value_parser = duration)]
+    pub warm_up: Duration,
+    /// End with exit code 4 if the candidate's median latency is more than this many times the baseline's
+    #[arg(long, env = "COMPARE_MAX_RATIO", value_name = "NUMBER", value_parser = positive_number,
+        requires_all = ["baseline", "candidate"])]
+    pub max_ratio: Option<f64>,
+}
+
+/// What `compare` prints.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum CompareOutput {
+    /// A table, for people
+    Text,
+    /// One JSON object, for pipelines
+    Json,
+}
+
 /// A path that may be empty, as a variable that is set to nothing makes it; [`crate::config`] takes that for none.
 fn path() -> impl TypedValueParser<Value = PathBuf> {
     OsStringValueParser::new().map(PathBuf::from)
@@ -310,6 +388,11 @@ fn positive_count(text: &str) -> Result<usize, String> {
     count.ok_or_else(|| "a count is a number from 1 to 1000000".to_owned())
 }
 
+fn positive_number(text: &str) -> Result<f64, String> {
+    let number = text.parse().ok().filter(|number: &f64| number.is_finite() && *number > 0.0);
+    number.ok_or_else(|| "want a number above zero, such as 1.1".to_owned())
+}
+
 #[cfg(test)]
 mod tests {
     use clap::CommandFactory;
@@ -323,7 +406,9 @@ mod tests {
 
     #[test]
     fn every_flag_is_an_environment_variable_of_the_same_name() {
-        for (command, prefixes) in [("serve", &[""][..]), ("mutate", &["", "MUTATE_"])] {
+        for (command, prefixes) in
+            [("serve", &[""][..]), ("mutate", &["", "MUTATE_"]), ("compare", &["COMPARE_"])]
+        {
             let cli = Cli::command();
             for arg in cli.find_subcommand(command).unwrap().get_arguments() {
                 let flag = arg.get_long().unwrap();
@@ -353,6 +438,7 @@ mod tests {
             (Some("--listen=x"), false),
             (Some("serve"), true),
             (Some("mutate"), true),
+            (Some("compare"), true),
             (Some("typo"), true),
             (Some("--help"), true),
             (Some("-V"), true),

@@ -23,7 +23,7 @@
 //! - [`admission`]: the core
 //! - [`binding`]: what the pods of an account are given, which both halves share
 //! - [`settings`], [`render`], [`warning`]: what is injected, and how it is written
-//! - [`files`], [`yaml`]: helpers that know nothing of the rest
+//! - [`files`], [`webhook_url`], [`yaml`]: helpers that know nothing of the rest
 
 pub mod accounts;
 pub mod admission;
@@ -38,4 +38,5 @@ pub mod render;
 pub mod server;
 pub mod settings;
 pub mod warning;
+pub mod webhook_url;
 pub mod yaml;

@@ -14,14 +14,12 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
     let result = match Cli::from_args().command {
-        Command::Serve(args) => commands::serve::run(*args),
-        Command::Mutate(args) => commands::mutate::run(*args),
+        Command::Serve(args) => commands::serve::run(*args).map(|()| ExitCode::SUCCESS),
+        Command::Mutate(args) => commands::mutate::run(*args).map(|()| ExitCode::SUCCESS),
+        Command::Compare(args) => commands::compare::run(*args),
     };
-    match result {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {error:#}");
-            ExitCode::FAILURE
-        }
-    }
+    result.unwrap_or_else(|error| {
+        eprintln!("error: {error:#}");
+        ExitCode::FAILURE
+    })
 }

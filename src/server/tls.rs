@@ -80,11 +80,7 @@ impl CertificateFiles {
     /// Reads and checks the files.
     pub fn load(&self) -> Result<Loaded, BadCertificate> {
         let chain = read_certificates(&self.cert, CERT)?;
-        let key = PrivateKeyDer::from_pem_file(&self.key).map_err(|error| BadCertificate::Pem {
-            what: KEY,
-            path: self.key.clone(),
-            error,
-        })?;
+        let key = read_key(&self.key, KEY)?;
         build(chain, key, self.client_ca.as_deref())
     }
 
@@ -151,7 +147,8 @@ pub fn announce(loaded: &Loaded, metrics: &TlsMetrics, message: &'static str) {
     info!(%expires, "{message}");
 }
 
-fn read_certificates(
+/// The certificates of a PEM file, one at least. `what` names the flag and says what the file should hold.
+pub(crate) fn read_certificates(
     path: &Path,
     what: &'static str,
 ) -> Result<Vec<CertificateDer<'static>>, BadCertificate> {
@@ -160,6 +157,11 @@ fn read_certificates(
     let pem = fs::read(path).map_err(|error| bad(Error::Io(error)))?;
     let certificates: Vec<_> = CertificateDer::pem_slice_iter(&pem).collect::<Result<_, _>>().map_err(bad)?;
     if certificates.is_empty() { Err(bad(Error::NoItemsFound)) } else { Ok(certificates) }
+}
+
+/// The private key of a PEM file; `what` as for certificates.
+pub(crate) fn read_key(path: &Path, what: &'static str) -> Result<PrivateKeyDer<'static>, BadCertificate> {
+    PrivateKeyDer::from_pem_file(path).map_err(|error| BadCertificate::Pem { what, path: path.into(), error })
 }
 
 fn build(

@@ -1,0 +1,76 @@
+//! `compare`: two webhooks, or two versions of one, by recorded requests: do they give the same pods, and how fast.
+
+mod answer;
+mod client;
+mod difference;
+mod measurement;
+mod replay;
+mod report;
+mod review;
+mod table;
+mod tls;
+mod verification;
+
+use std::{
+    io::{self, Write},
+    process::ExitCode,
+    sync::Arc,
+};
+
+use anyhow::{Context, anyhow};
+use indicatif::{ProgressBar, ProgressStyle};
+use rustls::crypto::aws_lc_rs;
+
+use self::{
+    client::Side,
+    replay::{Limit, Load},
+    report::Report,
+};
+use crate::cli::{CompareArgs, CompareLoadArgs, CompareOutput};
+
+/// Asks both, compares, measures and prints. The exit code says what came of it.
+pub fn run(args: CompareArgs) -> anyhow::Result<ExitCode> {
+    aws_lc_rs::default_provider()
+        .install_default()
+        .map_err(|_| anyhow!("a crypto provider is already set"))?;
+    let runtime = tokio::runtime::Runtime::new().context("can't start the runtime")?;
+    runtime.block_on(compare(args))
+}
+
+async fn compare(args: CompareArgs) -> anyhow::Result<ExitCode> {
+    let reviews = review::load(&args.reviews).context("--reviews")?;
+    let tls = Arc::new(tls::load(args.tls)?);
+    let side = |(name, url)| Arc::new(Side { name, url, tls: Arc::clone(&tls) });
+    let urls = [("baseline", args.baseline), ("candidate", args.candidate)];
+    let sides: Vec<Arc<Side>> =
+        urls.into_iter().filter_map(|(name, url)| url.map(|url| side((name, url)))).collect();
+
+    let bar = progress_bar("comparing")?;
+    bar.set_length(reviews.len() as u64);
+    let verification = verification::verify(&sides, &reviews, &bar).await?;
+
+    let max_ratio = args.load.max_ratio;
+    let load = Load::from(args.load);
+    let measured = replay::replay(&sides, reviews, load, progress_bar("measuring")?).await?;
+
+    let report = Report { sides, verification, measured, load, max_ratio };
+    let text = match args.output {
+        CompareOutput::Text => report.to_string(),
+        CompareOutput::Json => format!("{:#}\n", report.to_json()),
+    };
+    io::stdout().lock().write_all(text.as_bytes()).context("can't write to standard output")?;
+    Ok(report.verdict().into())
+}
+
+/// A bar on standard error, which shows itself to people only.
+fn progress_bar(what: &'static str) -> anyhow::Result<ProgressBar> {
+    let style = ProgressStyle::with_template("{msg:>9} {wide_bar} {percent:>3}%")?;
+    Ok(ProgressBar::no_length().with_style(style).with_message(what))
+}
+
+impl From<CompareLoadArgs> for Load {
+    fn from(args: CompareLoadArgs) -> Self {
+        let limit = args.count.map_or(Limit::Duration(args.duration), Limit::Count);
+        Self { concurrency: args.concurrency, warm_up: args.warm_up, limit }
+    }
+}

@@ -1,0 +1,135 @@
+//! One connection to one webhook, kept alive as kube-apiserver keeps it.
+
+use std::{
+    fmt,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use anyhow::Context;
+use backon::{ExponentialBuilder, Retryable};
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full};
+use hyper::{
+    Request, StatusCode,
+    client::conn::http1::{Builder, SendRequest},
+    header::{ACCEPT, CONTENT_TYPE, HOST},
+};
+use hyper_util::rt::TokioIo;
+use rustls::ClientConfig;
+use tokio::{
+    net::TcpStream,
+    time::{sleep, timeout},
+};
+use tokio_rustls::TlsConnector;
+
+use crate::webhook_url::WebhookUrl;
+
+/// How long connecting and a request may each take: kube-apiserver's default for a webhook.
+const TIMEOUT: Duration = Duration::from_secs(10);
+
+/// A webhook, and which of the two it is.
+pub(super) struct Side {
+    pub(super) name: &'static str,
+    pub(super) url: WebhookUrl,
+    pub(super) tls: Arc<ClientConfig>,
+}
+
+impl fmt::Display for Side {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.name, self.url)
+    }
+}
+
+/// Sends reviews to a side, one after the other.
+pub(super) struct Client {
+    side: Arc<Side>,
+    connection: Option<SendRequest<Full<Bytes>>>,
+}
+
+/// What came back, and how long it took from the first byte sent to the last one read.
+pub(super) struct Exchange {
+    pub(super) reply: anyhow::Result<Reply>,
+    pub(super) time: Duration,
+}
+
+/// A whole response.
+pub(super) struct Reply {
+    pub(super) status: StatusCode,
+    pub(super) body: Bytes,
+}
+
+impl Client {
+    pub(super) fn new(side: Arc<Side>) -> Self {
+        Self { side, connection: None }
+    }
+
+    /// Sends a review and awaits the reply. A request that fails is not sent again, as kube-apiserver does not; the
+    /// next one opens a new connection. The error is that none can be opened.
+    pub(super) async fn ask(&mut self, review: Bytes) -> anyhow::Result<Exchange> {
+        let mut kept = self.connection.take();
+        // One that the server has closed between two requests costs nobody a request.
+        if let Some(connection) = &mut kept
+            && connection.ready().await.is_err()
+        {
+            kept = None;
+        }
+        let mut connection = match kept {
+            Some(connection) => connection,
+            None => self.connect().await.with_context(|| self.side.to_string())?,
+        };
+        let request = self.request(review)?;
+        let start = Instant::now();
+        let reply = timeout(TIMEOUT, exchange(&mut connection, request)).await;
+        let time = start.elapsed();
+        let reply = reply.with_context(|| format!("no answer within {TIMEOUT:?}")).flatten();
+        if reply.is_ok() {
+            self.connection = Some(connection);
+        }
+        Ok(Exchange { reply, time })
+    }
+
+    /// A new connection. Some attempts are made, since one that meets a restart says little about the webhook.
+    async fn connect(&self) -> anyhow::Result<SendRequest<Full<Bytes>>> {
+        let attempt = || async {
+            timeout(TIMEOUT, open(&self.side))
+                .await
+                .with_context(|| format!("not within {TIMEOUT:?}"))
+                .flatten()
+        };
+        let pauses =
+            ExponentialBuilder::default().with_min_delay(Duration::from_millis(100)).with_max_times(3);
+        attempt.retry(pauses).sleep(sleep).await.context("can't connect")
+    }
+
+    /// The request as kube-apiserver sends it, but for `Accept-Encoding: gzip`: what we would have to unpack would be
+    /// measured with the webhook.
+    fn request(&self, review: Bytes) -> anyhow::Result<Request<Full<Bytes>>> {
+        let url = &self.side.url;
+        let request = Request::post(url.target())
+            .header(HOST, url.authority())
+            .header(ACCEPT, "application/json, */*")
+            .header(CONTENT_TYPE, "application/json");
+        request.body(Full::new(review)).context("no request can be made of this URL")
+    }
+}
+
+async fn open(side: &Side) -> anyhow::Result<SendRequest<Full<Bytes>>> {
+    let stream = TcpStream::connect(side.url.address()).await?;
+    stream.set_nodelay(true)?;
+    let connector = TlsConnector::from(Arc::clone(&side.tls));
+    let stream = connector.connect(side.url.server_name(), stream).await.context("TLS handshake")?;
+    let (sender, connection) =
+        Builder::new().title_case_headers(true).handshake(TokioIo::new(stream)).await?;
+    // It ends with its sender, and what it ends with is what the sender's request fails with.
+    tokio::spawn(connection);
+    Ok(sender)
+}
+
+async fn exchange(
+    connection: &mut SendRequest<Full<Bytes>>,
+    request: Request<Full<Bytes>>,
+) -> anyhow::Result<Reply> {
+    let (head, body) = connection.send_request(request).await?.into_parts();
+    Ok(Reply { status: head.status, body: body.collect().await?.to_bytes() })
+}
