@@ -24,7 +24,7 @@ use crate::support::{
 const BINARY: &str = env!("CARGO_BIN_EXE_eks-pod-identity-webhook");
 
 /// The program without the environment of whoever runs the tests.
-fn command(args: &[&str]) -> std::process::Command {
+pub(crate) fn command(args: &[&str]) -> std::process::Command {
     let mut command = std::process::Command::new(BINARY);
     command.env_clear().args(args);
     command
@@ -42,11 +42,11 @@ fn run_with_input(args: &[&str], input: &[u8]) -> Output {
     child.wait_with_output().unwrap()
 }
 
-fn stdout(output: &Output) -> &str {
+pub(crate) fn stdout(output: &Output) -> &str {
     std::str::from_utf8(&output.stdout).unwrap()
 }
 
-fn stderr(output: &Output) -> &str {
+pub(crate) fn stderr(output: &Output) -> &str {
     std::str::from_utf8(&output.stderr).unwrap()
 }
 
@@ -60,6 +60,7 @@ fn help_and_version_are_given() {
         (&["--help"][..], "AWS IAM roles"),
         (&["serve", "--help"], "--tls-self-signed"),
         (&["mutate", "--help"], "--service-accounts"),
+        (&["compare", "--help"], "--max-ratio"),
         (&["--version"], env!("CARGO_PKG_VERSION")),
     ] {
         let output = run(args);

@@ -10,7 +10,8 @@ fn readme() -> &'static str {
 #[test]
 fn the_readme_lists_every_flag_with_its_default() {
     let command = Cli::command();
-    for arg in command.find_subcommand("serve").unwrap().get_arguments() {
+    let of = |name: &str| command.find_subcommand(name).unwrap().get_arguments();
+    for arg in of("serve").chain(of("compare")) {
         let flag = arg.get_long().unwrap();
         let row = readme().lines().find(|line| line.starts_with(&format!("| `--{flag}` |")));
         let row = row.unwrap_or_else(|| panic!("--{flag} is not in the README's table"));
@@ -18,7 +19,7 @@ fn the_readme_lists_every_flag_with_its_default() {
             assert!(row.contains(&format!("`{}`", default.to_str().unwrap())), "--{flag}: {row}");
         }
     }
-    for arg in command.find_subcommand("mutate").unwrap().get_arguments() {
+    for arg in of("mutate") {
         let flag = arg.get_long().unwrap();
         assert!(readme().contains(&format!("`--{flag}`")), "--{flag}");
     }

@@ -6,6 +6,7 @@
 mod support;
 
 mod binary;
+mod compare;
 mod docs;
 mod drain;
 mod golden;

@@ -86,3 +86,82 @@ fn patch(response: &Value) -> anyhow::Result<Option<Patch>> {
     let decoded = STANDARD.decode(encoded).context("response.patch is not base64")?;
     serde_json::from_slice(&decoded).context("response.patch is no JSON Patch").map(Some)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn review(api_version: &str, object: Option<Value>) -> Review {
+        let (name, body) = ("review.json".to_owned(), Vec::new().into());
+        Review { name, body, api_version: api_version.to_owned(), uid: "u".to_owned(), object }
+    }
+
+    fn answer(review: &Review, body: &Value) -> Answer {
+        Answer::of(review, Ok(Reply { status: StatusCode::OK, body: body.to_string().into() }))
+    }
+
+    /// What a v1 webhook says, with these fields of its response changed.
+    fn said(fields: Value) -> Value {
+        let mut answer = json!({"kind": "AdmissionReview", "apiVersion": "admission.k8s.io/v1",
+            "response": {"uid": "u", "allowed": true}});
+        for (key, value) in fields.as_object().unwrap() {
+            answer["response"][key] = value.clone();
+        }
+        answer
+    }
+
+    fn patch(operations: Value) -> Value {
+        json!({"patchType": "JSONPatch", "patch": STANDARD.encode(operations.to_string())})
+    }
+
+    #[test]
+    fn patches_are_applied_and_refusals_read() {
+        let pod = review("admission.k8s.io/v1", Some(json!({"a": [1]})));
+        let add = patch(json!([{"op": "add", "path": "/a/-", "value": 2}]));
+        assert_eq!(answer(&pod, &said(add.clone())), Answer::Allowed(Some(json!({"a": [1, 2]}))));
+        assert_eq!(answer(&pod, &said(json!({"patch": ""}))), Answer::Allowed(pod.object.clone()));
+        assert_eq!(answer(&review("admission.k8s.io/v1", None), &said(json!({}))), Answer::Allowed(None));
+
+        let status = json!({"code": 403, "message": "no", "metadata": {}});
+        let denied = Answer::Denied(json!({"code": 403, "message": "no"}));
+        assert_eq!(answer(&pod, &said(json!({"allowed": false, "status": status}))), denied);
+
+        // v1beta1 asks for neither uid nor patchType.
+        let beta = review("admission.k8s.io/v1beta1", pod.object.clone());
+        let body = json!({"response": {"allowed": true, "patch": add["patch"]}});
+        assert_eq!(answer(&beta, &body), Answer::Allowed(Some(json!({"a": [1, 2]}))));
+    }
+
+    #[test]
+    fn what_kube_apiserver_would_not_take_is_a_failure() {
+        let pod = review("admission.k8s.io/v1", Some(json!({"a": [1]})));
+        let deleted = review("admission.k8s.io/v1", None);
+        let add = patch(json!([{"op": "add", "path": "/a/-", "value": 2}]));
+        for (review, body, error) in [
+            (&pod, json!([]), "no response in the body"),
+            (&pod, said(json!({"uid": "other"})), "response.uid \"other\" is not the request's"),
+            (&pod, json!({"response": {"uid": "u"}}), "an answer of kind null, apiVersion null"),
+            (&pod, said(json!({"patch": add["patch"]})), "response.patchType is null"),
+            (&pod, said(json!({"patchType": "JSONPatch"})), "response.patchType is \"JSONPatch\""),
+            (&pod, said(json!({"patch": 1})), "response.patch is no string"),
+            (&pod, said(json!({"patch": "?"})), "response.patch is not base64"),
+            (&pod, said(patch(json!({}))), "response.patch is no JSON Patch"),
+            (&pod, said(patch(json!([{"op": "remove", "path": "/b"}]))), "the patch does not apply"),
+            (&deleted, said(add.clone()), "a patch, and no object to patch"),
+        ] {
+            let Answer::Failed(message) = answer(review, &body) else { panic!("{body} is taken") };
+            assert!(message.contains(error), "{body}: {message}");
+        }
+        let reply = |status: u16, body: &'static [u8]| {
+            Ok(Reply { status: StatusCode::from_u16(status).unwrap(), body: body.into() })
+        };
+        for (reply, error) in [
+            (reply(503, b"not yet\n"), "HTTP status 503 Service Unavailable: \"not yet\""),
+            (reply(200, b"<html>"), "the body is not JSON"),
+            (Err(anyhow::anyhow!("broken pipe")), "broken pipe"),
+        ] {
+            let Answer::Failed(message) = Answer::of(&pod, reply) else { panic!("{error}") };
+            assert!(message.contains(error), "{message}");
+        }
+    }
+}

@@ -19,6 +19,7 @@ use hyper_util::rt::TokioIo;
 use rustls::ClientConfig;
 use tokio::{
     net::TcpStream,
+    task::JoinHandle,
     time::{sleep, timeout},
 };
 use tokio_rustls::TlsConnector;
@@ -44,7 +45,14 @@ impl fmt::Display for Side {
 /// Sends reviews to a side, one after the other.
 pub(super) struct Client {
     side: Arc<Side>,
-    connection: Option<SendRequest<Full<Bytes>>>,
+    connection: Option<Connection>,
+}
+
+/// An open connection.
+struct Connection {
+    sender: SendRequest<Full<Bytes>>,
+    /// Reads and writes; ends with the connection.
+    driver: JoinHandle<hyper::Result<()>>,
 }
 
 /// What came back, and how long it took from the first byte sent to the last one read.
@@ -70,7 +78,7 @@ impl Client {
         let mut kept = self.connection.take();
         // One that the server has closed between two requests costs nobody a request.
         if let Some(connection) = &mut kept
-            && connection.ready().await.is_err()
+            && connection.sender.ready().await.is_err()
         {
             kept = None;
         }
@@ -80,7 +88,7 @@ impl Client {
         };
         let request = self.request(review)?;
         let start = Instant::now();
-        let reply = timeout(TIMEOUT, exchange(&mut connection, request)).await;
+        let reply = timeout(TIMEOUT, connection.exchange(request)).await;
         let time = start.elapsed();
         let reply = reply.with_context(|| format!("no answer within {TIMEOUT:?}")).flatten();
         if reply.is_ok() {
@@ -90,9 +98,9 @@ impl Client {
     }
 
     /// A new connection. Some attempts are made, since one that meets a restart says little about the webhook.
-    async fn connect(&self) -> anyhow::Result<SendRequest<Full<Bytes>>> {
+    async fn connect(&self) -> anyhow::Result<Connection> {
         let attempt = || async {
-            timeout(TIMEOUT, open(&self.side))
+            timeout(TIMEOUT, Connection::open(&self.side))
                 .await
                 .with_context(|| format!("not within {TIMEOUT:?}"))
                 .flatten()
@@ -114,22 +122,27 @@ impl Client {
     }
 }
 
-async fn open(side: &Side) -> anyhow::Result<SendRequest<Full<Bytes>>> {
-    let stream = TcpStream::connect(side.url.address()).await?;
-    stream.set_nodelay(true)?;
-    let connector = TlsConnector::from(Arc::clone(&side.tls));
-    let stream = connector.connect(side.url.server_name(), stream).await.context("TLS handshake")?;
-    let (sender, connection) =
-        Builder::new().title_case_headers(true).handshake(TokioIo::new(stream)).await?;
-    // It ends with its sender, and what it ends with is what the sender's request fails with.
-    tokio::spawn(connection);
-    Ok(sender)
-}
+impl Connection {
+    async fn open(side: &Side) -> anyhow::Result<Self> {
+        let stream = TcpStream::connect(side.url.address()).await?;
+        stream.set_nodelay(true)?;
+        let connector = TlsConnector::from(Arc::clone(&side.tls));
+        let stream = connector.connect(side.url.server_name(), stream).await.context("TLS handshake")?;
+        let (sender, connection) =
+            Builder::new().title_case_headers(true).handshake(TokioIo::new(stream)).await?;
+        Ok(Self { sender, driver: tokio::spawn(connection) })
+    }
 
-async fn exchange(
-    connection: &mut SendRequest<Full<Bytes>>,
-    request: Request<Full<Bytes>>,
-) -> anyhow::Result<Reply> {
-    let (head, body) = connection.send_request(request).await?.into_parts();
-    Ok(Reply { status: head.status, body: body.collect().await?.to_bytes() })
+    async fn exchange(&mut self, request: Request<Full<Bytes>>) -> anyhow::Result<Reply> {
+        let response = match self.sender.send_request(request).await {
+            // The connection has ended, and only its driver knows of what: an alert that refuses us, for one.
+            Err(error) if error.is_canceled() => match (&mut self.driver).await {
+                Ok(Err(cause)) => return Err(cause.into()),
+                _ => return Err(error.into()),
+            },
+            response => response?,
+        };
+        let (head, body) = response.into_parts();
+        Ok(Reply { status: head.status, body: body.collect().await?.to_bytes() })
+    }
 }

@@ -96,3 +96,60 @@ fn walk(
         }),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lines(baseline: Value, candidate: Value) -> Vec<String> {
+        let [baseline, candidate] = [baseline, candidate].map(|object| Answer::Allowed(Some(object)));
+        Difference::between(&baseline, &candidate).iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn each_path_that_differs_is_one_difference() {
+        let baseline = json!({"same": [1, {"a": null}], "b": {"c/d": [1, 2]}, "old": null, "e": {"f": 1}});
+        let candidate = json!({"b": {"c/d": [1, 3, "x"]}, "same": [1, {"a": null}], "e": [], "~new": true});
+        assert_eq!(
+            lines(baseline, candidate),
+            [
+                "/b/c~1d/1: baseline 2, candidate 3",
+                "/b/c~1d/2: baseline has none, candidate \"x\"",
+                "/old: baseline null, candidate has none",
+                "/e: baseline {\"f\":1}, candidate []",
+                "/~0new: baseline has none, candidate true",
+            ]
+        );
+        let long = &lines(json!({"a": "é".repeat(200)}), json!({"a": 1}))[0];
+        assert_eq!(*long, format!("/a: baseline \"{}…, candidate 1", "é".repeat(119)));
+    }
+
+    #[test]
+    fn answers_of_different_kinds_differ_as_a_whole() {
+        let allowed = Answer::Allowed(None);
+        let denied = Answer::Denied(json!({"code": 403}));
+        let failed = |error: &str| Answer::Failed(error.to_owned());
+        let between = |a: &Answer, b: &Answer| {
+            Difference::between(a, b).iter().map(ToString::to_string).collect::<Vec<_>>()
+        };
+        assert!(between(&allowed, &allowed).is_empty() && between(&denied, &denied).is_empty());
+        assert!(between(&failed("one"), &failed("other")).is_empty());
+        for (candidate, text) in [
+            (&denied, r#"{"allowed":false,"status":{"code":403}}"#),
+            (&failed("HTTP status 503"), r#"{"error":"HTTP status 503"}"#),
+        ] {
+            let expected = format!("the answer: baseline {{\"allowed\":true}}, candidate {text}");
+            assert_eq!(between(&allowed, candidate), [expected]);
+        }
+        assert_eq!(between(&denied, &Answer::Denied(json!({"code": 500}))).len(), 1);
+    }
+
+    #[test]
+    fn what_a_side_lacks_is_left_out_for_pipelines() {
+        let difference = Difference { path: "/a".into(), baseline: None, candidate: Some(Value::Null) };
+        assert_eq!(
+            difference.to_json("r.json"),
+            json!({"review": "r.json", "path": "/a", "candidate": null})
+        );
+    }
+}

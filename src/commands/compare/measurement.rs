@@ -4,6 +4,9 @@ use std::time::Duration;
 
 use anyhow::Context;
 use hdrhistogram::Histogram;
+use hyper::StatusCode;
+
+use super::client::{Exchange, Reply};
 
 /// The longest time that can be told, in nanoseconds: more than a request may take.
 const LONGEST: u64 = 60_000_000_000;
@@ -14,6 +17,8 @@ pub(super) struct Measurement {
     latencies: Histogram<u64>,
     /// The requests that were not.
     pub(super) errors: u64,
+    /// What was wrong with one of them.
+    pub(super) first_error: Option<String>,
     /// The time that all of them took, one added to the other.
     busy: Duration,
 }
@@ -21,23 +26,31 @@ pub(super) struct Measurement {
 impl Measurement {
     pub(super) fn new() -> anyhow::Result<Self> {
         let latencies = Histogram::new_with_bounds(1, LONGEST, 3).context("no histogram can be made")?;
-        Ok(Self { latencies, errors: 0, busy: Duration::ZERO })
+        Ok(Self { latencies, errors: 0, first_error: None, busy: Duration::ZERO })
     }
 
-    /// Counts a request.
-    pub(super) fn record(&mut self, time: Duration, is_answered: bool) {
-        self.busy += time;
-        if is_answered {
-            self.latencies.saturating_record(u64::try_from(time.as_nanos()).unwrap_or(LONGEST));
-        } else {
-            self.errors += 1;
-        }
+    /// Counts a request, and returns whether it was answered.
+    pub(super) fn record(&mut self, exchange: Exchange) -> bool {
+        self.busy += exchange.time;
+        let error = match exchange.reply {
+            Ok(Reply { status: StatusCode::OK, .. }) => {
+                let nanos = u64::try_from(exchange.time.as_nanos()).unwrap_or(LONGEST);
+                self.latencies.saturating_record(nanos);
+                return true;
+            }
+            Ok(reply) => format!("HTTP status {}", reply.status),
+            Err(error) => format!("{error:#}"),
+        };
+        self.errors += 1;
+        self.first_error.get_or_insert(error);
+        false
     }
 
     /// Adds what another worker measured.
     pub(super) fn add(&mut self, other: &Self) -> anyhow::Result<()> {
         self.errors += other.errors;
         self.busy += other.busy;
+        self.first_error = self.first_error.take().or_else(|| other.first_error.clone());
         self.latencies.add(&other.latencies).context("the histograms can't be added")
     }
 

@@ -11,12 +11,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use hyper::StatusCode;
 use indicatif::ProgressBar;
 use tokio::task::JoinSet;
 
 use super::{
-    client::{Client, Exchange, Side},
+    client::{Client, Side},
     measurement::Measurement,
     review::Review,
 };
@@ -153,10 +152,8 @@ impl Worker {
         let mut answered = 0;
         for side in (0..sides).map(|side| (first + side) % sides) {
             let review = self.reviews[index as usize].body.clone();
-            let Exchange { reply, time } = self.clients[side].ask(review).await?;
-            let is_answered = reply.is_ok_and(|reply| reply.status == StatusCode::OK);
-            self.measured.sides[side].record(time, is_answered);
-            answered += usize::from(is_answered);
+            let exchange = self.clients[side].ask(review).await?;
+            answered += usize::from(self.measured.sides[side].record(exchange));
         }
         self.measured.answered_by_one += u64::from(answered != 0 && answered != sides);
         Ok(())

@@ -88,6 +88,7 @@ impl Report {
                 "url": side.url.to_string(),
                 "requests": measurement.answered() + measurement.errors,
                 "errors": measurement.errors,
+                "firstError": measurement.first_error,
                 "throughput": measurement.throughput(concurrency),
                 "latencyMicroseconds": quantiles(|quantile| measurement.latency(quantile)),
             });

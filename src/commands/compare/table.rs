@@ -43,7 +43,10 @@ impl Report {
         let (verification, measured) = (&self.verification, &self.measured);
         write!(f, "{} reviews: ", verification.reviews)?;
         match self.sides.len() {
-            1 => writeln!(f, "{} not answered", verification.unanswered.len())?,
+            1 => match verification.unanswered.len() {
+                0 => writeln!(f, "all answered")?,
+                count => writeln!(f, "{count} not answered")?,
+            },
             _ => match verification.differences.len() {
                 0 => writeln!(f, "both give the same pods")?,
                 count => writeln!(f, "{count} are answered differently")?,
@@ -51,6 +54,15 @@ impl Report {
         }
         if measured.answered_by_one > 0 {
             writeln!(f, "{} requests were answered by one side only", measured.answered_by_one)?;
+        }
+        for (side, measurement) in self.sides.iter().zip(&measured.sides) {
+            if let Some(error) = &measurement.first_error {
+                writeln!(
+                    f,
+                    "{}: {} requests failed, such as one by: {error}",
+                    side.name, measurement.errors
+                )?;
+            }
         }
         match (self.verdict(), self.max_ratio, self.ratio(median)) {
             (Verdict::Slower, Some(max), Some(ratio)) => {
