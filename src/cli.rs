@@ -330,8 +330,9 @@ pub struct CompareTlsArgs {
 #[derive(Debug, Args)]
 pub struct CompareLoadArgs {
     /// How many requests are under way at once, each on a connection of its own
-    #[arg(long, env = "COMPARE_CONCURRENCY", value_name = "COUNT", default_value = "8", value_parser = positive_count)]
-    pub concurrency: usize,
+    #[arg(long, env = "COMPARE_CONCURRENCY", value_name = "COUNT", default_value = "8",
+        value_parser = clap::value_parser!(u16).range(1..=1000))]
+    pub concurrency: u16,
     /// How long to measure
     #[arg(long, env = "COMPARE_DURATION", value_name = "DURATION", default_value = "10s",
         value_parser = positive_duration, conflicts_with = "count")]

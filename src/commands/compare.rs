@@ -71,6 +71,6 @@ fn progress_bar(what: &'static str) -> anyhow::Result<ProgressBar> {
 impl From<CompareLoadArgs> for Load {
     fn from(args: CompareLoadArgs) -> Self {
         let limit = args.count.map_or(Limit::Duration(args.duration), Limit::Count);
-        Self { concurrency: args.concurrency, warm_up: args.warm_up, limit }
+        Self { concurrency: args.concurrency.into(), warm_up: args.warm_up, limit }
     }
 }

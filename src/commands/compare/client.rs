@@ -78,7 +78,7 @@ impl Client {
         let mut kept = self.connection.take();
         // One that the server has closed between two requests costs nobody a request.
         if let Some(connection) = &mut kept
-            && connection.sender.ready().await.is_err()
+            && !matches!(timeout(TIMEOUT, connection.sender.ready()).await, Ok(Ok(())))
         {
             kept = None;
         }
@@ -110,8 +110,8 @@ impl Client {
         attempt.retry(pauses).sleep(sleep).await.context("can't connect")
     }
 
-    /// The request as kube-apiserver sends it, but for `Accept-Encoding: gzip`: what we would have to unpack would be
-    /// measured with the webhook.
+    /// The request as kube-apiserver sends it, but for its name and `Accept-Encoding: gzip`: what we would have to
+    /// unpack would be measured with the webhook.
     fn request(&self, review: Bytes) -> anyhow::Result<Request<Full<Bytes>>> {
         let url = &self.side.url;
         let request = Request::post(url.target())

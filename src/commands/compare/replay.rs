@@ -145,17 +145,47 @@ impl Worker {
 
     /// Sends one review to each side.
     async fn take(&mut self, turn: u64) -> anyhow::Result<()> {
-        let count = self.reviews.len() as u64;
-        let (round, index) = (turn / count, turn % count);
-        let first = (round + index) as usize;
         let sides = self.clients.len();
+        let Turn { review, first } = Turn::new(turn, self.reviews.len());
         let mut answered = 0;
         for side in (0..sides).map(|side| (first + side) % sides) {
-            let review = self.reviews[index as usize].body.clone();
-            let exchange = self.clients[side].ask(review).await?;
+            let body = self.reviews[review].body.clone();
+            let exchange = self.clients[side].ask(body).await?;
             answered += usize::from(self.measured.sides[side].record(exchange));
         }
         self.measured.answered_by_one += u64::from(answered != 0 && answered != sides);
         Ok(())
+    }
+}
+
+/// What is sent, and who comes first.
+struct Turn {
+    review: usize,
+    /// Counts on beyond the sides there are.
+    first: usize,
+}
+
+impl Turn {
+    fn new(turn: u64, reviews: usize) -> Self {
+        let (round, review) = (turn as usize / reviews, turn as usize % reviews);
+        Self { review, first: round + review }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_side_comes_first_with_each_review_as_often_as_the_other() {
+        for reviews in 1..6 {
+            for review in 0..reviews {
+                let turns = (0..4 * reviews as u64).map(|turn| Turn::new(turn, reviews));
+                let of_review = turns.filter(|turn| turn.review == review);
+                let firsts: Vec<usize> = of_review.map(|turn| turn.first % 2).collect();
+                let (one, other) = (review % 2, (review + 1) % 2);
+                assert_eq!(firsts, [one, other, one, other], "review {review} of {reviews}");
+            }
+        }
     }
 }

@@ -49,7 +49,7 @@ impl Report {
             },
             _ => match verification.differences.len() {
                 0 => writeln!(f, "both give the same pods")?,
-                count => writeln!(f, "{count} are answered differently")?,
+                count => writeln!(f, "{count} answered differently")?,
             },
         }
         if measured.answered_by_one > 0 {
@@ -57,11 +57,7 @@ impl Report {
         }
         for (side, measurement) in self.sides.iter().zip(&measured.sides) {
             if let Some(error) = &measurement.first_error {
-                writeln!(
-                    f,
-                    "{}: {} requests failed, such as one by: {error}",
-                    side.name, measurement.errors
-                )?;
+                writeln!(f, "{}: {} requests failed, one with: {error}", side.name, measurement.errors)?;
             }
         }
         match (self.verdict(), self.max_ratio, self.ratio(median)) {
