@@ -297,15 +297,15 @@ pub struct CompareArgs {
     /// Recorded AdmissionReviews in JSON: a file, or the .json files of a folder
     #[arg(long, env = "COMPARE_REVIEWS", value_name = "PATH")]
     pub reviews: PathBuf,
+    /// What to print
+    #[arg(short, long, env = "COMPARE_OUTPUT", value_name = "FORM", default_value = "text")]
+    pub output: CompareOutput,
     /// How the webhooks are trusted.
     #[command(flatten, next_help_heading = "TLS")]
     pub tls: CompareTlsArgs,
     /// How much is measured.
     #[command(flatten, next_help_heading = "Measurement")]
     pub load: CompareLoadArgs,
-    /// What to print
-    #[arg(short, long, env = "COMPARE_OUTPUT", value_name = "FORM", default_value = "text")]
-    pub output: CompareOutput,
 }
 
 /// How `compare` trusts the webhooks, and is trusted.
