@@ -83,7 +83,7 @@ fn parse_tape((mut tape, mut body): (TapeParse, Vec<u8>)) -> (TapeParse, Vec<u8>
 }
 
 #[library_benchmark(setup = Binder::new)]
-#[bench::defaults(args = (Default::default()), config = budget(6_000))]
+#[bench::defaults(args = (Default::default()), config = budget(4_600))]
 fn bind(binder: Binder) -> (Binder, Account) {
     let account = binder.bind(black_box(fixtures::ANNOTATIONS));
     (binder, account)

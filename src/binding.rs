@@ -20,13 +20,19 @@ pub enum Account {
     Unannotated,
 }
 
-/// What the pods of one annotated ServiceAccount are given.
-///
-/// Whatever equals the default is shared with every other binding: a cluster has tens of thousands of these.
+/// What the pods of one annotated ServiceAccount are given. A cluster has tens of thousands of these, and most differ in
+/// nothing but the role.
 #[derive(Debug)]
 pub struct Binding {
     /// The env entry of the role.
     role_env: Box<[u8]>,
+    /// Shared by all accounts that are annotated with nothing else.
+    pub terms: Arc<Terms>,
+}
+
+/// What the annotations of a ServiceAccount say beside the role. What equals the default is shared with it.
+#[derive(Debug)]
+pub struct Terms {
     /// The audience of the token.
     pub audience: Arc<str>,
     /// The lifetime asked for the token.
@@ -88,28 +94,34 @@ impl RegionEnv {
 #[derive(Debug)]
 pub struct Binder {
     settings: Arc<Settings>,
-    audience: Arc<str>,
-    volume: Arc<[u8]>,
-    region: Option<Arc<RegionEnv>>,
+    defaults: Arc<Terms>,
 }
 
 impl Binder {
     /// A binder for these settings, with their defaults rendered.
     pub fn new(settings: Arc<Settings>) -> Self {
         let audience: Arc<str> = settings.token_audience.as_ref().into();
-        Self {
+        let defaults = Terms {
             volume: Self::render_volume(&settings, &audience, settings.token_expiration),
             audience,
+            token_expiration: settings.token_expiration,
             region: RegionEnv::new(&settings.region).map(Arc::new),
-            settings,
-        }
+            sts_regional_endpoints: settings.sts_regional_endpoints,
+            skip_containers: None,
+            include_containers: None,
+            warnings: Box::default(),
+        };
+        Self { settings, defaults: Arc::new(defaults) }
     }
 
     /// Reads the annotations of one ServiceAccount.
     pub fn bind<'a>(&self, annotations: impl IntoIterator<Item = (&'a str, &'a str)>) -> Account {
         let annotations = self.pick(annotations);
         match annotations.role_arn {
-            Some(role_arn) => Account::Annotated(Arc::new(self.binding(role_arn, &annotations))),
+            Some(role_arn) => Account::Annotated(Arc::new(Binding {
+                role_env: render::to_vec(|out| render::env(out, render::ROLE_ARN, role_arn)).into(),
+                terms: self.terms(role_arn, &annotations),
+            })),
             None => Account::Unannotated,
         }
     }
@@ -131,8 +143,12 @@ impl Binder {
         picked
     }
 
-    fn binding(&self, role_arn: &str, annotations: &Annotations<'_>) -> Binding {
-        let settings = &self.settings;
+    fn terms(&self, role_arn: &str, annotations: &Annotations<'_>) -> Arc<Terms> {
+        let (settings, defaults) = (&self.settings, &self.defaults);
+        let is_role_arn = is_role_arn(role_arn);
+        if is_role_arn && (Annotations { role_arn: None, ..*annotations }) == Annotations::default() {
+            return Arc::clone(defaults);
+        }
         let mut warnings = Vec::new();
         let mut malformed = |name: &str, value: &str, remedy: &str| {
             let key = settings.annotation_prefix.key(name);
@@ -140,7 +156,7 @@ impl Binder {
             warnings.push(Warning::new(format!("ServiceAccount annotation {key}: {value} is {remedy}")));
         };
 
-        if !is_role_arn(role_arn) {
+        if !is_role_arn {
             malformed(
                 "role-arn",
                 role_arn,
@@ -163,27 +179,26 @@ impl Binder {
         };
 
         let audience = match annotations.audience {
-            Some(audience) if audience != &*self.audience => audience.into(),
-            _ => Arc::clone(&self.audience),
+            Some(audience) if audience != &*defaults.audience => audience.into(),
+            _ => Arc::clone(&defaults.audience),
         };
         let volume =
-            if Arc::ptr_eq(&audience, &self.audience) && token_expiration == settings.token_expiration {
-                Arc::clone(&self.volume)
+            if Arc::ptr_eq(&audience, &defaults.audience) && token_expiration == settings.token_expiration {
+                Arc::clone(&defaults.volume)
             } else {
                 Self::render_volume(settings, &audience, token_expiration)
             };
         let region = match annotations.region.map(|text| (text, text.trim().parse::<Region>())) {
-            None => self.region.clone(),
-            Some((_, Ok(region))) if region == settings.region => self.region.clone(),
+            None => defaults.region.clone(),
+            Some((_, Ok(region))) if region == settings.region => defaults.region.clone(),
             Some((_, Ok(region))) => RegionEnv::new(&region).map(Arc::new),
             Some((text, Err(_))) => {
                 malformed("region", text, "no region; ignored");
-                self.region.clone()
+                defaults.region.clone()
             }
         };
 
-        Binding {
-            role_env: render::to_vec(|out| render::env(out, render::ROLE_ARN, role_arn)).into(),
+        Arc::new(Terms {
             audience,
             token_expiration,
             volume,
@@ -192,7 +207,7 @@ impl Binder {
             skip_containers: annotations.skip_containers.map(Into::into),
             include_containers: annotations.include_containers.map(Into::into),
             warnings: warnings.into(),
-        }
+        })
     }
 
     fn render_volume(settings: &Settings, audience: &str, expiration: TokenExpiration) -> Arc<[u8]> {
@@ -200,7 +215,7 @@ impl Binder {
     }
 }
 
-#[derive(Default)]
+#[derive(Default, PartialEq)]
 struct Annotations<'a> {
     role_arn: Option<&'a str>,
     audience: Option<&'a str>,
@@ -310,18 +325,18 @@ mod tests {
             ("eks.amazonaws.com/sts-regional-endpoints", "maybe"),
         ])
         .unwrap();
-        assert_eq!(binding.token_expiration.seconds(), 3600);
-        assert!(!binding.sts_regional_endpoints);
-        assert_eq!(binding.warnings.len(), 3, "{:?}", binding.warnings);
+        assert_eq!(binding.terms.token_expiration.seconds(), 3600);
+        assert!(!binding.terms.sts_regional_endpoints);
+        assert_eq!(binding.terms.warnings.len(), 3, "{:?}", binding.terms.warnings);
     }
 
     #[test]
     fn an_empty_audience_is_the_default_and_an_empty_region_is_none() {
         let binding =
             bind(&[ROLE, ("eks.amazonaws.com/audience", ""), ("eks.amazonaws.com/region", "")]).unwrap();
-        assert_eq!(&*binding.audience, "sts.amazonaws.com");
-        assert!(binding.region.is_none());
-        assert!(binding.warnings.is_empty());
+        assert_eq!(&*binding.terms.audience, "sts.amazonaws.com");
+        assert!(binding.terms.region.is_none());
+        assert!(binding.terms.warnings.is_empty());
     }
 
     #[test]
@@ -331,10 +346,10 @@ mod tests {
             bind(&[("eks.amazonaws.com/role-arn", &long), ("eks.amazonaws.com/region", &long)]).unwrap();
         assert_eq!(binding.role_arn_json().len(), 2 + 2 * MAX_ARN_CHARS);
         assert_eq!(
-            &*binding.region.as_ref().unwrap().region,
+            &*binding.terms.region.as_ref().unwrap().region,
             br#"{"name":"AWS_REGION","value":"us-east-1"}"#
         );
-        assert_eq!(binding.warnings.len(), 2, "{:?}", binding.warnings);
+        assert_eq!(binding.terms.warnings.len(), 2, "{:?}", binding.terms.warnings);
     }
 
     #[test]
@@ -347,12 +362,12 @@ mod tests {
             ("eks.amazonaws.com/sts-regional-endpoints", "true"),
         ])
         .unwrap();
-        let volume = std::str::from_utf8(&binding.volume).unwrap();
+        let volume = std::str::from_utf8(&binding.terms.volume).unwrap();
         assert!(volume.contains(r#""audience":"vault","expirationSeconds":600"#), "{volume}");
         assert_eq!(
-            &*binding.region.as_ref().unwrap().default_region,
+            &*binding.terms.region.as_ref().unwrap().default_region,
             br#"{"name":"AWS_DEFAULT_REGION","value":"eu-central-1"}"#
         );
-        assert!(binding.sts_regional_endpoints);
+        assert!(binding.terms.sts_regional_endpoints);
     }
 }

@@ -7,4 +7,5 @@
 
 pub mod cache;
 pub mod manifests;
+mod metadata;
 pub mod watch;

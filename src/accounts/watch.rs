@@ -7,16 +7,14 @@ use std::time::{Duration, Instant};
 
 use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
 use futures::StreamExt;
-use k8s_openapi::api::core::v1::ServiceAccount;
 use kube::{
-    Api, Client,
-    core::PartialObjectMeta,
+    Api, Client, Resource,
     runtime::watcher::{self, Event, watcher},
 };
 use tokio::time::sleep;
 use tracing::{info, warn};
 
-use super::cache::Writer;
+use super::{cache::Writer, metadata::AccountMeta};
 use crate::{
     binding::{Account, Binder},
     metrics::SourceFailure,
@@ -39,8 +37,6 @@ const MAX_PAUSE: Duration = Duration::from_secs(5);
 /// is no reason to list anew.
 const FORGET_FAILURES: Duration = Duration::from_secs(20);
 
-type Meta = PartialObjectMeta<ServiceAccount>;
-
 /// Gives a client's configuration what this watch needs: limits by which a dead connection is noticed, and no retries
 /// within the client, which would be neither counted nor logged.
 pub fn tuned(mut config: kube::Config) -> kube::Config {
@@ -52,7 +48,7 @@ pub fn tuned(mut config: kube::Config) -> kube::Config {
 
 /// Follows the cluster's ServiceAccounts for ever.
 pub async fn follow(client: Client, binder: Binder, writer: Writer) {
-    let accounts: Api<Meta> = Api::all(client);
+    let accounts: Api<AccountMeta> = Api::all(client);
     let mut watch = Watch { binder, writer, list_begun: Instant::now(), failures: Failures::new() };
     loop {
         watch.until_relist(accounts.clone()).await;
@@ -68,7 +64,7 @@ struct Watch {
 
 impl Watch {
     /// Lists and watches until only a new list can help.
-    async fn until_relist(&mut self, accounts: Api<Meta>) {
+    async fn until_relist(&mut self, accounts: Api<AccountMeta>) {
         let config = watcher::Config::default().timeout(WATCH_SECONDS);
         let mut events = std::pin::pin!(watcher(accounts, config));
         while let Some(event) = events.next().await {
@@ -87,7 +83,7 @@ impl Watch {
         }
     }
 
-    fn take(&mut self, event: Event<Meta>) {
+    fn take(&mut self, event: Event<AccountMeta>) {
         match event {
             Event::Init => {
                 self.list_begun = Instant::now();
@@ -121,17 +117,17 @@ impl Watch {
         }
     }
 
-    fn with_account(&mut self, meta: &Meta, write: fn(&mut Writer, &str, &str, Account)) {
+    fn with_account(&mut self, meta: &AccountMeta, write: fn(&mut Writer, &str, &str, Account)) {
         if let Some((namespace, name)) = names(meta) {
-            let annotations = meta.metadata.annotations.iter().flatten();
+            let annotations = meta.meta().annotations.iter().flatten();
             let account = self.binder.bind(annotations.map(|(key, value)| (&**key, &**value)));
             write(&mut self.writer, namespace, name, account);
         }
     }
 }
 
-fn names(meta: &Meta) -> Option<(&str, &str)> {
-    Some((meta.metadata.namespace.as_deref()?, meta.metadata.name.as_deref()?))
+fn names(meta: &AccountMeta) -> Option<(&str, &str)> {
+    Some((meta.meta().namespace.as_deref()?, meta.meta().name.as_deref()?))
 }
 
 /// What failed, and whether going on from where the watch was would lose or never find something.

@@ -2,7 +2,7 @@
 
 use simd_json::{Buffers, INPUT_PADDING, Tape};
 
-use super::{BadReview, json::Value};
+use super::{BadReview, json::Value, managed_fields::ManagedFields};
 
 /// How much room a body should have behind its end, to be parsed where it is.
 pub const PADDING: usize = INPUT_PADDING;
@@ -12,6 +12,7 @@ const MAX_KEPT_BYTES: usize = 1 << 20;
 
 /// What one admission works in, to be used again: a warm one saves the parser its allocations.
 pub struct Scratch {
+    managed_fields: ManagedFields,
     buffers: Buffers,
     tape: Tape<'static>,
     /// Where the patch is written.
@@ -26,6 +27,7 @@ pub struct Scratch {
 impl Default for Scratch {
     fn default() -> Self {
         Self {
+            managed_fields: ManagedFields::default(),
             buffers: Buffers::default(),
             tape: Tape(Vec::new()),
             patch: Vec::new(),
@@ -51,9 +53,10 @@ impl Scratch {
     pub fn parse<'b>(&mut self, body: &'b mut Vec<u8>) -> Result<Document<'b>, BadReview> {
         let len = body.len();
         self.largest_body = self.largest_body.max(len);
+        let start = self.managed_fields.leave_out(body);
         body.resize(len + PADDING, 0);
         let mut tape = std::mem::replace(&mut self.tape, Tape(Vec::new())).reset();
-        simd_json::fill_tape_padded(body, len, &mut self.buffers, &mut tape)
+        simd_json::fill_tape_padded(&mut body[start..], len - start, &mut self.buffers, &mut tape)
             .map_err(|error| BadReview::NotJson(error.to_string()))?;
         Ok(Document(tape))
     }

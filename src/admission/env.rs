@@ -39,7 +39,7 @@ impl<'a> Env<'a> {
             },
             region: match pod_region {
                 Some(region) => RegionEnv::new(region).map(PodRegion::OfPod),
-                None => binding.region.as_deref().map(PodRegion::OfAccount),
+                None => binding.terms.region.as_deref().map(PodRegion::OfAccount),
             },
             session_name: if pod.name.is_empty() {
                 render::SESSION_NAME_BY_DOWNWARD_API
@@ -48,7 +48,7 @@ impl<'a> Env<'a> {
                 render::env(session_name_buffer, render::SESSION_NAME, &session_name(pod.name));
                 session_name_buffer
             },
-            sts_regional_endpoints: binding.sts_regional_endpoints,
+            sts_regional_endpoints: binding.terms.sts_regional_endpoints,
         }
     }
 

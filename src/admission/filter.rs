@@ -18,8 +18,8 @@ pub(super) struct Filter<'a> {
 impl<'a> Filter<'a> {
     pub(super) fn new(pod: &Pod<'a>, binding: &'a Binding) -> Self {
         let names = |list: &'a str| list.split(',').map(str::trim).collect();
-        let skip = pod.annotations.skip_containers.or(binding.skip_containers.as_deref());
-        let include = pod.annotations.include_containers.or(binding.include_containers.as_deref());
+        let skip = pod.annotations.skip_containers.or(binding.terms.skip_containers.as_deref());
+        let include = pod.annotations.include_containers.or(binding.terms.include_containers.as_deref());
         Self { skip: skip.map(names).unwrap_or_default(), include: include.map(names) }
     }
 

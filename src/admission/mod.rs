@@ -15,6 +15,7 @@ mod document;
 mod env;
 mod filter;
 mod json;
+mod managed_fields;
 mod os;
 mod outcome;
 mod patch;

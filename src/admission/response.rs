@@ -48,7 +48,7 @@ impl Response<'_> {
 
     fn render_warnings(&self, out: &mut Vec<u8>) {
         let of_account = match (self.outcome, self.binding) {
-            (Outcome::Injected | Outcome::AlreadyInjected, Some(binding)) => &binding.warnings[..],
+            (Outcome::Injected | Outcome::AlreadyInjected, Some(binding)) => &binding.terms.warnings[..],
             _ => &[],
         };
         let mut chars = 0;

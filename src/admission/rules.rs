@@ -61,7 +61,7 @@ pub(super) fn inject(
     session_name_buffer: &mut Vec<u8>,
     mut patch: Patch<'_>,
 ) -> Result<Injected, BadReview> {
-    let volume = TokenVolume::find(pod.volumes, &settings.volume_name, &binding.audience)?;
+    let volume = TokenVolume::find(pod.volumes, &settings.volume_name, &binding.terms.audience)?;
     let mut filter = Filter::new(pod, binding);
     let lists = match containers {
         Containers::All => [("initContainers", pod.init_containers), ("containers", pod.containers)],
@@ -208,12 +208,12 @@ fn render_volume<'b>(
         }
         expiration
     });
-    let expiration = of_pod.unwrap_or(binding.token_expiration);
-    if volume.number == 1 && expiration == binding.token_expiration {
-        return Cow::Borrowed(&binding.volume);
+    let expiration = of_pod.unwrap_or(binding.terms.token_expiration);
+    if volume.number == 1 && expiration == binding.terms.token_expiration {
+        return Cow::Borrowed(&binding.terms.volume);
     }
     let name = settings.volume_name.numbered(volume.number);
-    render::to_vec(|out| render::volume(out, &name, &binding.audience, expiration)).into()
+    render::to_vec(|out| render::volume(out, &name, &binding.terms.audience, expiration)).into()
 }
 
 /// An annotation of the pod that is not what it should be.

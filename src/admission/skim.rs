@@ -12,6 +12,9 @@ use memchr::{memchr, memmem::Finder};
 use super::review::Id;
 use crate::settings::AnnotationPrefix;
 
+/// How far before a body's end the account of most pods stands, and more.
+const TAIL: usize = 4096;
+
 /// What is searched for, prepared.
 #[derive(Debug)]
 pub(super) struct Needles {
@@ -45,14 +48,20 @@ impl Needles {
         mut is_unannotated: impl FnMut(&str, &str) -> bool,
     ) -> Option<Skimmed<'a>> {
         let skimmed = Skimmed::read_head(body)?;
-        let mut found = false;
-        for position in self.account.find_iter(body) {
-            let mut rest = &body[position + self.account.needle().len()..];
-            if !is_unannotated(skimmed.namespace, name_after(&mut rest, b":\"")?) {
-                return None;
+        let mut all_unannotated = |text: &'a [u8]| {
+            let mut found = false;
+            for position in self.account.find_iter(text) {
+                let mut rest = &text[position + self.account.needle().len()..];
+                if !is_unannotated(skimmed.namespace, name_after(&mut rest, b":\"")?) {
+                    return None;
+                }
+                found = true;
             }
-            found = true;
-        }
+            Some(found)
+        };
+        // The pod's own name stands near the end, so a pod with a role is soon given up.
+        all_unannotated(&body[body.len().saturating_sub(TAIL)..])?;
+        let found = all_unannotated(body)?;
         (found && self.exempting.iter().all(|needle| needle.find(body).is_none())).then_some(skimmed)
     }
 }

@@ -1,7 +1,7 @@
 //! What a webhook says to a review, as kube-apiserver understands it.
 
 use anyhow::{Context, bail, ensure};
-use base64::{Engine, engine::general_purpose::STANDARD};
+use base64_simd::STANDARD;
 use hyper::StatusCode;
 use json_patch::Patch;
 use serde_json::{Value, json};
@@ -83,7 +83,7 @@ fn patch(response: &Value) -> anyhow::Result<Option<Patch>> {
     if encoded.is_empty() {
         return Ok(None);
     }
-    let decoded = STANDARD.decode(encoded).context("response.patch is not base64")?;
+    let decoded = STANDARD.decode_to_vec(encoded).context("response.patch is not base64")?;
     serde_json::from_slice(&decoded).context("response.patch is no JSON Patch").map(Some)
 }
 
@@ -111,7 +111,7 @@ mod tests {
     }
 
     fn patch(operations: Value) -> Value {
-        json!({"patchType": "JSONPatch", "patch": STANDARD.encode(operations.to_string())})
+        json!({"patchType": "JSONPatch", "patch": STANDARD.encode_to_string(operations.to_string())})
     }
 
     #[test]

@@ -1,0 +1,72 @@
+//! Who set which field: half of a real request, and nothing here reads it.
+
+use memchr::{memchr2, memmem::Finder};
+
+/// Finds the contents of `metadata.managedFields`, prepared to be used again.
+#[derive(Debug)]
+pub(super) struct ManagedFields(Finder<'static>);
+
+impl Default for ManagedFields {
+    fn default() -> Self {
+        Self(Finder::new(r#","managedFields":["#))
+    }
+}
+
+impl ManagedFields {
+    /// Leaves them out of `body`, by moving what stands before them up to their end, and tells where the body begins
+    /// now. Of a body that is JSON nothing else is changed; others may lose what makes them none.
+    ///
+    /// The quotes of what is searched for can be no others than those of a key and the next one, since within a string
+    /// they would be escaped. Between them stands no bracket, so the one at the end closes the array. kube-apiserver
+    /// writes them as the last field of the metadata, before the spec; where they stand elsewhere they are left.
+    pub(super) fn leave_out(&self, body: &mut [u8]) -> usize {
+        let Some(start) = self.0.find(body).map(|position| position + self.0.needle().len()) else {
+            return 0;
+        };
+        let Some(len) = memchr2(b'[', b']', &body[start..]) else { return 0 };
+        if !body[start + len..].starts_with(br#"]},"spec":{"#) {
+            return 0;
+        }
+        body.copy_within(..start, len);
+        len
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn without(body: &str) -> String {
+        let mut bytes = body.as_bytes().to_vec();
+        let start = ManagedFields::default().leave_out(&mut bytes);
+        String::from_utf8(bytes.split_off(start)).unwrap()
+    }
+
+    #[test]
+    fn the_contents_are_left_out_and_nothing_else() {
+        let with = |fields: &str| {
+            format!(r#"{{"metadata":{{"name":"a","managedFields":[{fields}]}},"spec":{{"x":[1]}},"y":[2]}}"#)
+        };
+        for fields in ["", "{}", r#"{"fieldsV1":{"f:spec":{"k:{\"name\":\"a\"}":{".":{}}}}},{"manager":"é"}"#]
+        {
+            assert_eq!(without(&with(fields)), with(""));
+        }
+    }
+
+    #[test]
+    fn what_is_not_certain_is_left() {
+        for body in [
+            "",
+            r#"{"a":{"name":"a"},"spec":{}}"#,
+            r#"{"a":{"b":1,"managedFields":["#,
+            r#"{"a":{"b":1,"managedFields":[{}],"c":[]},"spec":{}}"#,
+            r#"{"a":{"b":1,"managedFields":[{"c":[]},"spec":{}]},"spec":{}}"#,
+            r#"{"a":{"b":1,"managedFields":[{"c]},":1}]},"spec":{}}"#,
+            r#"{"a":{"b":1,"managedFields":[{"c":"]},\"spec\":{\""}]},"spec":{}}"#,
+            r#"{"a":",\"managedFields\":[]},\"spec\":{\""}"#,
+            r#"{"a":{"b":1,"managedFields":null},"spec":{}}"#,
+        ] {
+            assert_eq!(without(body), body);
+        }
+    }
+}
