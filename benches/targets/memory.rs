@@ -3,7 +3,8 @@
 use std::{
     convert::Infallible,
     fs,
-    net::SocketAddr,
+    io::{Read, Write},
+    net::{SocketAddr, TcpStream},
     process::Command,
     sync::Arc,
     thread,
@@ -24,31 +25,36 @@ use crate::{
 };
 
 const ACCOUNTS: usize = 100_000;
-const PAGE: usize = 500;
 
 const STEADY_MEGABYTES: f64 = 32.0;
 const PEAK_MEGABYTES: f64 = 48.0;
 const CPU_SECONDS: f64 = 1.5;
 
-/// How long after the list memory counts as steady: the allocator gives pages back with a delay.
-const SETTLED: Duration = Duration::from_secs(5);
+/// For so many seconds after the list the program is probed and scraped as in a cluster, before its memory counts as
+/// steady: the allocator gives pages back with a delay.
+const PROBES: u32 = 5;
 
 pub(crate) fn run(summary: &mut Summary, short: bool) {
     let runtime = tokio::runtime::Runtime::new().unwrap();
-    let address = runtime.block_on(serve(if short { PAGE } else { ACCOUNTS }));
+    let address = runtime.block_on(serve(if short { 1000 } else { ACCOUNTS }));
+    let admin = free_address();
     let dir = tempfile::tempdir().unwrap();
     let kubeconfig = dir.path().join("kubeconfig");
     fs::write(&kubeconfig, self::kubeconfig(address)).unwrap();
     let begun = Instant::now();
     let program = Process::start(
         Command::new(env!("CARGO_BIN_EXE_eks-pod-identity-webhook"))
-            .args(["serve", "--listen=127.0.0.1:0", "--admin-listen=127.0.0.1:0", "--tls-self-signed"])
+            .args(["serve", "--listen=127.0.0.1:0", "--tls-self-signed"])
+            .arg(format!("--admin-listen={admin}"))
             .arg("--kubeconfig")
             .arg(&kubeconfig),
         "synced ServiceAccounts",
     );
     let (cpu, took) = (program.cpu().as_secs_f64(), begun.elapsed().as_secs_f64());
-    thread::sleep(if short { Duration::ZERO } else { SETTLED });
+    for _ in 0..if short { 1 } else { PROBES } {
+        probe(admin);
+        thread::sleep(Duration::from_secs(1));
+    }
     let figures = [
         ("steady resident memory", program.megabytes("VmRSS"), STEADY_MEGABYTES, "MB"),
         ("peak resident memory", program.megabytes("VmHWM"), PEAK_MEGABYTES, "MB"),
@@ -67,6 +73,20 @@ pub(crate) fn run(summary: &mut Summary, short: bool) {
     summary.note("time until synced".to_owned(), format!("{took:.1} s"));
 }
 
+/// An address that nobody listens at.
+fn free_address() -> SocketAddr {
+    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+}
+
+/// What a kubelet and a Prometheus ask for.
+fn probe(admin: SocketAddr) {
+    for path in ["/livez", "/readyz", "/metrics"] {
+        let mut stream = TcpStream::connect(admin).unwrap();
+        write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").unwrap();
+        stream.read_to_end(&mut Vec::new()).unwrap();
+    }
+}
+
 fn kubeconfig(server: SocketAddr) -> String {
     json!({
         "apiVersion": "v1",
@@ -83,13 +103,13 @@ fn kubeconfig(server: SocketAddr) -> String {
 async fn serve(accounts: usize) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    let pages: Arc<[Bytes]> = (0..accounts.div_ceil(PAGE)).map(|page| list(page, accounts)).collect();
+    let accounts: Arc<[String]> = (0..accounts).map(|index| account(index).to_string()).collect();
     tokio::spawn(async move {
         loop {
             let (stream, _) = listener.accept().await.unwrap();
-            let pages = Arc::clone(&pages);
+            let accounts = Arc::clone(&accounts);
             let service = service_fn(move |request| {
-                let response = respond(&pages, &request);
+                let response = respond(&accounts, &request);
                 async { Ok::<_, Infallible>(response) }
             });
             tokio::spawn(http1::Builder::new().serve_connection(TokioIo::new(stream), service));
@@ -98,28 +118,24 @@ async fn serve(accounts: usize) -> SocketAddr {
     address
 }
 
-fn respond(pages: &[Bytes], request: &Request<Incoming>) -> Response<BoxBody<Bytes, Infallible>> {
+fn respond(accounts: &[String], request: &Request<Incoming>) -> Response<BoxBody<Bytes, Infallible>> {
     let query = request.uri().query().unwrap_or_default();
     if query.contains("watch=true") {
-        return Response::new(BodyExt::boxed(StreamBody::new(
-            futures::stream::empty().chain(futures::stream::pending()),
-        )));
+        let no_news = futures::stream::empty().chain(futures::stream::pending());
+        return Response::new(BodyExt::boxed(StreamBody::new(no_news)));
     }
-    let page = query.split('&').find_map(|pair| pair.strip_prefix("continue="));
-    let page: usize = page.map_or(0, |page| page.parse().unwrap());
-    Response::new(Full::new(pages[page].clone()).boxed())
-}
-
-fn list(page: usize, accounts: usize) -> Bytes {
-    let next = if (page + 1) * PAGE < accounts { (page + 1).to_string() } else { String::new() };
-    let items: Vec<_> = (page * PAGE..((page + 1) * PAGE).min(accounts)).map(account).collect();
-    let list = json!({
-        "kind": "PartialObjectMetadataList",
-        "apiVersion": "meta.k8s.io/v1",
-        "metadata": {"resourceVersion": "1", "continue": next},
-        "items": items,
-    });
-    list.to_string().into()
+    let parameter = |name: &str| {
+        let mut pairs = query.split('&').filter_map(|pair| pair.split_once('='));
+        pairs.find(|(key, _)| *key == name).map(|(_, value)| value.parse::<usize>().unwrap())
+    };
+    let begin = parameter("continue").unwrap_or(0);
+    let end = accounts.len().min(begin + parameter("limit").expect("it asks for pages"));
+    let next = if end < accounts.len() { end.to_string() } else { String::new() };
+    let page = format!(
+        r#"{{"kind":"PartialObjectMetadataList","apiVersion":"meta.k8s.io/v1","metadata":{{"resourceVersion":"1","continue":"{next}"}},"items":[{}]}}"#,
+        accounts[begin..end].join(",")
+    );
+    Response::new(Full::new(Bytes::from(page)).boxed())
 }
 
 /// The metadata of an account as Helm makes it, some 850 bytes of JSON.

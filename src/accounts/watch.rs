@@ -23,6 +23,9 @@ use crate::{
 /// How long one watch call lasts; kube adds 5 s to notice a connection that died without a word.
 const WATCH_SECONDS: u32 = 60;
 
+/// How many accounts are asked for at once. A page is in memory whole, as text and decoded.
+const PAGE: u32 = 200;
+
 /// How long the API server may be silent within an answer. Longer than a watch call, which ends by itself.
 const READ_TIMEOUT: Duration = Duration::from_secs(90);
 
@@ -65,7 +68,7 @@ struct Watch {
 impl Watch {
     /// Lists and watches until only a new list can help.
     async fn until_relist(&mut self, accounts: Api<AccountMeta>) {
-        let config = watcher::Config::default().timeout(WATCH_SECONDS);
+        let config = watcher::Config::default().timeout(WATCH_SECONDS).page_size(PAGE);
         let mut events = std::pin::pin!(watcher(accounts, config));
         while let Some(event) = events.next().await {
             match event {
