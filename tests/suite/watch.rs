@@ -142,7 +142,7 @@ async fn readiness_waits_for_the_whole_list() {
     }
     assert_eq!(ready, (200, "ok\n".to_owned()));
     assert_eq!(client.mutate(&recorded("minimal")).await.status, 200);
-    assert_eq!(api.pages(), 2);
+    assert!(api.pages() > 1);
 }
 
 #[tokio::test]
