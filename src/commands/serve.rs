@@ -13,7 +13,7 @@ use tokio::{
     time::{sleep, timeout},
 };
 use tracing::{info, warn};
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::{Layer, filter::Targets, fmt, layer::SubscriberExt, util::SubscriberInitExt};
 
 use crate::{
     accounts::{
@@ -248,12 +248,13 @@ fn start_logging(args: &LogArgs) -> anyhow::Result<()> {
     } else {
         text.clone()
     };
-    let filter = EnvFilter::try_new(filter).with_context(want)?;
-    let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
-    match args.log_format {
-        LogFormat::Text => subscriber.with_ansi(io::IsTerminal::is_terminal(&io::stderr())).init(),
-        LogFormat::Json => subscriber.json().flatten_event(true).init(),
-    }
+    let filter: Targets = filter.parse().with_context(want)?;
+    let lines = fmt::layer().with_writer(io::stderr);
+    let lines = match args.log_format {
+        LogFormat::Text => lines.with_ansi(io::IsTerminal::is_terminal(&io::stderr())).boxed(),
+        LogFormat::Json => lines.json().flatten_event(true).boxed(),
+    };
+    tracing_subscriber::registry().with(lines.with_filter(filter)).init();
     Ok(())
 }
 
