@@ -6,7 +6,12 @@ CASES = {
     "tls-self-managed-options": {
         "tls": {
             "clusterDomain": "example.internal",
-            "selfManaged": {"secretName": "certs", "caValidity": "8760h", "leafValidity": "720h", "rotationOverlap": "1h30m"},
+            "selfManaged": {
+                "secretName": "certs",
+                "caValidity": "8760h",
+                "leafValidity": "720h",
+                "rotationOverlap": "1h30m",
+            },
         }
     },
     "tls-cert-manager": {"tls": {"mode": "certManager"}, "webhook": {"annotations": {"example.com/a": "b"}}},
@@ -21,7 +26,12 @@ CASES = {
     "without-ipv6": {"listenAddress": "0.0.0.0"},
     "fail-closed": {
         "replicaCount": 1,
-        "webhook": {"failurePolicy": "Fail", "timeoutSeconds": 10, "reinvocationPolicy": "Never", "excludedNamespaces": []},
+        "webhook": {
+            "failurePolicy": "Fail",
+            "timeoutSeconds": 10,
+            "reinvocationPolicy": "Never",
+            "excludedNamespaces": [],
+        },
     },
     "selectors": {
         "webhook": {
@@ -86,7 +96,12 @@ CASES = {
         "imagePullSecrets": [{"name": "registry"}],
     },
     "env": {
-        "env": {"AWS_REGION": "us-west-2", "MAX_BODY_BYTES": 16777216, "STS_REGIONAL_ENDPOINTS": True, "DRAIN_DELAY": "10s"},
+        "env": {
+            "AWS_REGION": "us-west-2",
+            "MAX_BODY_BYTES": 16777216,
+            "STS_REGIONAL_ENDPOINTS": True,
+            "DRAIN_DELAY": "10s",
+        },
         "extraEnv": [{"name": "NODE", "valueFrom": {"fieldRef": {"fieldPath": "spec.nodeName"}}}],
     },
     "extras": {

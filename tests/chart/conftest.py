@@ -1,4 +1,7 @@
-"""Tests that take `case` run for every case unless they say which; those that take `webhook` get the render of each in which the program runs."""
+"""Tests that take `case` run for every case unless they say which.
+
+Those that take `webhook` get the render of each case in which the program runs.
+"""
 
 import pytest
 

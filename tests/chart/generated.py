@@ -1,9 +1,9 @@
-"""What is made of the chart, and what the chart takes from elsewhere. `deploy/check --update` writes it; the tests compare."""
+"""What is made of the chart, and what it takes from elsewhere. `deploy/check --update` writes it; the tests compare."""
 
 import json
 import re
 
-from chart import CHART, NAME, NAMESPACE, ROOT, default_values, render
+from chart import CHART, NAME, ROOT, default_values, render
 
 VARIANTS = {
     "self-managed": {},
@@ -28,7 +28,8 @@ def plain_manifests():
     namespace = (folder / "namespace.yaml").read_text()
     head = "# Rendered from the Helm chart by `deploy/check --update`.\n"
     return {
-        folder / variant / "webhook.yaml": head + namespace + "---\n" + plain(values) for variant, values in VARIANTS.items()
+        folder / variant / "webhook.yaml": head + namespace + "---\n" + plain(values)
+        for variant, values in VARIANTS.items()
     }
 
 

@@ -62,34 +62,69 @@ ENDPOINT = closed(
     metricRelabelings=OBJECTS,
 )
 RULE = closed(
-    "expr", record=STRING, alert=STRING, expr=STRING, labels=STRINGS, annotations=STRINGS,
+    "expr",
+    record=STRING,
+    alert=STRING,
+    expr=STRING,
+    labels=STRINGS,
+    annotations=STRINGS,
     **{"for": DURATION, "keep_firing_for": DURATION},
 )
-GROUP = closed("name rules", name=STRING, interval=DURATION, limit={"type": "integer"}, labels=STRINGS,
-               rules={"type": "array", "minItems": 1, "items": RULE})
+GROUP = closed(
+    "name rules",
+    name=STRING,
+    interval=DURATION,
+    limit={"type": "integer"},
+    labels=STRINGS,
+    rules={"type": "array", "minItems": 1, "items": RULE},
+)
 
 # The fields of these kinds that the chart uses, as their definitions describe them.
 CUSTOM = {
-    "Issuer": custom("cert-manager.io/v1", "Issuer", {
-        "oneOf": [closed("selfSigned", selfSigned={"const": {}}), closed("ca", ca=closed("secretName", secretName=STRING))]
-    }),
-    "Certificate": custom("cert-manager.io/v1", "Certificate", closed(
-        "secretName issuerRef",
-        secretName=STRING,
-        issuerRef=ISSUER_REF,
-        isCA={"type": "boolean"},
-        commonName={"type": "string", "maxLength": 64},
-        dnsNames={"type": "array", "items": STRING},
-        usages={"type": "array", "items": {"enum": ["server auth"]}},
-        duration=DURATION,
-        renewBefore=DURATION,
-        privateKey=closed("algorithm size rotationPolicy", algorithm={"const": "ECDSA"}, size={"const": 256},
-                          rotationPolicy={"const": "Always"}),
-    )),
-    "ServiceMonitor": custom("monitoring.coreos.com/v1", "ServiceMonitor", closed(
-        "selector endpoints", selector=SELECTOR, endpoints={"type": "array", "items": ENDPOINT})),
-    "PodMonitor": custom("monitoring.coreos.com/v1", "PodMonitor", closed(
-        "selector podMetricsEndpoints", selector=SELECTOR, podMetricsEndpoints={"type": "array", "items": ENDPOINT})),
-    "PrometheusRule": custom("monitoring.coreos.com/v1", "PrometheusRule", closed(
-        "groups", groups={"type": "array", "items": GROUP})),
+    "Issuer": custom(
+        "cert-manager.io/v1",
+        "Issuer",
+        {
+            "oneOf": [
+                closed("selfSigned", selfSigned={"const": {}}),
+                closed("ca", ca=closed("secretName", secretName=STRING)),
+            ]
+        },
+    ),
+    "Certificate": custom(
+        "cert-manager.io/v1",
+        "Certificate",
+        closed(
+            "secretName issuerRef",
+            secretName=STRING,
+            issuerRef=ISSUER_REF,
+            isCA={"type": "boolean"},
+            commonName={"type": "string", "maxLength": 64},
+            dnsNames={"type": "array", "items": STRING},
+            usages={"type": "array", "items": {"enum": ["server auth"]}},
+            duration=DURATION,
+            renewBefore=DURATION,
+            privateKey=closed(
+                "algorithm size rotationPolicy",
+                algorithm={"const": "ECDSA"},
+                size={"const": 256},
+                rotationPolicy={"const": "Always"},
+            ),
+        ),
+    ),
+    "ServiceMonitor": custom(
+        "monitoring.coreos.com/v1",
+        "ServiceMonitor",
+        closed("selector endpoints", selector=SELECTOR, endpoints={"type": "array", "items": ENDPOINT}),
+    ),
+    "PodMonitor": custom(
+        "monitoring.coreos.com/v1",
+        "PodMonitor",
+        closed(
+            "selector podMetricsEndpoints", selector=SELECTOR, podMetricsEndpoints={"type": "array", "items": ENDPOINT}
+        ),
+    ),
+    "PrometheusRule": custom(
+        "monitoring.coreos.com/v1", "PrometheusRule", closed("groups", groups={"type": "array", "items": GROUP})
+    ),
 }

@@ -64,7 +64,9 @@ def test_the_plain_manifests_are_what_the_chart_renders(variant):
 @pytest.mark.skipif(not shutil.which("kubectl"), reason="kubectl is not there to run kustomize")
 @pytest.mark.parametrize("folder", ["", *VARIANTS])
 def test_kustomize_builds(folder):
-    built = subprocess.run(["kubectl", "kustomize", ROOT / "deploy/kubernetes" / folder], capture_output=True, text=True)
+    built = subprocess.run(
+        ["kubectl", "kustomize", ROOT / "deploy/kubernetes" / folder], capture_output=True, text=True
+    )
     assert built.returncode == 0, built.stderr
     plain = ROOT / "deploy/kubernetes" / (folder or "self-managed") / "webhook.yaml"
     as_set = lambda text: {yaml.safe_dump(o) for o in yaml.safe_load_all(text)}  # noqa: E731
@@ -88,7 +90,10 @@ def test_without_files_nothing_is_made_of_them(chart_with_files):
 
 def test_rules_and_dashboards_are_shipped_as_they_are(chart_with_files):
     dashboard = '{\n  "title": "{{ pod }}",\n\n  "legendFormat": "{{reason}}"\n}\n'
-    rules = 'groups:\n  - name: a\n    rules:\n      - alert: A\n        expr: up == 0\n        annotations: {summary: "{{ $labels.pod }}"}\n'
+    rules = (
+        "groups:\n  - name: a\n    rules:\n"
+        '      - {alert: A, expr: up == 0, annotations: {summary: "{{ $labels.pod }}"}}\n'
+    )
     (chart_with_files / "files/dashboards/overview.json").write_text(dashboard)
     (chart_with_files / "files/dashboards/slo.json").write_text("{}\n")
     (chart_with_files / "files/rules.yaml").write_text(rules)

@@ -9,16 +9,18 @@ import pytest
 from cases import CASES, WEBHOOK
 from chart import NAMESPACE, binary, default_values, flag, render, rendered, serve_flags
 
-# Flags of --tls-self-managed that the program does not have yet.
-COMING = {
+SELF_MANAGED = {
     "tls-self-managed", "tls-secret-name", "tls-service-name", "webhook-configuration-name", "namespace",
     "tls-cluster-domain", "tls-ca-validity", "tls-leaf-validity", "tls-rotation-overlap",
 }  # fmt: skip
 
-# Flags that are no values of `config`: set by the chart, left at the path where it mounts the certificate, or for trying
-# things out.
-SET_BY_THE_CHART = {"listen", "admin-listen"} | COMING
+# Flags that are no values of `config`: set by the chart, left at the path where it mounts the certificate, or for
+# trying things out.
+SET_BY_THE_CHART = {"listen", "admin-listen"} | SELF_MANAGED
 NOT_FOR_THE_CHART = {"tls-cert-file", "tls-key-file", "tls-self-signed", "tls-san"}
+
+# Flags that the program does not have yet.
+COMING = SELF_MANAGED
 
 
 def test_every_flag_exists(webhook):
@@ -26,7 +28,7 @@ def test_every_flag_exists(webhook):
 
 
 def test_no_flag_is_coming_any_more_once_it_is_there():
-    assert not COMING & serve_flags(), "they are there: remove them from COMING"
+    assert not COMING & serve_flags(), "the program has them: COMING is not needed any more"
 
 
 def test_config_has_every_setting():
@@ -67,7 +69,10 @@ def test_env_and_extras_reach_the_container():
     extras = rendered("extras")
     assert extras.container["args"][-1] == "--log-level=debug"
     assert extras.container["volumeMounts"] == [{"name": "record", "mountPath": "/record"}]
-    assert [volume["name"] for volume in rendered("extras-with-files").pod["spec"]["volumes"]] == ["certificate", "authorities"]
+    assert [volume["name"] for volume in rendered("extras-with-files").pod["spec"]["volumes"]] == [
+        "certificate",
+        "authorities",
+    ]
 
 
 def test_the_install_command_of_the_documentation():
@@ -126,7 +131,9 @@ def test_selectors_select_the_pods(webhook):
     ]
     assert all(selector == selectors[0] and selector.items() <= labels.items() for selector in selectors)
     for monitor in webhook.all("ServiceMonitor"):
-        assert monitor["spec"]["selector"]["matchLabels"].items() <= webhook.the("Service")["metadata"]["labels"].items()
+        assert (
+            monitor["spec"]["selector"]["matchLabels"].items() <= webhook.the("Service")["metadata"]["labels"].items()
+        )
 
 
 def test_every_object_carries_the_labels(webhook):
@@ -182,9 +189,12 @@ def test_nothing_wedges():
         assert budget["unhealthyPodEvictionPolicy"] == "AlwaysAllow"
         for constraint in rendered(case).pod["spec"]["topologySpreadConstraints"]:
             assert constraint["whenUnsatisfiable"] == "ScheduleAnyway"
-    updates = {case: rendered(case).the("Deployment")["spec"]["strategy"]["rollingUpdate"] for case in ("defaults", "host-network")}
-    assert updates["defaults"] == {"maxSurge": 1, "maxUnavailable": 0}
-    assert updates["host-network"] == {"maxSurge": 0, "maxUnavailable": 1}, "two pods can't have one port of a node"
+
+    def update(case):
+        return rendered(case).the("Deployment")["spec"]["strategy"]["rollingUpdate"]
+
+    assert update("defaults") == {"maxSurge": 1, "maxUnavailable": 0}
+    assert update("host-network") == {"maxSurge": 0, "maxUnavailable": 1}, "two pods can't have one port of a node"
 
 
 def test_replicas_are_spread_over_nodes_and_zones():
