@@ -210,6 +210,8 @@ def test_the_policy_looks_at_the_pods_that_require_an_identity(case):
     assert policy["spec"]["matchConstraints"]["objectSelector"] == {
         "matchLabels": {f"{prefix}/require-pod-identity": "true"}
     }
+    (rule,) = policy["spec"]["matchConstraints"]["resourceRules"]
+    assert rule["operations"] == ["CREATE"] and rule["resources"] == ["pods"]
     assert policy["spec"]["failurePolicy"] == "Fail"
     binding = out.the("ValidatingAdmissionPolicyBinding")["spec"]
     assert binding == {"policyName": policy["metadata"]["name"], "validationActions": ["Deny"]}
