@@ -1,0 +1,184 @@
+"""Values for every branch of the templates. Each case is linted, rendered and held against Kubernetes' schemas."""
+
+CASES = {
+    "defaults": {},
+    "one-replica": {"replicaCount": 1},
+    "tls-self-managed-options": {
+        "tls": {
+            "clusterDomain": "example.internal",
+            "selfManaged": {
+                "secretName": "certs",
+                "caValidity": "8760h",
+                "leafValidity": "720h",
+                "rotationOverlap": "1h30m",
+            },
+        }
+    },
+    "tls-cert-manager": {"tls": {"mode": "certManager"}, "webhook": {"annotations": {"example.com/a": "b"}}},
+    "tls-cert-manager-issuer": {
+        "tls": {"mode": "certManager", "certManager": {"issuerRef": {"name": "corporate", "kind": "ClusterIssuer"}}}
+    },
+    "tls-secret": {"tls": {"mode": "secret", "secret": {"name": "mine", "caBundle": "LS0tLS1CRUdJTg=="}}},
+    "tls-secret-without-bundle": {"tls": {"mode": "secret", "secret": {"name": "mine"}}, "replicaCount": 1},
+    "host-network": {"hostNetwork": True, "containerPort": 9443, "adminPort": 9091},
+    "host-network-dns": {"hostNetwork": True, "dnsPolicy": "Default"},
+    "private-gke": {"containerPort": 10250, "networkPolicy": {"enabled": True}},
+    "without-ipv6": {"listenAddress": "0.0.0.0"},
+    "fail-closed": {
+        "replicaCount": 1,
+        "webhook": {
+            "failurePolicy": "Fail",
+            "timeoutSeconds": 10,
+            "reinvocationPolicy": "Never",
+            "excludedNamespaces": [],
+        },
+    },
+    "selectors": {
+        "webhook": {
+            "namespaceSelector": {
+                "matchLabels": {"team": "a"},
+                "matchExpressions": [{"key": "no", "operator": "DoesNotExist"}],
+            },
+            "objectSelector": {
+                "matchLabels": {"app": "a"},
+                "matchExpressions": [{"key": "tier", "operator": "In", "values": ["web"]}],
+            },
+            "matchConditions": [{"name": "not-the-batch-user", "expression": "request.userInfo.username != 'batch'"}],
+        },
+        "requirePodIdentity": {"enabled": True},
+    },
+    "require": {"requirePodIdentity": {"enabled": True}},
+    "require-with-policy": {
+        "requirePodIdentity": {"enabled": True, "validatingPolicy": True},
+        "config": {"annotationPrefix": "example.com/"},
+    },
+    "prefix-by-env": {"env": {"ANNOTATION_PREFIX": "example.org"}, "requirePodIdentity": {"enabled": True}},
+    "network-policy-egress": {
+        "networkPolicy": {
+            "enabled": True,
+            "metricsFrom": [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "monitoring"}}}],
+            "egress": {"enabled": True, "apiServer": [{"ipBlock": {"cidr": "10.0.0.1/32"}}], "apiServerPorts": [8443]},
+        }
+    },
+    "network-policy-egress-anywhere": {"networkPolicy": {"enabled": True, "egress": {"enabled": True, "dns": False}}},
+    "service-monitor": {
+        "serviceMonitor": {
+            "enabled": True,
+            "labels": {"release": "prometheus"},
+            "interval": "30s",
+            "scrapeTimeout": "5s",
+            "relabelings": [{"action": "labeldrop", "regex": "pod"}],
+            "metricRelabelings": [{"action": "drop", "regex": "process_.*", "sourceLabels": ["__name__"]}],
+        }
+    },
+    "pod-monitor": {"podMonitor": {"enabled": True}},
+    "observability": {
+        "serviceMonitor": {"enabled": True},
+        "prometheusRule": {"enabled": True, "labels": {"release": "prometheus"}},
+        "dashboards": {"enabled": True, "annotations": {"grafana_folder": "AWS"}},
+    },
+    "service": {
+        "service": {
+            "type": "NodePort",
+            "port": 8443,
+            "annotations": {"a": "b"},
+            "ipFamilyPolicy": "PreferDualStack",
+            "ipFamilies": ["IPv6", "IPv4"],
+        }
+    },
+    "without-rbac": {"rbac": {"create": False}, "serviceAccount": {"create": False, "name": "theirs"}},
+    "default-account": {"serviceAccount": {"create": False}},
+    "own-account": {"serviceAccount": {"name": "mine", "annotations": {"a": "b"}}},
+    "names": {"fullnameOverride": "pod-identity", "nameOverride": "identity"},
+    "long-name": {"fullnameOverride": "a" * 80},
+    "image": {
+        "image": {"repository": "registry.example.com/webhook", "tag": "9", "digest": "sha256:" + "0" * 64},
+        "imagePullSecrets": [{"name": "registry"}],
+    },
+    "env": {
+        "env": {
+            "AWS_REGION": "us-west-2",
+            "MAX_BODY_BYTES": 16777216,
+            "STS_REGIONAL_ENDPOINTS": True,
+            "DRAIN_DELAY": "10s",
+        },
+        "extraEnv": [{"name": "NODE", "valueFrom": {"fieldRef": {"fieldPath": "spec.nodeName"}}}],
+    },
+    "extras": {
+        "extraArgs": ["--log-level=debug"],
+        "extraVolumes": [{"name": "record", "emptyDir": {"sizeLimit": "128Mi"}}],
+        "extraVolumeMounts": [{"name": "record", "mountPath": "/record"}],
+        "config": {"record": "/record"},
+        "podAnnotations": {"a": "b"},
+        "podLabels": {"app.kubernetes.io/name": "never", "c": "d"},
+    },
+    "extras-with-files": {
+        "tls": {"mode": "secret", "secret": {"name": "mine"}},
+        "extraVolumes": [{"name": "authorities", "configMap": {"name": "authorities"}}],
+        "extraVolumeMounts": [{"name": "authorities", "mountPath": "/authorities"}],
+        "config": {"tlsClientCaFile": "/authorities/ca.crt"},
+    },
+    "scheduling": {
+        "topologySpreadConstraints": [
+            {
+                "maxSkew": 1,
+                "topologyKey": "rack",
+                "whenUnsatisfiable": "DoNotSchedule",
+                "labelSelector": {"matchLabels": {"app": "all"}},
+            }
+        ],
+        "affinity": {"nodeAffinity": {}},
+        "nodeSelector": {"pool": "system"},
+        "tolerations": [{"key": "CriticalAddonsOnly", "operator": "Exists"}],
+        "priorityClassName": "ours",
+        "updateStrategy": {"type": "Recreate"},
+        "terminationGracePeriodSeconds": 60,
+    },
+    "little": {
+        "priorityClassName": "",
+        "podDisruptionBudget": {"enabled": False},
+        "resourceQuota": {"enabled": False},
+        "topologySpreadConstraints": [],
+        "nodeSelector": None,
+        "resources": None,
+        "podSecurityContext": None,
+        "securityContext": None,
+        "livenessProbe": None,
+        "readinessProbe": None,
+    },
+    "every-setting": {
+        "config": {
+            "awsRegion": "",
+            "annotationPrefix": "example.com",
+            "tokenAudience": "sts.example.com",
+            "tokenExpiration": 4294967296,
+            "tokenMountPath": "/var/run/token",
+            "tokenVolumeName": "token",
+            "stsRegionalEndpoints": True,
+            "lookupGrace": "500ms",
+            "maxBodyBytes": 67108864,
+            "maxConnections": 1000000,
+            "tlsHandshakeTimeout": "5s",
+            "headerTimeout": "5s",
+            "bodyTimeout": "5s",
+            "idleTimeout": "2m30s",
+            "drainDelay": "1500ms",
+            "drainTimeout": "1m",
+            "reloadInterval": "10s",
+            "tlsClientCaFile": "/authorities/ca.crt",
+            "serviceAccounts": "/accounts",
+            "kubeconfig": "/kubeconfig",
+            "context": "other",
+            "record": "/record",
+            "recordMaxFiles": 10,
+            "recordMaxBytes": 1048576,
+            "logLevel": "debug",
+            "logFormat": "json",
+        }
+    },
+    "policy": {"mode": "policy"},
+    "policy-require": {"mode": "policy", "requirePodIdentity": {"enabled": True, "validatingPolicy": True}},
+}
+
+# The cases in which the program runs.
+WEBHOOK = [name for name, values in CASES.items() if values.get("mode") != "policy"]

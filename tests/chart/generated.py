@@ -1,0 +1,101 @@
+"""What is made of the chart, and what it takes from elsewhere. `deploy/check --update` writes it; the tests compare."""
+
+import json
+import re
+
+from chart import CHART, NAME, ROOT, default_values, render
+
+VARIANTS = {
+    "self-managed": {},
+    "cert-manager": {"tls": {"mode": "certManager"}},
+    "existing-secret": {"tls": {"mode": "secret", "secret": {"name": f"{NAME}-cert"}}},
+}
+
+LAST = ["MutatingWebhookConfiguration", "Deployment"]
+
+# These two say that Helm made an object and will change it, which is not so here.
+HELM_LABELS = re.compile(r"^ +(app\.kubernetes\.io/managed-by: Helm|helm\.sh/chart: .*)\n", re.MULTILINE)
+
+
+def generated():
+    """Every generated file with the text that it should have."""
+    readme = CHART / "README.md"
+    return {readme: with_table(readme.read_text())} | plain_manifests() | copies()
+
+
+def plain_manifests():
+    folder = ROOT / "deploy/kubernetes"
+    namespace = (folder / "namespace.yaml").read_text()
+    head = "# Rendered from the Helm chart by `deploy/check --update`.\n"
+    return {
+        folder / variant / "webhook.yaml": head + namespace + "---\n" + plain(values)
+        for variant, values in VARIANTS.items()
+    }
+
+
+def plain(values):
+    """The render without Helm's labels, and what needs the rest at its end, as `kubectl apply` goes by the order."""
+    documents = HELM_LABELS.sub("", render(values).text).split("---\n")
+    return "---\n".join(sorted(documents, key=lambda text: [f"\nkind: {kind}\n" in text for kind in LAST]))
+
+
+def copies():
+    """Helm reads no file outside the chart."""
+    sources = {file: CHART / "files/dashboards" / file.name for file in sorted((ROOT / "dashboards").glob("*.json"))}
+    rules = ROOT / "deploy/prometheus/rules.yaml"
+    if rules.exists():
+        sources[rules] = CHART / "files/rules.yaml"
+    return {copy: source.read_text() for source, copy in sources.items()}
+
+
+def stale_copies():
+    """Files of the chart that have no source any more."""
+    there = [*(CHART / "files").glob("dashboards/*.json"), *(CHART / "files").glob("rules.yaml")]
+    return set(there) - set(copies())
+
+
+def with_table(readme):
+    start, end = "<!-- values -->\n", "<!-- /values -->\n"
+    before, rest = readme.split(start)
+    _, after = rest.split(end)
+    rows = "".join(f"| `{path}` | {default(path)} | {text} |\n" for path, text in documented().items())
+    return f"{before}{start}| value | default | meaning |\n| --- | --- | --- |\n{rows}{end}{after}"
+
+
+def default(path):
+    value = default_values()
+    for key in path.split("."):
+        value = value[key]
+    return "" if value is None else f"`{json.dumps(value)}`"
+
+
+def documented():
+    """The keys of values.yaml below a comment "# -- …", as paths, with the comment."""
+    found, comment, keys = {}, None, []
+    for line in (CHART / "values.yaml").read_text().splitlines():
+        if match := re.match(r" *# -- (.*)", line):
+            comment = match[1]
+        elif match := re.match(r" *# (.*)", line):
+            comment = comment and f"{comment} {match[1]}"
+        elif match := re.match(r"( *)([A-Za-z]+):", line):
+            keys = [*keys[: len(match[1]) // 2], match[2]]
+            if comment:
+                found[".".join(keys)] = comment
+            comment = None
+        else:
+            comment = None
+    return found
+
+
+def update():
+    for path in stale_copies():
+        path.unlink()
+    for path, text in generated().items():
+        if not path.exists() or path.read_text() != text:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text)
+            print(f"written: {path.relative_to(ROOT)}")
+
+
+if __name__ == "__main__":
+    update()

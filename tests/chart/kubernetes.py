@@ -1,0 +1,130 @@
+"""Strict validation of objects: Kubernetes' own kinds by its published schemas, the others by what is said here."""
+
+import functools
+import json
+
+import jsonschema
+import kubernetes_validate
+from kubernetes_validate import utils
+
+OLDEST, NEWEST = "1.30", "1.37"
+
+# Kinds younger than the oldest Kubernetes that the chart supports.
+SINCE = {"MutatingAdmissionPolicy": "1.36", "MutatingAdmissionPolicyBinding": "1.36"}
+
+# Each call would read megabytes again.
+utils.schema_contents = functools.cache(utils.schema_contents)
+
+
+def validate(obj):
+    """Raises where the oldest or the newest Kubernetes would refuse or drop a field."""
+    group = obj["apiVersion"].partition("/")[0]
+    if group in ("cert-manager.io", "monitoring.coreos.com"):
+        jsonschema.validate(obj, CUSTOM[obj["kind"]])
+        return
+    for version in (SINCE.get(obj["kind"], OLDEST), NEWEST):
+        validate_once(json.dumps(obj, sort_keys=True), version)
+
+
+@functools.cache
+def validate_once(text, version):
+    kubernetes_validate.validate(json.loads(text), version, strict=True)
+
+
+def closed(required, **properties):
+    return {"type": "object", "additionalProperties": False, "required": required.split(), "properties": properties}
+
+
+def custom(api_version, kind, spec):
+    metadata = closed("name namespace labels", name=STRING, namespace=STRING, labels=STRINGS)
+    return closed(
+        "apiVersion kind metadata spec",
+        apiVersion={"const": api_version},
+        kind={"const": kind},
+        metadata=metadata,
+        spec=spec,
+    )
+
+
+STRING = {"type": "string", "minLength": 1}
+STRINGS = {"type": "object", "additionalProperties": {"type": "string"}}
+DURATION = {"type": "string", "pattern": "^([0-9]+(ms|s|m|h))+$"}
+OBJECTS = {"type": "array", "items": {"type": "object"}}
+SELECTOR = closed("matchLabels", matchLabels=STRINGS)
+ISSUER_REF = closed("name", name=STRING, kind={"enum": ["Issuer", "ClusterIssuer"]}, group=STRING)
+ENDPOINT = closed(
+    "port path",
+    port=STRING,
+    path=STRING,
+    interval=DURATION,
+    scrapeTimeout=DURATION,
+    relabelings=OBJECTS,
+    metricRelabelings=OBJECTS,
+)
+RULE = closed(
+    "expr",
+    record=STRING,
+    alert=STRING,
+    expr=STRING,
+    labels=STRINGS,
+    annotations=STRINGS,
+    **{"for": DURATION, "keep_firing_for": DURATION},
+)
+GROUP = closed(
+    "name rules",
+    name=STRING,
+    interval=DURATION,
+    limit={"type": "integer"},
+    labels=STRINGS,
+    rules={"type": "array", "minItems": 1, "items": RULE},
+)
+
+# The fields of these kinds that the chart uses, as their definitions describe them.
+CUSTOM = {
+    "Issuer": custom(
+        "cert-manager.io/v1",
+        "Issuer",
+        {
+            "oneOf": [
+                closed("selfSigned", selfSigned={"const": {}}),
+                closed("ca", ca=closed("secretName", secretName=STRING)),
+            ]
+        },
+    ),
+    "Certificate": custom(
+        "cert-manager.io/v1",
+        "Certificate",
+        closed(
+            "secretName issuerRef",
+            secretName=STRING,
+            issuerRef=ISSUER_REF,
+            isCA={"type": "boolean"},
+            commonName={"type": "string", "maxLength": 64},
+            dnsNames={"type": "array", "items": STRING},
+            usages={"type": "array", "items": {"enum": ["server auth"]}},
+            duration=DURATION,
+            renewBefore=DURATION,
+            privateKey=closed(
+                "algorithm size rotationPolicy",
+                algorithm={"const": "ECDSA"},
+                size={"const": 256},
+                rotationPolicy={"const": "Always"},
+            ),
+        ),
+    ),
+    "ServiceMonitor": custom(
+        "monitoring.coreos.com/v1",
+        "ServiceMonitor",
+        closed("selector endpoints", selector=SELECTOR, endpoints={"type": "array", "items": ENDPOINT}),
+    ),
+    "PodMonitor": custom(
+        "monitoring.coreos.com/v1",
+        "PodMonitor",
+        closed(
+            "selector podMetricsEndpoints", selector=SELECTOR, podMetricsEndpoints={"type": "array", "items": ENDPOINT}
+        ),
+    ),
+    "PrometheusRule": custom(
+        "monitoring.coreos.com/v1", "PrometheusRule", closed("groups", groups={"type": "array", "items": GROUP})
+    ),
+}

@@ -1,0 +1,133 @@
+"""What `deploy/check --update` writes is up to date, and usable."""
+
+import os
+import re
+import shutil
+import subprocess
+import tomllib
+
+import pytest
+import yaml
+
+import kubernetes
+from cases import CASES
+from chart import CHART, ROOT, default_values, render
+from generated import VARIANTS, documented, generated, stale_copies
+
+UPDATE = "run `deploy/check --update`"
+
+
+@pytest.mark.parametrize("path", generated(), ids=lambda path: str(path.relative_to(ROOT)))
+def test_is_up_to_date(path):
+    assert path.exists() and path.read_text() == generated()[path], UPDATE
+
+
+def test_the_chart_holds_no_copy_without_a_source():
+    assert stale_copies() == set(), UPDATE
+
+
+def test_every_value_is_documented():
+    def leaves(values, prefix=""):
+        for key, value in values.items():
+            path = prefix + key
+            if path in documented() or not isinstance(value, dict) or not value:
+                yield path
+            else:
+                yield from leaves(value, path + ".")
+
+    assert list(leaves(default_values())) == list(documented())
+
+
+def test_the_readme_names_no_value_that_there_is_not():
+    readme = (CHART / "README.md").read_text()
+    for argument in re.findall(r"--set(?:-string|-file|-json)? '?([A-Za-z.]+)=", readme):
+        top, *rest = argument.split(".")
+        value = default_values()[top]
+        for key in rest:
+            value = value[key] if value else None
+    assert "--set" in readme
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_the_plain_manifests_are_what_the_chart_renders(variant):
+    """Said once more on the objects: nothing but Helm's two labels and the namespace differ."""
+    plain = list(yaml.safe_load_all((ROOT / f"deploy/kubernetes/{variant}/webhook.yaml").read_text()))
+    assert plain[0]["kind"] == "Namespace"
+    assert plain[-1]["kind"] == "MutatingWebhookConfiguration"
+    expected = render(VARIANTS[variant]).objects
+    for obj in expected:
+        del obj["metadata"]["labels"]["app.kubernetes.io/managed-by"], obj["metadata"]["labels"]["helm.sh/chart"]
+    by_name = lambda o: (o["kind"], o["metadata"]["name"])  # noqa: E731
+    assert sorted(plain[1:], key=by_name) == sorted(expected, key=by_name)
+    for obj in plain:
+        kubernetes.validate(obj)
+
+
+@pytest.mark.skipif(not shutil.which("kubectl"), reason="kubectl is not there to run kustomize")
+@pytest.mark.parametrize("folder", ["", *VARIANTS])
+def test_kustomize_builds(folder):
+    built = subprocess.run(
+        ["kubectl", "kustomize", ROOT / "deploy/kubernetes" / folder], capture_output=True, text=True
+    )
+    assert built.returncode == 0, built.stderr
+    plain = ROOT / "deploy/kubernetes" / (folder or "self-managed") / "webhook.yaml"
+    as_set = lambda text: {yaml.safe_dump(o) for o in yaml.safe_load_all(text)}  # noqa: E731
+    assert as_set(built.stdout) == as_set(plain.read_text())
+
+
+@pytest.mark.skipif(not shutil.which("kubectl"), reason="kubectl is not there to run kustomize")
+def test_the_kustomization_of_the_readme_builds(tmp_path):
+    readme = (ROOT / "deploy/kubernetes/README.md").read_text()
+    (example,) = re.findall(r"```yaml\n(.*?)```", readme, re.DOTALL)
+    base = os.path.relpath(ROOT / "deploy", tmp_path)
+    (tmp_path / "kustomization.yaml").write_text(example.replace("path/to/deploy", base))
+    built = subprocess.run(["kubectl", "kustomize", tmp_path], capture_output=True, text=True, check=False)
+    assert built.returncode == 0, built.stderr
+    objects = {o["kind"]: o for o in yaml.safe_load_all(built.stdout)}
+    (container,) = objects["Deployment"]["spec"]["template"]["spec"]["containers"]
+    assert container["image"] == "registry.example.com/eks-pod-identity-webhook:0.1.0"
+    assert container["env"] == [{"name": "AWS_REGION", "value": "eu-west-1"}]
+    assert objects["MutatingWebhookConfiguration"]["webhooks"][0]["clientConfig"]["caBundle"].startswith("LS0t")
+
+
+def test_the_chart_is_of_the_programs_version():
+    version = tomllib.loads((ROOT / "Cargo.toml").read_text())["package"]["version"]
+    chart = yaml.safe_load((CHART / "Chart.yaml").read_text())
+    assert chart["appVersion"] == version
+    (image,) = yaml.safe_load(chart["annotations"]["artifacthub.io/images"])
+    assert image["image"] == f"{default_values()['image']['repository']}:{version}"
+
+
+@pytest.fixture
+def chart_with_files(tmp_path):
+    """The chart with rules and dashboards whose text would be a template's, were it rendered."""
+    chart = tmp_path / CHART.name
+    shutil.copytree(CHART, chart, ignore=shutil.ignore_patterns("files"))
+    (chart / "files/dashboards").mkdir(parents=True)
+    return chart
+
+
+def test_without_files_nothing_is_made_of_them(chart_with_files):
+    out = render(CASES["observability"], chart=chart_with_files)
+    assert not out.all("PrometheusRule") and not out.all("ConfigMap")
+
+
+def test_rules_and_dashboards_are_shipped_as_they_are(chart_with_files):
+    dashboard = '{\n  "title": "{{ pod }}",\n\n  "legendFormat": "{{reason}}"\n}\n'
+    rules = (
+        "groups:\n  - name: a\n    rules:\n"
+        '      - {alert: A, expr: up == 0, annotations: {summary: "{{ $labels.pod }}"}}\n'
+    )
+    (chart_with_files / "files/dashboards/overview.json").write_text(dashboard)
+    (chart_with_files / "files/dashboards/slo.json").write_text("{}\n")
+    (chart_with_files / "files/rules.yaml").write_text(rules)
+    out = render(CASES["observability"], chart=chart_with_files)
+    for obj in out.objects:
+        kubernetes.validate(obj)
+    assert out.the("PrometheusRule")["spec"] == yaml.safe_load(rules)
+    assert out.the("PrometheusRule")["metadata"]["labels"]["release"] == "prometheus"
+    overview, slo = out.all("ConfigMap")
+    assert overview["data"]["overview.json"].strip() == dashboard.strip() and slo["data"].keys() == {"slo.json"}
+    assert overview["metadata"]["labels"]["grafana_dashboard"] == "1"
+    assert overview["metadata"]["annotations"] == {"grafana_folder": "AWS"}
+    assert overview["metadata"]["name"] == "eks-pod-identity-webhook-overview"

@@ -1,0 +1,110 @@
+"""Values that mean nothing or can't work are refused before anything is installed."""
+
+import re
+
+import helm_python
+import pytest
+
+from chart import default_values, render, schema
+
+
+@pytest.mark.parametrize(
+    ("values", "reason"),
+    [
+        ({"tls": {"mode": "secret"}}, "set tls.secret.name"),
+        ({"terminationGracePeriodSeconds": 24}, "the drain may take 25 seconds"),
+        ({"terminationGracePeriodSeconds": 30, "env": {"DRAIN_DELAY": "11s"}}, "the drain may take 31 seconds"),
+        ({"adminPort": 8443}, "both 8443"),
+        ({"hostNetwork": True, "containerPort": 10250}, "the kubelet's"),
+        ({"serviceMonitor": {"enabled": True}, "podMonitor": {"enabled": True}}, "read twice"),
+    ],
+    ids=str,
+)
+def test_what_can_not_work_is_refused_with_the_reason(values, reason):
+    with pytest.raises(helm_python.HelmError, match=re.escape(reason)):
+        render(values)
+
+
+def test_the_schema_has_every_value_and_no_other():
+    def keys(node, prefix=""):
+        for key, value in node.get("properties", {}).items():
+            if "$ref" in value:
+                value = schema()["definitions"][value["$ref"].rpartition("/")[2]]
+            yield prefix + key
+            yield from keys(value, f"{prefix}{key}.")
+
+    def given(values, prefix=""):
+        for key, value in values.items():
+            yield prefix + key
+            if isinstance(value, dict):
+                yield from given(value, f"{prefix}{key}.")
+
+    # What Kubernetes defines; a chart's parent may give `global`.
+    opaque = re.compile(
+        r"^(global$|(resources|livenessProbe|readinessProbe|updateStrategy|affinity|nodeSelector|podSecurityContext|"
+        r"securityContext|dashboards\.labels|webhook\.(namespace|object)Selector|tls\.certManager\.issuerRef)\.|global)"
+    )
+    documented = {path for path in given(default_values()) if not opaque.search(path)}
+    assert {path for path in keys(schema()) if not opaque.search(path)} == documented
+
+
+def test_no_object_of_the_schema_is_open_by_accident():
+    open_on_purpose = {"global", "policy", "podSecurityContext", "securityContext"}
+
+    def check(node, path):
+        if node.get("type") == "object" and "properties" not in node:
+            assert "additionalProperties" in node or path in open_on_purpose, path
+        if "properties" in node:
+            assert node["additionalProperties"] is False, path
+
+    check(schema(), "")
+    for key, node in schema()["properties"].items():
+        check(node, key)
+    for key, node in schema()["definitions"].items():
+        check(node, key)
+
+
+@pytest.mark.parametrize(
+    "typo",
+    [
+        {"replicas": 2},
+        {"replicaCount": "two"},
+        {"mode": "webhooks"},
+        {"image": {"repo": "x"}},
+        {"image": {"digest": "latest"}},
+        {"config": {"awsregion": "us-west-2"}},
+        {"config": {"lookupGrace": "1"}},
+        {"config": {"lookupGrace": 1}},
+        {"config": {"logFormat": "xml"}},
+        {"config": {"tokenExpiration": 60}},
+        {"env": {"AWS REGION": "x"}},
+        {"env": {"AWS_REGION": None, "A": {"value": "x"}}},
+        {"env": ["AWS_REGION=x"]},
+        {"extraEnv": {"A": "x"}},
+        {"tls": {"mode": "self-managed"}},
+        {"tls": {"certManager": {"issuer": "x"}}},
+        {"tls": {"secret": {"caBundle": "-----BEGIN CERTIFICATE-----"}}},
+        {"webhook": {"failurePolicy": "ignore"}},
+        {"webhook": {"timeoutSeconds": 31}},
+        {"webhook": {"matchConditions": [{"name": "x"}]}},
+        {"webhook": {"objectSelector": {"matchLabel": {}}}},
+        {"requirePodIdentity": True},
+        {"containerPort": 0},
+        {"adminPort": 65536},
+        {"listenAddress": "::"},
+        {"service": {"port": "https"}},
+        {"podDisruptionBudget": {"maxUnavailable": 0}},
+        {"podDisruptionBudget": {"maxUnavailable": "0%"}},
+        {"podDisruptionBudget": {"minAvailable": 1}},
+        {"resources": {"limit": {}}},
+        {"tolerations": {}},
+        {"affinity": {"nodeAffinities": {}}},
+        {"livenessProbe": {"period": 1}},
+        {"networkPolicy": {"egress": {"apiServerPorts": []}}},
+        {"serviceMonitor": {"interval": "30"}},
+    ],
+    ids=str,
+)
+def test_the_schema_refuses(typo):
+    with pytest.raises(helm_python.HelmValuesError):
+        render(typo)
