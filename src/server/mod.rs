@@ -8,10 +8,12 @@
 pub mod admin;
 mod body;
 mod connection;
+pub mod debug;
 pub mod drain;
 pub mod listen;
 pub mod mutate;
 mod reply;
+mod scrape;
 mod timeouts;
 pub mod tls;
 
