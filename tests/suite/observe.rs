@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use eks_pod_identity_webhook::server::drain::Phase;
 use serde_json::Value;
+use tokio::io::AsyncWriteExt;
 
 use crate::support::{
     self, ROLE, ROLE_ANNOTATION, account,
@@ -100,7 +101,7 @@ async fn connections_are_counted_by_how_they_end() {
 
     let mut client = server.client().await;
     assert_eq!(client.mutate(&recorded("minimal")).await.status, 200);
-    client.close().await;
+    client.stream.shutdown().await.unwrap();
     eventually("its peer closed it", || closed("finished") == 1.0).await;
     let mut client = server.client().await;
     client.send(b"no HTTP\r\n\r\n").await;
