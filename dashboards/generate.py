@@ -221,7 +221,7 @@ def tenants():
             series("Injected", "The ten namespaces whose pods are given roles most often.", "reqps", [
                 (top(f'rate({total}{{m{n},outcome="injected"}}[$__rate_interval])'), legend)], stack=True),
             stat("Namespaces", "That have series of their own, at the replica that has seen most.", "short", [
-                (f'max(count by (instance) (count by (instance, pod_namespace) ({total}{{m,pod_namespace!="other"}})))', "namespaces")]),
+                (f'max(count by (instance) (sum by (instance, pod_namespace) (rate({total}{{m,pod_namespace!="other"}}[$__rate_interval]))))', "namespaces")]),
             stat("In other", "Share of the admissions from namespaces beyond the count. If it is large, raise --metrics-namespaces.", "percentunit", [
                 (f'sum(rate({total}{{m,pod_namespace="other"}}[$__rate_interval])) / sum(rate({total}{{m}}[$__rate_interval]))', "other")]),
             ),
@@ -262,11 +262,11 @@ def targets(queries, **more):
              "range": True, "refId": chr(ord("A") + index), **more} for index, (expression, legend) in enumerate(queries)]
 
 
-def panel(kind, title, description, width, height, queries, unit, custom, options, steps=None, **more):
+def panel(kind, title, description, height, queries, unit, custom, options, steps=None, **more):
     steps = steps or [("text", None)]
     return {
         "type": kind, "title": title, "description": description, "datasource": DATASOURCE,
-        "gridPos": {"h": height, "w": width, "x": 0, "y": 0},
+        "gridPos": {"h": height},
         "targets": targets(queries, **more),
         "fieldConfig": {"defaults": {
             "unit": unit, "custom": custom, "color": {"mode": "thresholds" if kind == "stat" else "palette-classic"},
@@ -279,7 +279,7 @@ def panel(kind, title, description, width, height, queries, unit, custom, option
 def stat(title, description, unit, queries, steps=None):
     options = {"colorMode": "value", "graphMode": "area", "justifyMode": "auto", "orientation": "auto", "textMode": "auto",
                "reduceOptions": {"calcs": ["lastNotNull"], "fields": "", "values": False}}
-    return panel("stat", title, description, 6, 4, queries, unit, {}, options, steps)
+    return panel("stat", title, description, 4, queries, unit, {}, options, steps)
 
 
 def series(title, description, unit, queries, stack=False, log=False):
@@ -290,17 +290,17 @@ def series(title, description, unit, queries, stack=False, log=False):
         del custom["axisSoftMin"]
     options = {"legend": {"calcs": ["mean", "lastNotNull"], "displayMode": "table", "placement": "bottom", "showLegend": True},
                "tooltip": {"mode": "multi", "sort": "desc"}}
-    return panel("timeseries", title, description, 8, 8, queries, unit, custom, options)
+    return panel("timeseries", title, description, 8, queries, unit, custom, options)
 
 
 def heatmap(title, description, unit, expression):
     options = {"calculate": False, "cellGap": 1, "color": {"mode": "scheme", "scheme": "Oranges", "steps": 64, "scale": "exponential", "exponent": 0.5},
                "yAxis": {"unit": unit}, "legend": {"show": True}, "tooltip": {"mode": "single"}, "filterValues": {"le": 1e-9}, "rowsFrame": {"layout": "auto"}}
-    return panel("heatmap", title, description, 8, 8, [(expression, "{{le}}")], unit, {"scaleDistribution": {"type": "linear"}}, options, format="heatmap")
+    return panel("heatmap", title, description, 8, [(expression, "{{le}}")], unit, {"scaleDistribution": {"type": "linear"}}, options, format="heatmap")
 
 
 def table(title, description, queries):
-    made = panel("table", title, description, 24, 10, queries, "short", {"align": "auto"}, {"showHeader": True, "sortBy": [{"displayName": "Admissions", "desc": True}]},
+    made = panel("table", title, description, 10, queries, "short", {"align": "auto"}, {"showHeader": True, "sortBy": [{"displayName": "Admissions", "desc": True}]},
                  instant=True, format="table")
     for target in made["targets"]:
         target["range"] = False
@@ -342,20 +342,29 @@ def shared_variables():
         for count, (name, label) in enumerate([("namespace", "Namespace"), ("job", "Job"), ("instance", "Instance")], 1)]
 
 
+def lines(panels):
+    """Up to four panels beside each other, as evenly as it goes; a table alone."""
+    tables = [panel for panel in panels if panel["type"] == "table"]
+    others = [panel for panel in panels if panel["type"] != "table"]
+    count = -(-len(others) // 4)
+    for index in range(count):
+        size = -(-len(others) // (count - index))
+        yield others[:size]
+        others = others[size:]
+    yield from ([table] for table in tables)
+
+
 def dashboard(name, title, description, rows, variables=(), annotations=()):
     panels, y = [], 0
-    for index, one in enumerate(rows):
+    for one in rows:
         panels.append({"type": "row", "title": one["title"], "collapsed": False, "panels": [], "gridPos": {"h": 1, "w": 24, "x": 0, "y": y}})
         y += 1
-        x = height = 0
-        for each in one["panels"]:
-            grid = each["gridPos"]
-            if x + grid["w"] > 24:
-                x, y, height = 0, y + height, 0
-            grid.update(x=x, y=y)
-            x, height = x + grid["w"], max(height, grid["h"])
-            panels.append(each)
-        y += height
+        for line in lines(one["panels"]):
+            height = max(each["gridPos"]["h"] for each in line)
+            for index, each in enumerate(line):
+                each["gridPos"].update(x=index * 24 // len(line), y=y, w=24 // len(line), h=height)
+            panels.extend(line)
+            y += height
     for number, each in enumerate(panels, 1):
         each["id"] = number
     link = {"type": "dashboards", "title": "Pod identity webhook", "tags": [TAG], "asDropdown": False, "includeVars": True,

@@ -18,6 +18,7 @@ ROLE = {"eks.amazonaws.com/role-arn": "arn:aws:iam::111122223333:role/payments-a
 JOB = {"job": "eks-pod-identity-webhook", "cluster": "test", "namespace": "aws-pod-identity-webhook"}
 # Longer than the minute by which the upgrade dashboard's annotations look back.
 SECONDS = 75
+UNFINISHED = b"POST /mutate HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 9\r\n\r\n{"
 
 
 def minimal(account="api", namespace="payments"):
@@ -44,8 +45,8 @@ class Run:
         self.certificates.mkdir()
         self.new_certificate()
         self.write_manifests()
-        limits = ["--lookup-grace=300ms", "--header-timeout=1s", "--body-timeout=1s", "--tls-handshake-timeout=1s",
-                  "--max-body-bytes=262144", "--reload-interval=200ms", "--drain-delay=3s"]
+        limits = ["--lookup-grace=300ms", "--header-timeout=1s", "--body-timeout=5s", "--tls-handshake-timeout=1s",
+                  "--max-body-bytes=262144", "--reload-interval=200ms", "--drain-delay=2s"]
         manifests = [f"--service-accounts={self.manifests}"]
         files = [f"--tls-cert-file={self.certificates}/tls.crt", f"--tls-key-file={self.certificates}/tls.key"]
         self.api = ApiServer()
@@ -112,7 +113,7 @@ class Run:
             (30, lambda: self.api.apply("payments", "brief", {})),
             (32, lambda: self.api.delete("payments", "brief")),
             (40, lambda: shutil.rmtree(self.recordings)),
-            (64, self.drained.terminate),
+            (64, self.drain),
         ]
 
     def ask(self, webhook, tick):
@@ -139,7 +140,7 @@ class Run:
         webhook.send(b"{}", method="PUT")
         webhook.send(b"{}", path="/elsewhere")
         # The account comes while its pod waits.
-        late = f"late-{tick}"
+        late = f"late-{webhook.name}-{tick}"
         threading.Timer(0.1, self.api.apply, ["payments", late, ROLE]).start()
         webhook.send(minimal(late))
         # The caller goes away while the account is waited for.
@@ -150,14 +151,22 @@ class Run:
         with webhook.socket() as scanner:
             scanner.sendall(b"no HTTP\r\n\r\n")
             scanner.recv(1)
-        with webhook.socket(tls=False) as scanner:
-            scanner.sendall(b"no TLS\r\n\r\n")
-            scanner.recv(1)
+        for _ in range(8):
+            with webhook.socket(tls=False) as scanner:
+                scanner.sendall(b"no TLS\r\n\r\n")
+                scanner.recv(1)
+
+    def drain(self):
+        """Ends a replica, at which one connection is idle and another is slow, so that its last scrapes tell of both."""
+        self.idle, slow = self.drained.socket(), self.drained.socket()
+        self.drained.terminate()
+        slow.sendall(UNFINISHED)
+        self.slow = slow
 
     def come_slowly(self, webhook):
         with webhook.socket(tls=False) as scanner, webhook.socket() as header, webhook.socket() as body:
             header.sendall(b"POST /mut")
-            body.sendall(b"POST /mutate HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 9\r\n\r\n{")
+            body.sendall(UNFINISHED)
             for slow in (scanner, header, body):
                 try:
                     slow.recv(4096)

@@ -141,8 +141,10 @@ class Prometheus:
         self.log = folder / "prometheus.log"
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(command, stdout=log, stderr=log)
-        self.started = time.time()
         eventually("Prometheus is ready", self._is_ready)
+        targets = sum(len(config["static_configs"][0]["targets"]) for config in scrape_configs)
+        eventually("everything is scraped", lambda: len(self.api("query", query="up == 1")["result"]) == targets)
+        self.started = time.time()
 
     def _is_ready(self):
         assert self.process.poll() is None, self.log.read_text()
