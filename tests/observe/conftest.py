@@ -16,6 +16,7 @@ from processes import Prometheus, Recorded, Webhook
 REVIEWS = {path.stem: path.read_bytes() for path in sorted((ROOT / "tests/fixtures/admission-reviews").glob("*.json"))}
 ROLE = {"eks.amazonaws.com/role-arn": "arn:aws:iam::111122223333:role/payments-api"}
 JOB = {"job": "eks-pod-identity-webhook", "cluster": "test", "namespace": "aws-pod-identity-webhook"}
+NAMESPACES = ["payments", "orders", "search", "reports"]
 # Longer than the minute by which the upgrade dashboard's annotations look back.
 SECONDS = 75
 UNFINISHED = b"POST /mutate HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 9\r\n\r\n{"
@@ -51,17 +52,18 @@ class Run:
         files = [f"--tls-cert-file={self.certificates}/tls.crt", f"--tls-key-file={self.certificates}/tls.key"]
         self.api = ApiServer()
         self.api.list_status = 403
-        for name in ["api", "plain", "default"]:
-            self.api.apply("payments", name, ROLE if name == "api" else {})
+        for namespace in NAMESPACES:
+            for name in ["api", "plain", "default"]:
+                self.api.apply(namespace, name, ROLE if name == "api" else {})
         kubeconfig = folder / "kubeconfig"
         kubeconfig.write_text(json.dumps(kubeconfig_of(self.api.url)))
-        asked_for = ["--metrics-namespaces=3", "--debug-endpoints", f"--record={self.recordings}"]
+        asked_for = ["--metrics-namespaces=3", "--debug-endpoints", f"--record={self.recordings}", "--record-max-files=100000"]
         # Two replicas of the old version: one with everything that can be asked for, one that will be drained.
         self.old = Webhook(folder, "old", *limits, *manifests, *files, *asked_for)
         self.drained = Webhook(folder, "drained", *limits, *manifests, "--tls-self-signed")
         # And one that Prometheus is told is newer, which watches a cluster.
         self.new = Webhook(folder, "new", *limits, f"--kubeconfig={kubeconfig}", "--tls-self-signed", "--metrics-namespaces=3")
-        self.webhooks = [self.old, self.drained, self.new]
+        self.webhooks, self.leaving = [self.old, self.drained, self.new], None
         apiserver = Recorded(ROOT / "tests/observe/fixtures/kube-apiserver.prom")
         relabelled = {"source_labels": ["__name__"], "regex": "pod_identity_webhook_build_info", "target_label": "version", "replacement": "0.2.0"}
         self.prometheus = Prometheus(folder, [
@@ -79,7 +81,7 @@ class Run:
     def write_manifests(self, *more):
         accounts = [("api", ROLE), ("plain", {}), ("default", {}), ("typo", {"eks.amazonaws.com/role-arn": "payments-api"}), *more]
         items = [{"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"namespace": namespace, "name": name, "annotations": annotations}}
-                 for namespace in ["payments", "orders", "search", "reports"] for name, annotations in accounts]
+                 for namespace in NAMESPACES for name, annotations in accounts]
         self.manifests.write_text(json.dumps({"apiVersion": "v1", "kind": "List", "items": items}))
 
     def happen(self):
@@ -112,7 +114,7 @@ class Run:
             (34, self.new_certificate),
             (30, lambda: self.api.apply("payments", "brief", {})),
             (32, lambda: self.api.delete("payments", "brief")),
-            (40, lambda: shutil.rmtree(self.recordings)),
+            (20, lambda: shutil.rmtree(self.recordings)),
             (64, self.drain),
         ]
 
@@ -121,7 +123,7 @@ class Run:
         names = list(REVIEWS)
         for offset in range(4):
             webhook.send(REVIEWS[names[(tick * 4 + offset) % len(names)]])
-        for namespace in ["orders", "search", "reports"][: 1 + tick % 3]:
+        for namespace in NAMESPACES[1 : 2 + tick % 3]:
             webhook.send(minimal(namespace=namespace))
         # Accounts change all the time on a live cluster.
         self.api.apply("payments", "busy", {"changed": str(tick)})
@@ -129,7 +131,7 @@ class Run:
             webhook.send(minimal("typo"))
             webhook.send(skipped())
             webhook.send(no_container())
-        if tick % 20 == 5:
+        if tick % 20 == 5 and webhook is not self.leaving:
             self.ask_oddly(webhook, tick)
 
     def ask_oddly(self, webhook, tick):
@@ -158,10 +160,10 @@ class Run:
 
     def drain(self):
         """Ends a replica, at which one connection is idle and another is slow, so that its last scrapes tell of both."""
-        self.idle, slow = self.drained.socket(), self.drained.socket()
+        self.leaving = self.drained
+        self.kept_open = [self.drained.socket(), self.drained.socket()]
         self.drained.terminate()
-        slow.sendall(UNFINISHED)
-        self.slow = slow
+        self.kept_open[1].sendall(UNFINISHED)
 
     def come_slowly(self, webhook):
         with webhook.socket(tls=False) as scanner, webhook.socket() as header, webhook.socket() as body:
@@ -197,6 +199,7 @@ def run(tmp_path_factory):
         run.happen()
         # Two scrapes more, so that what came last is seen.
         time.sleep(2)
+        run.prometheus.ended = time.time()
         yield run
         if folder := os.environ.get("OBSERVE_DRAW"):
             from pictures import draw

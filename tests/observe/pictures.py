@@ -9,7 +9,7 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.colors import PowerNorm
-from matplotlib.ticker import FuncFormatter
+from matplotlib.ticker import FuncFormatter, MultipleLocator
 
 from expressions import DASHBOARDS, interpolated
 
@@ -81,7 +81,8 @@ def draw_stat(figure, place, panel, found):
 def draw_lines(axes, panel, found, started):
     custom = panel["fieldConfig"]["defaults"]["custom"]
     unit = panel["fieldConfig"]["defaults"]["unit"]
-    found = sorted(found, key=lambda series: -sum(value for _, value in series[1]))[:10]
+    largest = sorted(found, key=lambda series: -sum(value for _, value in series[1]))[:10]
+    found = sorted(largest, key=lambda series: series[0])
     if custom["stacking"]["mode"] == "normal" and found:
         times = sorted({at for _, points in found for at, _ in points})
         values = [[dict(points).get(at, 0) for at in times] for _, points in found]
@@ -92,7 +93,9 @@ def draw_lines(axes, panel, found, started):
     if custom["scaleDistribution"]["type"] == "log":
         axes.set_yscale("log")
     else:
-        axes.set_ylim(bottom=min(0, axes.get_ylim()[0]))
+        axes.set_ylim(bottom=0)
+    if unit == "bytes":
+        axes.yaxis.set_major_locator(MultipleLocator(2 ** np.ceil(np.log2(axes.get_ylim()[1] / 5))))
     finish(axes, FuncFormatter(lambda value, _: text_of(value, unit)))
     if found:
         axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.1), ncol=3, fontsize=5.8, frameon=False, handlelength=1.2, columnspacing=1)

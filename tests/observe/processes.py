@@ -141,6 +141,7 @@ class Prometheus:
         self.log = folder / "prometheus.log"
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(command, stdout=log, stderr=log)
+        self.ended = None
         eventually("Prometheus is ready", self._is_ready)
         targets = sum(len(config["static_configs"][0]["targets"]) for config in scrape_configs)
         eventually("everything is scraped", lambda: len(self.api("query", query="up == 1")["result"]) == targets)
@@ -163,7 +164,7 @@ class Prometheus:
 
     def over_the_run(self, expression):
         """What an expression was, second by second: labels and (time, value) of each series; NaN is no value."""
-        data = self.api("query_range", query=expression, start=self.started, end=time.time(), step=1)
+        data = self.api("query_range", query=expression, start=self.started, end=self.ended or time.time(), step=1)
         found = []
         for series in data["result"]:
             values = [(float(at), float(value)) for at, value in series["values"] if value not in ("NaN", "+Inf", "-Inf")]
