@@ -85,7 +85,7 @@ def overview():
                 (quantile(q, f"{P}_admission_duration_seconds"), f"p{q * 100:g}") for q in (0.5, 0.9, 0.99, 0.999)], log=True),
             series("As the API server sees it", "From kube-apiserver's own histogram, which begins at 5 ms: with network, TLS and retries.", "s", [
                 (quantile(q, "apiserver_admission_webhook_admission_duration_seconds", "{a}"), f"p{q * 100:g}") for q in (0.5, 0.99)]),
-            series("Calls as the API server counts them", "By the status code that it got; 0 where it got none.", "reqps", [
+            series("Calls as the API server counts them", "By the status code that it took them to end with.", "reqps", [
                 ("sum by (code) (rate(apiserver_admission_webhook_request_total{a}[$__rate_interval]))", "{{code}}")]),
             series("Failing open and rejected", "Pods that were admitted without an answer (failurePolicy Ignore), and pods that were not (Fail).", "reqps", [
                 ("sum by (name) (rate(apiserver_admission_webhook_fail_open_count{a}[$__rate_interval]))", "failing open, {{name}}"),

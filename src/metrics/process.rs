@@ -1,4 +1,4 @@
-//! The process itself, under the names that every Prometheus client library gives it.
+//! The process itself, under the names that Prometheus' client libraries give it, and the peak of its memory.
 //!
 //! The `prometheus` crate has such a collector, but it counts whole seconds of CPU time. An admission takes some
 //! 20 µs, so a second is tens of thousands of them: too coarse to tell what one costs. The kernel counts hundredths.

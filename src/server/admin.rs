@@ -1,4 +1,4 @@
-//! The plain listener for the kubelet and for Prometheus.
+//! The plain listener for the kubelet, for Prometheus and for those who look.
 
 use std::sync::{
     Arc,

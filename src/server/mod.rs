@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! listen (accept, limits) → tls (handshake) → connection (timeouts, drain) ─┬─▶ mutate (body → core → reply)
-//!                                                                           └─▶ admin (probes, metrics)
+//!                                                                           └─▶ admin (probes, metrics, debug)
 //! ```
 
 pub mod admin;

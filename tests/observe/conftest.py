@@ -11,7 +11,7 @@ import pytest
 
 from api_server import ApiServer
 from expressions import ROOT
-from processes import Prometheus, Recorded, Webhook
+from processes import Prometheus, Replayed, Webhook
 
 REVIEWS = {path.stem: path.read_bytes() for path in sorted((ROOT / "tests/fixtures/admission-reviews").glob("*.json"))}
 ROLE = {"eks.amazonaws.com/role-arn": "arn:aws:iam::111122223333:role/payments-api"}
@@ -64,7 +64,7 @@ class Run:
         # And one that Prometheus is told is newer, which watches a cluster.
         self.new = Webhook(folder, "new", *limits, f"--kubeconfig={kubeconfig}", "--tls-self-signed", "--metrics-namespaces=3")
         self.webhooks, self.leaving = [self.old, self.drained, self.new], None
-        apiserver = Recorded(ROOT / "tests/observe/fixtures/kube-apiserver.prom")
+        apiserver = Replayed(ROOT / "tests/observe/fixtures/kube-apiserver.prom")
         relabelled = {"source_labels": ["__name__"], "regex": "pod_identity_webhook_build_info", "target_label": "version", "replacement": "0.2.0"}
         self.prometheus = Prometheus(folder, [
             scrape("old", JOB, self.old.admin, self.drained.admin),

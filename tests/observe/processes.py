@@ -1,4 +1,4 @@
-"""What the live test runs: the webhook, Prometheus, and kube-apiserver's metrics as they were recorded."""
+"""What the live test runs: the webhook, Prometheus, and what kube-apiserver says of webhooks, replayed."""
 
 import contextlib
 import http.client
@@ -100,7 +100,7 @@ class Webhook:
             self.process.wait()
 
 
-class Recorded:
+class Replayed:
     """Serves an exposition that was recorded. Each scrape finds what was counted once more, so that counters grow."""
 
     def __init__(self, path):
