@@ -1,7 +1,9 @@
-//! The README lists what there is.
+//! The README and the page on metrics list what there is.
+
+use std::collections::{BTreeMap, BTreeSet};
 
 use clap::CommandFactory;
-use eks_pod_identity_webhook::{admission::Outcome, cli::Cli, metrics::Metrics};
+use eks_pod_identity_webhook::{admission::Outcome, cli::Cli, metrics::Metrics, warning::WarningKind};
 
 fn readme() -> &'static str {
     include_str!("../../README.md")
@@ -26,15 +28,39 @@ fn the_readme_lists_every_flag_with_its_default() {
 }
 
 #[test]
-fn the_readme_lists_every_metric_and_reason() {
-    let exposition = String::from_utf8(Metrics::new().render()).unwrap();
-    let metrics = exposition.lines().filter_map(|line| line.strip_prefix("# TYPE pod_identity_webhook_"));
-    for metric in metrics.map(|rest| rest.split(' ').next().unwrap()) {
-        assert!(readme().contains(&format!("`{metric}`")), "{metric}");
+fn the_page_on_metrics_lists_each_with_its_labels_and_a_query() {
+    let exposition = String::from_utf8(Metrics::with_namespaces(1).render()).unwrap();
+    let page = include_str!("../../docs/metrics.md");
+    let sections: BTreeMap<&str, &str> =
+        page.split("\n### `").skip(1).filter_map(|section| section.split_once('`')).collect();
+    let defined: BTreeSet<&str> =
+        exposition.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next()).collect();
+    assert_eq!(sections.keys().copied().collect::<BTreeSet<_>>(), defined);
+    for (name, section) in sections {
+        let labels: BTreeSet<&str> = exposition.lines().flat_map(|line| labels_of(line, name)).collect();
+        let listed = section.lines().find_map(|line| line.strip_prefix("Labels: "));
+        let listed: BTreeSet<&str> =
+            listed.into_iter().flat_map(|list| list.split('`').skip(1).step_by(2)).collect();
+        assert_eq!(listed, labels, "{name}");
+        let (_, query) = section.split_once("```promql\n").unwrap_or_else(|| panic!("{name} has no query"));
+        assert!(query.split("```").next().unwrap().contains(name), "{name}: {query}");
     }
     for outcome in Outcome::ALL {
-        for label in [outcome.as_str(), outcome.reason()] {
-            assert!(readme().contains(&format!("`{label}`")), "{label}");
-        }
+        let row = format!("| `{}` | `{}` |", outcome.as_str(), outcome.reason());
+        assert!(page.contains(&row), "{row}");
     }
+    for kind in WarningKind::ALL {
+        assert!(page.contains(&format!("`{}`", kind.as_str())), "{kind:?}");
+    }
+}
+
+/// The names of the labels in a line of an exposition, if it is one of this metric.
+fn labels_of<'a>(line: &'a str, metric: &str) -> Vec<&'a str> {
+    let Some((series, labels)) = line.split_once('}').and_then(|(head, _)| head.split_once('{')) else {
+        return Vec::new();
+    };
+    let is_of_metric = ["", "_bucket", "_sum", "_count"].iter().any(|end| series == format!("{metric}{end}"));
+    let names =
+        labels.split(',').filter_map(|label| Some(label.split_once('=')?.0)).filter(|&name| name != "le");
+    if is_of_metric { names.collect() } else { Vec::new() }
 }

@@ -10,6 +10,7 @@ mod compare;
 mod docs;
 mod drain;
 mod golden;
+mod observe;
 mod properties;
 mod race;
 mod record;
