@@ -11,6 +11,8 @@ VARIANTS = {
     "existing-secret": {"tls": {"mode": "secret", "secret": {"name": f"{NAME}-cert"}}},
 }
 
+HEAD = "# Rendered from the Helm chart by `deploy/check --update`.\n"
+
 LAST = ["MutatingWebhookConfiguration", "Deployment"]
 
 # These two say that Helm made an object and will change it, which is not so here.
@@ -20,17 +22,20 @@ HELM_LABELS = re.compile(r"^ +(app\.kubernetes\.io/managed-by: Helm|helm\.sh/cha
 def generated():
     """Every generated file with the text that it should have."""
     readme = CHART / "README.md"
-    return {readme: with_table(readme.read_text())} | plain_manifests() | copies()
+    return {readme: with_table(readme.read_text())} | plain_manifests() | plain_policy() | copies()
 
 
 def plain_manifests():
     folder = ROOT / "deploy/kubernetes"
     namespace = (folder / "namespace.yaml").read_text()
-    head = "# Rendered from the Helm chart by `deploy/check --update`.\n"
     return {
-        folder / variant / "webhook.yaml": head + namespace + "---\n" + plain(values)
+        folder / variant / "webhook.yaml": HEAD + namespace + "---\n" + plain(values)
         for variant, values in VARIANTS.items()
     }
+
+
+def plain_policy():
+    return {ROOT / "deploy/policy/policy.yaml": HEAD + plain({"mode": "policy"})}
 
 
 def plain(values):
