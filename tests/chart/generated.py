@@ -3,6 +3,7 @@
 import json
 import re
 
+from cases import CASES
 from chart import CHART, NAME, ROOT, default_values, render
 
 VARIANTS = {
@@ -22,7 +23,7 @@ HELM_LABELS = re.compile(r"^ +(app\.kubernetes\.io/managed-by: Helm|helm\.sh/cha
 def generated():
     """Every generated file with the text that it should have."""
     readme = CHART / "README.md"
-    return {readme: with_table(readme.read_text())} | plain_manifests() | plain_policy() | copies()
+    return {readme: with_table(readme.read_text())} | plain_manifests() | plain_policy() | for_tests() | copies()
 
 
 def plain_manifests():
@@ -36,6 +37,16 @@ def plain_manifests():
 
 def plain_policy():
     return {ROOT / "deploy/policy/policy.yaml": HEAD + plain({"mode": "policy"})}
+
+
+def for_tests():
+    """What `tests/e2e` applies beside that. It has no Helm."""
+    require = {"requirePodIdentity": {"enabled": True, "validatingPolicy": True}}
+    rendered = {
+        "policy-settings": plain(CASES["policy-settings"]),
+        "require-pod-identity": (ROOT / "deploy/kubernetes/namespace.yaml").read_text() + "---\n" + plain(require),
+    }
+    return {ROOT / f"tests/fixtures/rendered/{name}.yaml": HEAD + text for name, text in rendered.items()}
 
 
 def plain(values):

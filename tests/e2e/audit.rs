@@ -41,7 +41,9 @@ async fn admissions_cost_the_api_server_no_request() {
         let metrics = api.text("/metrics").await.unwrap();
         let series = metrics.lines().filter(|line| line.starts_with("apiserver_request_total{"));
         series
-            .filter(|line| line.contains(r#"resource="serviceaccounts""#) && !line.contains(r#"verb="WATCH""#))
+            .filter(|line| {
+                line.contains(r#"resource="serviceaccounts""#) && !line.contains(r#"verb="WATCH""#)
+            })
             .map(|line| line.rsplit(' ').next().unwrap().parse::<f64>().unwrap())
             .sum::<f64>()
     };
@@ -50,7 +52,7 @@ async fn admissions_cost_the_api_server_no_request() {
         let pod = api.create("/api/v1/namespaces/requests/pods", &pod(&format!("pod-{index}"))).await;
         assert!(has_role(&pod.unwrap()));
     }
-    let injected = r#"admissions_total{operation="create",outcome="injected",reason="role"}"#;
+    let injected = r#"admissions_total{operation="CREATE",outcome="injected",reason="role"}"#;
     assert_eq!(cluster.metric(injected).await, 1.0 + PODS as f64);
     assert_eq!(read().await - before, 0.0, "requests for ServiceAccounts other than watches");
 

@@ -112,16 +112,19 @@ fn names() -> Vec<Case> {
         Case::new("generate-name")
             .metadata(json!({"name": null, "generateName": "generated-"}))
             .app(json!({"AWS_ROLE_SESSION_NAME": "(metadata.name)"})),
-        Case::new("one-character").metadata(json!({"name": "a"})).app(json!({"AWS_ROLE_SESSION_NAME": "pod-a"})),
+        Case::new("one-character")
+            .metadata(json!({"name": "a"}))
+            .app(json!({"AWS_ROLE_SESSION_NAME": "pod-a"})),
         Case::new("long-name")
             .metadata(json!({"name": long}))
-            .app(json!({"AWS_ROLE_SESSION_NAME": format!("{cut}-a23ac5a9")}))
+            .app(json!({"AWS_ROLE_SESSION_NAME": format!("{cut}-2ff444e2")}))
             .by_policy(json!({"containers": {"app": {"AWS_ROLE_SESSION_NAME": long[..64]}}})),
     ]
 }
 
 fn own_settings() -> Vec<Case> {
-    let of_field = json!([{"name": "AWS_ROLE_SESSION_NAME", "valueFrom": {"fieldRef": {"fieldPath": "metadata.uid"}}}]);
+    let of_field =
+        json!([{"name": "AWS_ROLE_SESSION_NAME", "valueFrom": {"fieldRef": {"fieldPath": "metadata.uid"}}}]);
     vec![
         Case::new("own-role").spec(env("AWS_ROLE_ARN", "mine")).app(json!({"AWS_ROLE_ARN": "mine"})),
         Case::new("own-region")
@@ -142,7 +145,9 @@ fn annotations() -> Vec<Case> {
     let expiration = |seconds: &str| json!({"eks.amazonaws.com/token-expiration": seconds});
     vec![
         Case::new("trimmed-role").account(json!({ROLE_ANNOTATION: format!(" {ROLE}\n")})),
-        Case::new("malformed-role").account(json!({ROLE_ANNOTATION: "a role"})).app(json!({"AWS_ROLE_ARN": "a role"})),
+        Case::new("malformed-role")
+            .account(json!({ROLE_ANNOTATION: "a role"}))
+            .app(json!({"AWS_ROLE_ARN": "a role"})),
         Case::new("audience")
             .account(json!({"eks.amazonaws.com/audience": "vault"}))
             .volumes(json!({"aws-token": "vault 3600"})),
@@ -168,7 +173,9 @@ fn annotations() -> Vec<Case> {
             .metadata(region("eu-west-3"))
             .app(json!({"AWS_REGION": "eu-west-3", "AWS_DEFAULT_REGION": "eu-west-3"})),
         Case::new("region-of-nonsense").metadata(region("eu west")),
-        Case::new("no-region").metadata(region("")).app(json!({"AWS_REGION": null, "AWS_DEFAULT_REGION": null})),
+        Case::new("no-region")
+            .metadata(region(""))
+            .app(json!({"AWS_REGION": null, "AWS_DEFAULT_REGION": null})),
         Case::new("skip-containers")
             .metadata(json!({"annotations": {"eks.amazonaws.com/skip-containers": "other, proxy"}}))
             .spec(two_containers())

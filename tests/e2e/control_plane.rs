@@ -22,13 +22,15 @@ use crate::{
 pub(crate) fn assets() -> Option<PathBuf> {
     let assets = env::var_os("KUBEBUILDER_ASSETS").filter(|path| !path.is_empty()).map(PathBuf::from);
     if assets.is_none() {
-        let test = std::thread::current();
-        let test = test.name().unwrap_or("a test");
-        // Past libtest, which shows nothing of a test that passes.
-        let why = "KUBEBUILDER_ASSETS names no folder with etcd and kube-apiserver";
-        writeln!(stderr(), "{test}: skipped, {why}; see docs/testing.md").ok();
+        skipped("KUBEBUILDER_ASSETS names no folder with etcd and kube-apiserver; see docs/testing.md");
     }
     assets
+}
+
+/// Says that this test was skipped, and why: past libtest, which shows nothing of a test that passes.
+pub(crate) fn skipped(why: &str) {
+    let test = std::thread::current();
+    writeln!(stderr(), "{}: skipped, {why}", test.name().unwrap_or("a test")).ok();
 }
 
 /// A control plane of one etcd and one kube-apiserver, with RBAC and an audit log. It ends when it is dropped or the
@@ -150,6 +152,13 @@ impl ControlPlane {
             "users": [{"name": "e2e", "user": user}],
             "contexts": [{"name": "e2e", "context": {"cluster": "e2e", "user": "e2e"}}],
         })
+    }
+
+    /// The minor version of Kubernetes 1.
+    pub(crate) async fn minor_version(&self) -> u32 {
+        let version = self.api().await.get("/version").await.unwrap();
+        let minor = version["minor"].as_str().unwrap();
+        minor.trim_end_matches(|c: char| !c.is_ascii_digit()).parse().unwrap()
     }
 
     /// The audit log so far.

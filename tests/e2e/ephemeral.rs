@@ -11,7 +11,8 @@ async fn ephemeral_containers_are_given_the_pods_identity() {
     api.create_namespace("ephemeral").await;
     api.create_pod("ephemeral", &pod("debugged")).await.unwrap();
     let path = "/api/v1/namespaces/ephemeral/pods/debugged";
-    for (name, containers) in [("debug-1", vec!["app", "debug-1"]), ("debug-2", vec!["app", "debug-1", "debug-2"])]
+    for (name, containers) in
+        [("debug-1", vec!["app", "debug-1"]), ("debug-2", vec!["app", "debug-1", "debug-2"])]
     {
         let patch = debug(name);
         api.merge_strategically(&format!("{path}/ephemeralcontainers"), &patch).await.unwrap();

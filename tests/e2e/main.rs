@@ -16,8 +16,11 @@ mod webhook;
 
 mod accounts;
 mod audit;
+mod costs;
 mod ephemeral;
 mod outage;
 mod pods;
+mod policy;
 mod reinvocation;
+mod require;
 mod writes;

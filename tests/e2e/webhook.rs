@@ -22,9 +22,12 @@ const ACCOUNT: &str = "eks-pod-identity-webhook";
 /// A control plane with the program beside it.
 pub(crate) struct Cluster {
     pub(crate) plane: ControlPlane,
-    process: Process,
+    process: Option<Process>,
     admin: SocketAddr,
 }
+
+/// What a user applies who has read the README.
+pub(crate) const DEFAULTS: &str = "deploy/kubernetes/self-managed/webhook.yaml";
 
 /// The cluster of all tests that don't disturb each other, started by the first of them.
 pub(crate) async fn shared() -> Option<&'static Cluster> {
@@ -35,9 +38,12 @@ pub(crate) async fn shared() -> Option<&'static Cluster> {
 
 impl Cluster {
     pub(crate) async fn start(name: &str) -> Option<Self> {
-        let plane = ControlPlane::start(name).await?;
+        Some(Self::install(ControlPlane::start(name).await?, DEFAULTS).await)
+    }
+
+    pub(crate) async fn install(plane: ControlPlane, manifests: &str) -> Self {
         let api = plane.api().await;
-        let mut objects = manifests::read("deploy/kubernetes/self-managed/webhook.yaml");
+        let mut objects = manifests::read(manifests);
         let configuration = manifests::of_kind(&mut objects, "MutatingWebhookConfiguration").take();
         for object in objects.iter().filter(|object| !object.is_null()) {
             api.apply(object).await.unwrap_or_else(|error| panic!("{error}: {object}"));
@@ -48,11 +54,11 @@ impl Cluster {
         let kubeconfig = plane.kubeconfig(&json!({"token": token(&api).await}));
         fs::write(plane.dir.join("webhook/kubeconfig"), kubeconfig.to_string()).unwrap();
         let (process, [webhook, admin]) = run(&plane.dir.join("webhook")).await;
-        let cluster = Self { plane, process, admin };
+        let cluster = Self { plane, process: Some(process), admin };
         cluster.is_ready().await;
         api.apply(&called_at(configuration, webhook, &ca)).await.unwrap();
         cluster.is_called(&api).await;
-        Some(cluster)
+        cluster
     }
 
     pub(crate) async fn api(&self) -> Api {
@@ -63,6 +69,15 @@ impl Cluster {
     pub(crate) async fn metric(&self, series: &str) -> f64 {
         let (_, exposition) = plain_get(self.admin, "/metrics").await;
         metric(&exposition, &format!("pod_identity_webhook_{series}"))
+    }
+
+    /// Ends the program without a word, as a crash would.
+    pub(crate) fn kill_program(&mut self) {
+        self.process = None;
+    }
+
+    fn last_words(&self) -> String {
+        self.process.as_ref().map(Process::last_words).unwrap_or_default()
     }
 
     /// The user that the API server sees.
@@ -77,7 +92,7 @@ impl Cluster {
             }
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
-        panic!("not ready after 20 s:\n{}", self.process.last_words());
+        panic!("not ready after 20 s:\n{}", self.last_words());
     }
 
     /// The API server reads webhook configurations from a watch of its own: waits until it has seen this one.
@@ -94,7 +109,7 @@ impl Cluster {
             }
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
-        panic!("not called within 20 s:\n{}", self.process.last_words());
+        panic!("not called within 20 s:\n{}", self.last_words());
     }
 }
 
