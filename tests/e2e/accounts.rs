@@ -21,18 +21,19 @@ async fn no_pod_that_comes_right_behind_its_account_is_missed() {
     let Some(cluster) = shared().await else { return };
     let api = cluster.api().await;
     api.create_namespace("race").await;
-    let pairs = stream::iter(0..PAIRS).map(|index| {
-        let api = api.clone();
-        async move {
-            let name = format!("account-{index}");
-            api.create_account("race", &name, &json!({ROLE_ANNOTATION: ROLE})).await;
-            let mut pod = pod(&name);
-            pod["spec"]["serviceAccountName"] = json!(name);
-            api.create("/api/v1/namespaces/race/pods", &pod).await.unwrap()
-        }
+    assert_eq!(right_behind(&api, "race", PAIRS).await, PAIRS);
+}
+
+/// Creates accounts, each with a pod right behind it, eight pairs at a time; says how many pods have their role.
+pub(crate) async fn right_behind(api: &Api, namespace: &str, pairs: usize) -> usize {
+    let pods = stream::iter(0..pairs).map(|index| async move {
+        let name = format!("account-{index}");
+        api.create_account(namespace, &name, &json!({ROLE_ANNOTATION: ROLE})).await;
+        let mut pod = pod(&name);
+        pod["spec"]["serviceAccountName"] = json!(name);
+        api.create(&format!("/api/v1/namespaces/{namespace}/pods"), &pod).await.unwrap()
     });
-    let pods: Vec<Value> = pairs.buffer_unordered(8).collect().await;
-    assert_eq!(pods.iter().filter(|pod| has_role(pod)).count(), PAIRS);
+    pods.buffer_unordered(8).filter(|pod| std::future::ready(has_role(pod))).count().await
 }
 
 #[tokio::test]

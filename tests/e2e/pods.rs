@@ -59,7 +59,8 @@ async fn nothing_but_the_identity_is_added() {
         let names =
             pod["spec"]["volumes"].as_array().unwrap().iter().filter_map(|volume| volume["name"].as_str());
         let name = names.filter(|name| name.starts_with("kube-api-access-")).last().unwrap().to_owned();
-        pod["spec"].to_string().replace(&name, "kube-api-access")
+        let spec = pod["spec"].to_string().replace(&name, "kube-api-access");
+        serde_json::from_str::<Value>(&spec).unwrap()
     });
     assert_eq!(injected, plain);
 }
