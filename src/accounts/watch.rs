@@ -36,8 +36,9 @@ const READ_TIMEOUT: Duration = Duration::from_secs(90);
 const MAX_FAILURES: u32 = 5;
 
 /// The longest pause between two tries. An API server that comes back must not find us asleep for long, since every
-/// new account's first pod waits for the watch.
-const MAX_PAUSE: Duration = Duration::from_secs(5);
+/// new account's first pod waits for the watch: two pauses, the second after a watch that could not go on from where it
+/// was, fit into the 5 s that it is waited for.
+const MAX_PAUSE: Duration = Duration::from_secs(2);
 
 /// After so long without a failure the next one is the first. Some proxies cut a watch off every minute or less, which
 /// is no reason to list anew.
