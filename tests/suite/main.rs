@@ -11,6 +11,7 @@ mod docs;
 mod drain;
 mod golden;
 mod observe;
+mod pages;
 mod properties;
 mod race;
 mod record;
