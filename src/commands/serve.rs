@@ -23,12 +23,13 @@ use crate::{
     },
     admission::Webhook,
     binding::Binder,
+    certificates::{keeper::Keeper, serving::Certified},
     cli::{LogArgs, LogFormat, ServeArgs},
     config::{Certificate, Config, Source},
     metrics::{Metrics, TlsMetrics},
     recording::{Folder, Recorder, Recording},
     server::{
-        admin::{Admin, Readiness},
+        admin::{Admin, Obstacle, Readiness},
         drain::{self, Announcer, Phase},
         listen::{self, Listener},
         mutate::Mutate,
@@ -49,7 +50,7 @@ pub fn run(args: ServeArgs) -> anyhow::Result<()> {
         .install_default()
         .map_err(|_| anyhow!("a crypto provider is already set"))?;
     let runtime = tokio::runtime::Runtime::new().context("can't start the runtime")?;
-    runtime.block_on(serve(args.into()))
+    runtime.block_on(serve(args.try_into()?))
 }
 
 async fn serve(mut config: Config) -> anyhow::Result<()> {
@@ -70,12 +71,15 @@ async fn serve(mut config: Config) -> anyhow::Result<()> {
     metrics.http.connections_limit.set(config.max_connections as i64);
     let (announcer, drain) = drain::channel();
     let (cache, writer) = Cache::new(metrics.accounts.clone());
-    let readiness = Arc::new(Readiness::new(Arc::clone(&cache), drain.clone()));
     // What runs beside the webhook for as long as the process lives. That one ends is a failure of its own.
     let mut background = JoinSet::new();
 
     let (admin, admin_address) = bind("--admin-listen", config.admin_listen)?;
     let (webhook, webhook_address) = bind("--listen", config.listen)?;
+    let client = connect(&config.source).await?;
+    let (tls, obstacle) = start_tls(&config, client.as_ref(), &metrics.tls, &mut background)?;
+    let readiness = Readiness::new(Arc::clone(&cache), drain.clone()).with_certificate(obstacle);
+    let readiness = Arc::new(readiness);
     let listener = |tcp, tls, metrics| Listener {
         tcp,
         tls,
@@ -96,8 +100,7 @@ async fn serve(mut config: Config) -> anyhow::Result<()> {
     let admin = tokio::spawn(Admin::new(Arc::clone(&readiness), metrics.clone()).serve(admin));
 
     let (recorder, recording) = config.record.take().map(start_recording).transpose()?.unzip();
-    let tls = start_tls(&config, &metrics.tls, &mut background)?;
-    start_source(&config, writer, &mut background).await?;
+    start_source(&config, client, writer, &mut background)?;
 
     let core = Webhook::new(Arc::clone(&config.settings));
     let mutate = Mutate::new(core, cache, config.requests, metrics.clone(), recorder);
@@ -173,32 +176,60 @@ fn start_recording(folder: Folder) -> anyhow::Result<(Recorder, Recording)> {
 
 fn start_tls(
     config: &Config,
+    client: Option<&kube::Client>,
     metrics: &TlsMetrics,
     background: &mut JoinSet<()>,
-) -> anyhow::Result<Arc<ArcSwap<ServerConfig>>> {
+) -> anyhow::Result<(Arc<ArcSwap<ServerConfig>>, Option<Obstacle>)> {
     match &config.certificate {
         Certificate::SelfSigned { names, client_ca } => {
             let loaded = tls::self_signed(names, client_ca.as_deref())?;
             tls::announce(&loaded, metrics, "self-signed certificate made");
-            Ok(Arc::new(ArcSwap::new(loaded.config)))
+            Ok((Arc::new(ArcSwap::new(loaded.config)), None))
         }
         Certificate::Files(files) => {
             let reloader = Reloader::open(files.clone(), metrics.clone())?;
             let current = reloader.current();
             background.spawn(reloader.follow(config.reload_interval));
-            Ok(current)
+            Ok((current, None))
+        }
+        Certificate::SelfManaged(managed) => {
+            let client = client.context("--tls-self-managed needs a cluster")?;
+            let kept = managed.in_namespace(client.default_namespace());
+            info!(
+                namespace = kept.namespace,
+                secret = kept.secret,
+                configuration = kept.configuration,
+                names = ?kept.policy.names,
+                "keeping the certificate"
+            );
+            let keeper = Keeper::new(client, kept, metrics);
+            let Certified { config, obstacle } = keeper.certified();
+            background.spawn(keeper.run());
+            Ok((config, Some(obstacle)))
         }
     }
 }
 
-async fn start_source(config: &Config, writer: Writer, background: &mut JoinSet<()>) -> anyhow::Result<()> {
+fn start_source(
+    config: &Config,
+    client: Option<kube::Client>,
+    writer: Writer,
+    background: &mut JoinSet<()>,
+) -> anyhow::Result<()> {
     let binder = Binder::new(Arc::clone(&config.settings));
-    let client = match &config.source {
-        Source::Manifests(path) => {
-            let manifests = Manifests::open(path, binder, writer).context("--service-accounts")?;
-            background.spawn(manifests.follow(config.reload_interval));
-            return Ok(());
-        }
+    if let Source::Manifests(path) = &config.source {
+        let manifests = Manifests::open(path, binder, writer).context("--service-accounts")?;
+        background.spawn(manifests.follow(config.reload_interval));
+    } else if let Some(client) = client {
+        background.spawn(watch::follow(client, binder, writer));
+    }
+    Ok(())
+}
+
+/// A client for the cluster, if accounts come from one.
+async fn connect(source: &Source) -> anyhow::Result<Option<kube::Client>> {
+    let config = match source {
+        Source::Manifests(_) => return Ok(None),
         Source::InCluster => kube::Config::incluster().context(
             "not in a cluster: give --kubeconfig for another one, or --service-accounts for manifests",
         )?,
@@ -208,10 +239,8 @@ async fn start_source(config: &Config, writer: Writer, background: &mut JoinSet<
             kube::Config::from_custom_kubeconfig(kubeconfig, &options).await.context("--kubeconfig")?
         }
     };
-    let client =
-        kube::Client::try_from(watch::tuned(client)).context("can't make a client for the cluster")?;
-    background.spawn(watch::follow(client, binder, writer));
-    Ok(())
+    let client = kube::Client::try_from(watch::tuned(config));
+    client.context("can't make a client for the cluster").map(Some)
 }
 
 fn read_kubeconfig(files: &[PathBuf]) -> anyhow::Result<Kubeconfig> {
