@@ -3,55 +3,58 @@
 //! It is kube-apiserver that decides whether a certificate is valid yet, or still. So its clock counts, which it tells
 //! with every answer, and not that of the node this process happens to run on.
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicI64, Ordering},
-    },
-    time::{Duration, SystemTime},
-};
+use std::time::{Duration, SystemTime};
 
 use hyper::{HeaderMap, header::DATE};
+use tokio::sync::watch;
 use tracing::{info, warn};
 
 /// Differences below this are left alone: the header has whole seconds, and certificates are backdated by more.
-const NEGLIGIBLE: Duration = Duration::from_secs(60);
+const NEGLIGIBLE: u64 = 60;
 
 /// A clock that is put right by answers of the API server. Clones are the same clock.
 #[derive(Clone, Debug, Default)]
 pub struct Clock {
     /// How many seconds the API server's clock is ahead of ours.
-    ahead: Arc<AtomicI64>,
+    ahead: watch::Sender<i64>,
 }
 
 impl Clock {
     /// The time.
     pub fn now(&self) -> SystemTime {
-        let ahead = self.ahead.load(Ordering::Relaxed);
+        let ahead = *self.ahead.borrow();
         let by = Duration::from_secs(ahead.unsigned_abs());
         if ahead < 0 { SystemTime::now() - by } else { SystemTime::now() + by }
+    }
+
+    /// Tells when it is set.
+    pub fn settings(&self) -> watch::Receiver<i64> {
+        self.ahead.subscribe()
     }
 
     /// Compares with the `Date` of an answer that came just now.
     pub fn put_right(&self, headers: &HeaderMap) {
         let date = headers.get(DATE).and_then(|date| httpdate::parse_http_date(date.to_str().ok()?).ok());
         let Some(date) = date else { return };
-        let difference = match date.duration_since(SystemTime::now()) {
-            Ok(ahead) => (ahead, 1),
-            Err(behind) => (behind.duration(), -1),
+        let ahead = match date.duration_since(SystemTime::now()) {
+            Ok(ahead) => i64::try_from(ahead.as_secs()).unwrap_or(0),
+            Err(behind) => -i64::try_from(behind.duration().as_secs()).unwrap_or(0),
         };
-        let seconds = match difference {
-            (by, _) if by < NEGLIGIBLE => 0,
-            (by, sign) => sign * i64::try_from(by.as_secs()).unwrap_or(0),
-        };
-        let before = self.ahead.swap(seconds, Ordering::Relaxed);
-        if before == 0 && seconds != 0 {
-            warn!(
+        let ahead = if ahead.unsigned_abs() < NEGLIGIBLE { 0 } else { ahead };
+        let is_set = self.ahead.send_if_modified(|last| {
+            let differs = ahead.abs_diff(*last) >= NEGLIGIBLE;
+            if differs {
+                *last = ahead;
+            }
+            differs
+        });
+        match (is_set, ahead) {
+            (false, _) => {}
+            (true, 0) => info!("the clocks of this node and of the API server agree again"),
+            (true, seconds) => warn!(
                 seconds,
-                "the clocks of this node and of the API server differ; certificates go by the API server's"
-            );
-        } else if before != 0 && seconds == 0 {
-            info!("the clocks of this node and of the API server agree again");
+                "the API server's clock is ahead of this node's (below zero: behind); certificates go by the former"
+            ),
         }
     }
 }
@@ -70,7 +73,7 @@ mod tests {
         let day = Duration::from_secs(24 * 60 * 60);
         let is_about = |time: SystemTime| {
             let now = clock.now();
-            now.duration_since(time).or_else(|_| time.duration_since(now)).unwrap() < NEGLIGIBLE
+            now.duration_since(time).or_else(|_| time.duration_since(now)).unwrap().as_secs() < NEGLIGIBLE
         };
         answer(SystemTime::now() + day);
         assert!(is_about(SystemTime::now() + day));
@@ -79,6 +82,6 @@ mod tests {
         answer(SystemTime::now() - day);
         assert!(is_about(SystemTime::now() - day));
         answer(SystemTime::now() - Duration::from_secs(2));
-        assert_eq!(clock.ahead.load(Ordering::Relaxed), 0);
+        assert_eq!(*clock.ahead.borrow(), 0);
     }
 }

@@ -132,8 +132,10 @@ impl Keeper {
     async fn keep(&mut self) {
         let mut secret = self.secret_seen.subscribe();
         let mut configuration = self.configuration_seen.subscribe();
+        let mut clock = self.clock.settings();
         let mut failures = Failures::default();
         loop {
+            clock.mark_unchanged();
             self.take_secret(secret.borrow_and_update().clone());
             self.take_configuration(configuration.borrow_and_update().clone());
             let leaf = self.stored.as_ref().and_then(|stored| stored.leaf.as_ref());
@@ -152,6 +154,7 @@ impl Keeper {
             tokio::select! {
                 _ = secret.changed() => {}
                 _ = configuration.changed() => {}
+                _ = clock.changed() => {}
                 () = sleep(pause) => {}
             }
         }

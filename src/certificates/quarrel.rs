@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 const CALM: Duration = Duration::from_secs(5);
 
 /// How many repairs are made at once before they are spaced out.
-const AT_ONCE: u32 = 5;
+const AT_ONCE: u32 = 10;
 
 /// The repairs of late: patches though the Secret has not changed.
 #[derive(Debug, Default)]

@@ -6,6 +6,7 @@
 mod support;
 
 mod binary;
+mod certificates;
 mod compare;
 mod docs;
 mod drain;
@@ -14,6 +15,7 @@ mod properties;
 mod race;
 mod record;
 mod reload;
+mod rotation;
 mod rules;
 mod skim;
 mod watch;
