@@ -180,8 +180,8 @@ pub struct TlsArgs {
     /// A DNS name or IP address of the self-signed certificate; several with commas
     #[arg(long, env, value_name = "NAME", value_delimiter = ',', default_value = "localhost,127.0.0.1,::1")]
     pub tls_san: Vec<String>,
-    /// Require clients to present a certificate signed by one of these authorities (PEM). Reloaded when it changes,
-    /// unless the certificate is self-signed
+    /// Require clients to present a certificate signed by one of these authorities (PEM). Reloaded when it changes; if
+    /// the certificate is self-managed, with each new one; if it is self-signed, never
     #[arg(long, env, value_name = "FILE", value_parser = path())]
     pub tls_client_ca_file: Option<PathBuf>,
     /// A certificate that nobody has to see to.

@@ -36,6 +36,9 @@ const MAX_SLEEP: Duration = Duration::from_secs(60 * 60);
 /// The shortest: certificates count whole seconds.
 const MIN_SLEEP: Duration = Duration::from_millis(50);
 
+/// When a certificate is offered again that could not be served: someone may put the client authorities right.
+const SERVE_AGAIN: Duration = Duration::from_secs(5);
+
 /// Which objects are kept, and how.
 #[derive(Debug)]
 pub struct Kept {
@@ -139,7 +142,7 @@ impl Keeper {
             self.take_secret(secret.borrow_and_update().clone());
             self.take_configuration(configuration.borrow_and_update().clone());
             let leaf = self.stored.as_ref().and_then(|stored| stored.leaf.as_ref());
-            self.serving.offer(leaf, &self.published, &self.policy, self.clock.now());
+            let is_to_be_retried = self.serving.offer(leaf, &self.published, &self.policy, self.clock.now());
             self.serving.tell(&self.seen, &self.published, &self.policy, self.clock.now());
             let pause = match self.step().await {
                 Ok(pause) => {
@@ -151,6 +154,7 @@ impl Keeper {
                     failures.next(operation, &error)
                 }
             };
+            let pause = if is_to_be_retried { pause.min(SERVE_AGAIN) } else { pause };
             tokio::select! {
                 _ = secret.changed() => {}
                 _ = configuration.changed() => {}

@@ -48,27 +48,30 @@ impl Serving {
         self.leaf.as_ref().map(|leaf| leaf.certificate.expires())
     }
 
-    /// Takes the Secret's leaf into use as soon as it is covered. Until then the one before it is served.
+    /// Takes the Secret's leaf into use as soon as it is covered. Until then the one before it is served. Tells whether
+    /// that failed and is to be tried again.
     pub(super) fn offer(
         &mut self,
         leaf: Option<&Leaf>,
         published: &Publication,
         policy: &Policy,
         now: SystemTime,
-    ) {
-        let Some(leaf) = leaf.filter(|&leaf| self.leaf.as_ref() != Some(leaf)) else { return };
+    ) -> bool {
+        let Some(leaf) = leaf.filter(|&leaf| self.leaf.as_ref() != Some(leaf)) else { return false };
         if !published.covers(&leaf.certificate, policy, now) {
-            return;
+            return false;
         }
         match tls::from_pem(leaf.certificate.der().clone(), leaf.key.pem(), self.client_ca.as_deref()) {
             Ok(loaded) => {
                 tls::announce(&loaded, &self.metrics, "certificate taken into use");
                 self.config.store(loaded.config);
                 self.leaf = Some(leaf.clone());
+                false
             }
             Err(error) => {
                 self.metrics.self_managed.failed(SelfManagedOperation::Serve);
                 warn!(%error, "the certificate can't be taken into use");
+                true
             }
         }
     }
