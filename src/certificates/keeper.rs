@@ -177,14 +177,18 @@ impl Keeper {
             );
         }
         self.seen.0 = secret;
-        for defect in reading.iter().flat_map(|reading| &reading.defects) {
+        let Reading { mut stored, defects } = reading.unwrap_or_default();
+        for defect in &defects {
             self.metrics.failed(SelfManagedOperation::SecretContent);
             warn!(
                 name = self.secret.name,
                 defect, "the certificate's Secret is damaged; that part is replaced"
             );
         }
-        self.stored = reading.and_then(|reading| reading.stored);
+        if let (Some(stored), Some(before), false) = (&mut stored, &self.remembered, defects.is_empty()) {
+            stored.remember(before);
+        }
+        self.stored = stored;
         if let Some(stored) = &self.stored {
             self.metrics.authority_expiry.set(seconds(stored.newest.expires()));
             self.remembered = Some(stored.clone());

@@ -34,7 +34,7 @@ pub struct Stored {
 }
 
 /// What was found in a Secret.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Reading {
     /// What can be used, if anything can.
     pub stored: Option<Stored>,
@@ -86,6 +86,15 @@ impl Stored {
     /// The authorities, the newest first: what the `caBundle` has to hold.
     pub fn authorities(&self) -> impl Iterator<Item = &Certificate> {
         std::iter::once(&self.newest).chain(&self.older)
+    }
+
+    /// Also remembers the leaves that a Secret told of before it was damaged, since they may still be served.
+    pub fn remember(&mut self, before: &Self) {
+        let leaves = before.retired.iter().chain(before.leaf.as_ref().map(|leaf| &leaf.certificate));
+        let current = self.leaf.as_ref().map(|leaf| &leaf.certificate);
+        let lost = leaves.filter(|&leaf| current != Some(leaf) && !self.retired.contains(leaf));
+        let lost: Vec<_> = lost.cloned().collect();
+        self.retired.extend(lost);
     }
 
     /// The Secret that holds this, and is otherwise as it was: the names, labels and entries that are not ours stay.
@@ -213,6 +222,18 @@ mod tests {
             let reading = Reading::of(&empty);
             assert!(reading.stored.is_none() && reading.defects.is_empty(), "{empty}");
         }
+    }
+
+    #[test]
+    fn leaves_that_a_damaged_secret_no_longer_tells_of_are_remembered() {
+        let before = made(SystemTime::now());
+        let mut damaged = Stored { leaf: None, retired: Vec::new(), ..before.clone() };
+        damaged.remember(&before);
+        assert_eq!(damaged.retired.len(), 2);
+        assert_eq!(damaged.without_the_gone(&policy(), SystemTime::now()).older, before.older);
+        let mut whole = before.clone();
+        whole.remember(&before);
+        assert_eq!(whole, before);
     }
 
     #[test]

@@ -2,6 +2,7 @@
 //! the webhook configuration publishes at that moment and nothing else.
 
 use std::{
+    path::PathBuf,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -57,6 +58,10 @@ struct Replica {
 
 impl Replica {
     async fn start(api: &ApiServer, jitter: f64) -> Self {
+        Self::start_with(api, jitter, None).await
+    }
+
+    async fn start_with(api: &ApiServer, jitter: f64, client_ca: Option<PathBuf>) -> Self {
         rustls::crypto::aws_lc_rs::default_provider().install_default().ok();
         let metrics = Metrics::new();
         let kept = Kept {
@@ -64,7 +69,7 @@ impl Replica {
             secret: "eks-pod-identity-webhook-tls".to_owned(),
             configuration: "eks-pod-identity-webhook".to_owned(),
             policy: policy(jitter),
-            client_ca: None,
+            client_ca,
         };
         let keeper = Keeper::new(&api.client(), kept, &metrics.tls);
         let certified = keeper.certified();
@@ -144,11 +149,11 @@ impl Load {
             tokio::spawn(async move {
                 let body = recorded("minimal");
                 // An API server sees the configuration change a little later; within the overlap it has to.
-                let mut lagging = (api.ca_bundle(0), Instant::now());
+                let mut lagging = (Instant::now(), api.ca_bundle(0));
                 let mut answered = 0;
                 while answered < 4 || !stop.load(Ordering::Relaxed) {
-                    let current = (api.ca_bundle(answered % 2), Instant::now());
-                    for (bundle, since) in [&current, &lagging] {
+                    let current = (Instant::now(), api.ca_bundle(answered % 2));
+                    for (since, bundle) in [&current, &lagging] {
                         match connect(&api, address, bundle).await {
                             Ok(mut client) => {
                                 assert_eq!(client.mutate(&body).await.status, 200);
@@ -418,6 +423,25 @@ async fn certificates_go_by_the_api_server_s_clock() {
         let by_our_clock = Handshake { server_name: Some(SERVER_NAME), ..Handshake::default() };
         let ours = Client::try_connect(replica.server.address, &api.ca_bundle(0), by_our_clock).await;
         assert!(ours.is_err(), "the certificate is of another time");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn clients_can_be_required_to_have_a_certificate() {
+    let (ca, dir) = (Ca::new(), tempfile::tempdir().unwrap());
+    let client_ca = dir.path().join("ca.crt");
+    std::fs::write(&client_ca, ca.pem()).unwrap();
+    let api = ApiServer::start().await;
+    api.create_for_webhook();
+    let replica = Replica::start_with(&api, 0.0, Some(client_ca)).await;
+    replica.ready().await;
+    let pair = ca.client();
+    let with = Handshake { server_name: Some(SERVER_NAME), client_cert: Some(&pair), ..Handshake::default() };
+    let mut with = Client::try_connect(replica.server.address, &api.ca_bundle(0), with).await.unwrap();
+    assert_eq!(with.mutate(&recorded("minimal")).await.status, 200);
+    // In TLS 1.3 the client learns of it only when it reads.
+    if let Ok(mut without) = connect(&api, replica.server.address, &api.ca_bundle(0)).await {
+        assert!(without.is_closed().await);
     }
 }
 
