@@ -20,16 +20,9 @@ SELF_MANAGED = {
 SET_BY_THE_CHART = {"listen", "admin-listen"} | SELF_MANAGED
 NOT_FOR_THE_CHART = {"tls-cert-file", "tls-key-file", "tls-self-signed", "tls-san"}
 
-# Flags that the program does not have yet.
-COMING = SELF_MANAGED
-
 
 def test_every_flag_exists(webhook):
-    assert set(webhook.flags) <= serve_flags().keys() | COMING
-
-
-def test_no_flag_is_coming_any_more_once_it_is_there():
-    assert not COMING & serve_flags().keys(), "the program has them: COMING is not needed any more"
+    assert set(webhook.flags) <= serve_flags().keys()
 
 
 def test_config_has_every_setting():
@@ -48,7 +41,7 @@ def test_the_defaults_that_are_documented_are_the_programs():
 def test_the_program_takes_the_arguments_and_environment(case):
     """It gets as far as finding no cluster, certificate or file here; a mistyped flag or value is exit code 2."""
     out = rendered(case)
-    args = [arg for arg in out.container["args"] if arg.removeprefix("--").partition("=")[0] not in COMING]
+    args = out.container["args"]
     env = {e["name"]: e["value"] for e in out.container.get("env", []) if "value" in e}
     env = {"PATH": os.environ["PATH"], "HOME": "/nonexistent", "KUBECONFIG": "/nonexistent"} | env
     done = subprocess.run([binary(), *args], env=env, capture_output=True, text=True, timeout=20, check=False)

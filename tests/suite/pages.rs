@@ -14,6 +14,7 @@ const FLAGS_OF_OTHERS: &[&str] = &[
     "admission-control-config-file",
     "api-audiences",
     "bench",
+    "force-conflicts",
     "labels",
     "provenance",
     "set",
