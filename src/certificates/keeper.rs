@@ -205,10 +205,10 @@ impl Keeper {
 
     /// Does what is to be done next; tells how long to rest.
     async fn step(&mut self) -> StepResult<Duration> {
-        if self.seen.1 == Seen::Unread || self.seen.0.object().is_none() {
-            return Ok(MAX_SLEEP);
-        }
         let now = self.clock.now();
+        if self.seen.1 == Seen::Unread || self.seen.0.object().is_none() {
+            return Ok(self.sleep(now + MAX_SLEEP, now));
+        }
         let (published, instant) = (&self.published, Instant::now());
         let situation = Situation { stored: self.stored.as_ref(), published, now, instant };
         match situation.next(&self.policy) {

@@ -194,14 +194,27 @@ impl Object {
         failures.over();
         while let Some(event) = events.try_next().await? {
             match event {
-                WatchEvent::Added(object) | WatchEvent::Modified(object) => tell(seen, Seen::Present(object)),
-                WatchEvent::Deleted(_) => tell(seen, Seen::Absent),
+                WatchEvent::Added(object) | WatchEvent::Modified(object) if is_news(seen, &object) => {
+                    tell(seen, Seen::Present(object));
+                }
+                WatchEvent::Deleted(object) if is_news(seen, &object) => tell(seen, Seen::Absent),
+                WatchEvent::Added(_) | WatchEvent::Modified(_) | WatchEvent::Deleted(_) => {}
                 WatchEvent::Bookmark(_) => {}
                 WatchEvent::Error(status) => return Err(kube::Error::Api(status).into()),
             }
         }
         Ok(())
     }
+}
+
+/// Whether an event is not about something that a write of our own has overtaken: to go back in time would be to forget.
+/// Versions of one kind are numbers that grow; only a restored backup turns them back, after which watches end and the
+/// get that follows counts, whatever its version.
+fn is_news(seen: &watch::Sender<Seen>, object: &Value) -> bool {
+    let number = |version: Option<&str>| version.and_then(|version| version.parse::<u64>().ok());
+    let (new, last) =
+        (number(object["metadata"]["resourceVersion"].as_str()), number(seen.borrow().version()));
+    new.zip(last).is_none_or(|(new, last)| new >= last)
 }
 
 /// Tells of an object, if it is not what was told last.
@@ -211,4 +224,19 @@ pub(super) fn tell(seen: &watch::Sender<Seen>, object: Seen) {
         *last = object;
         is_news
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn events_that_a_write_has_overtaken_are_no_news() {
+        let object = |version: &str| serde_json::json!({"metadata": {"resourceVersion": version}});
+        let seen = watch::Sender::new(Seen::Present(object("10")));
+        for (version, expected) in [("9", false), ("10", true), ("11", true), ("of another kind", true)] {
+            assert_eq!(is_news(&seen, &object(version)), expected, "{version}");
+        }
+        assert!(is_news(&watch::Sender::new(Seen::Absent), &object("9")));
+    }
 }

@@ -153,7 +153,8 @@ impl State {
 
     fn delete(&mut self, path: &'static str) {
         self.revision += 1;
-        let object = self.objects.by_path.remove(path).unwrap();
+        let mut object = self.objects.by_path.remove(path).unwrap();
+        object["metadata"]["resourceVersion"] = self.revision.to_string().into();
         self.tell(path, "DELETED", &object);
     }
 
