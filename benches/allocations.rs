@@ -7,7 +7,7 @@ mod summary;
 
 use std::process::ExitCode;
 
-use eks_pod_identity_webhook::binding::Account;
+use eks_pod_identity_webhook::{admission::Outcome, binding::Account, metrics::Metrics, warning::Warned};
 
 use self::{
     fixtures::{ALREADY_INJECTED, Core, REVIEWS},
@@ -29,7 +29,22 @@ fn main() -> ExitCode {
             });
         }
     }
+    let count = allocations_by_namespace();
+    summary.line(Line {
+        name: "allocations, counting by a known namespace".to_owned(),
+        figure: count.to_string(),
+        target: "≤ 0".to_owned(),
+        ok: count == 0,
+    });
     summary.end()
+}
+
+fn allocations_by_namespace() -> u64 {
+    let metrics = Metrics::with_namespaces(10);
+    let namespaces = metrics.admissions.namespaces.unwrap();
+    let count = || namespaces.of("payments").count(Outcome::Injected, Warned::default());
+    count();
+    allocation_counter::measure(count).count_total
 }
 
 fn allocations(body: &[u8], account: Account) -> u64 {

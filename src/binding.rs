@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::{
     render,
     settings::{Region, Settings, TokenExpiration},
-    warning::{Warning, cut, quote},
+    warning::{Warning, WarningKind, cut, quote},
 };
 
 /// IAM's limit on an ARN (`Arn` in the IAM API reference).
@@ -63,6 +63,11 @@ impl Binding {
     pub fn is_role_arn(&self, value: &str) -> bool {
         let json = self.role_arn_json();
         &json[1..json.len() - 1] == value.as_bytes()
+    }
+
+    /// Whether the role has the form of an ARN. It is injected all the same.
+    pub fn is_well_formed(&self) -> bool {
+        !self.terms.warnings.iter().any(|warning| warning.kind() == WarningKind::RoleArn)
     }
 
     /// The role's ARN as a JSON string, quotes included.
@@ -153,7 +158,9 @@ impl Binder {
         let mut malformed = |name: &str, value: &str, remedy: &str| {
             let key = settings.annotation_prefix.key(name);
             let value = quote(value);
-            warnings.push(Warning::new(format!("ServiceAccount annotation {key}: {value} is {remedy}")));
+            let kind = if name == "role-arn" { WarningKind::RoleArn } else { WarningKind::AccountAnnotation };
+            let text = format!("ServiceAccount annotation {key}: {value} is {remedy}");
+            warnings.push(Warning::new(kind, text));
         };
 
         if !is_role_arn {

@@ -9,8 +9,9 @@ use std::{
 };
 
 use clap::{
-    ArgGroup, Args, Parser, Subcommand, ValueEnum,
+    ArgGroup, ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum,
     builder::{OsStringValueParser, TypedValueParser},
+    parser::ValueSource,
 };
 
 use crate::{
@@ -36,7 +37,12 @@ impl Cli {
         if !names_command(args.get(1).map(|arg| &**arg)) {
             args.insert(args.len().min(1), "serve".into());
         }
-        Self::parse_from(args)
+        let matches = Self::command().get_matches_from(args);
+        let mut cli = Self::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+        if let (Command::Serve(serve), Some((_, matches))) = (&mut cli.command, matches.subcommand()) {
+            serve.flags = FlagInUse::of_serve(matches);
+        }
+        cli
     }
 }
 
@@ -83,6 +89,41 @@ pub struct ServeArgs {
     /// Logging.
     #[command(flatten, next_help_heading = "Logging")]
     pub log: LogArgs,
+    /// Every flag as it is in use, for `/debug/config`.
+    #[arg(skip)]
+    pub flags: Vec<FlagInUse>,
+}
+
+/// A flag of `serve` that has a value. None holds a secret: keys and tokens are named by their files.
+#[derive(Clone, Debug)]
+pub struct FlagInUse {
+    /// Its name, dashes included.
+    pub name: String,
+    /// Its value; several are parted by commas.
+    pub value: String,
+    /// `flag`, `environment` or `default`.
+    pub from: &'static str,
+}
+
+impl FlagInUse {
+    fn of_serve(matches: &ArgMatches) -> Vec<Self> {
+        let command = Cli::command();
+        let serve = command.find_subcommand("serve");
+        let args = serve.into_iter().flat_map(clap::Command::get_arguments);
+        let in_use = args.filter_map(|arg| {
+            let values = matches.get_raw(arg.get_id().as_str())?;
+            Some(Self {
+                name: format!("--{}", arg.get_long()?),
+                value: values.map(OsStr::to_string_lossy).collect::<Vec<_>>().join(","),
+                from: match matches.value_source(arg.get_id().as_str())? {
+                    ValueSource::EnvVariable => "environment",
+                    ValueSource::CommandLine => "flag",
+                    _ => "default",
+                },
+            })
+        });
+        in_use.collect()
+    }
 }
 
 /// Where accounts come from.
@@ -160,6 +201,14 @@ pub struct ListenArgs {
     /// Probes and metrics: GET /livez, /readyz and /metrics over plain HTTP
     #[arg(long, env, value_name = "ADDRESS", default_value = "[::]:9090")]
     pub admin_listen: SocketAddr,
+    /// Count admissions by namespace too, for the first so many that are seen and the rest together; 0 for none. Each
+    /// has six time series
+    #[arg(long, env, value_name = "COUNT", default_value = "0", value_parser = clap::value_parser!(u16))]
+    pub metrics_namespaces: u16,
+    /// Answer GET /debug/config and /debug/accounts on the admin port: the flags, and what is known of accounts
+    #[arg(long, env, value_name = "BOOL", default_value = "false", default_missing_value = "true",
+        num_args = 0..=1, require_equals = true, action = clap::ArgAction::Set)]
+    pub debug_endpoints: bool,
 }
 
 /// The certificate.
@@ -396,8 +445,6 @@ fn positive_number(text: &str) -> Result<f64, String> {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
-
     use super::*;
 
     #[test]
@@ -430,6 +477,21 @@ mod tests {
         };
         let typed = serve.injection.into_settings();
         assert_eq!(format!("{typed:?}"), format!("{:?}", Settings::default()));
+    }
+
+    #[test]
+    fn flags_in_use_are_told_with_where_they_come_from() {
+        let typed = ["eks-pod-identity-webhook", "serve", "--listen=[::1]:1", "--tls-san=a,b"];
+        let matches = Cli::command().get_matches_from(typed);
+        let flags = FlagInUse::of_serve(matches.subcommand().unwrap().1);
+        let flag = |name| {
+            let flag = flags.iter().find(|flag| flag.name == name)?;
+            Some((&*flag.value, flag.from))
+        };
+        assert_eq!(flag("--listen"), Some(("[::1]:1", "flag")));
+        assert_eq!(flag("--tls-san"), Some(("a,b", "flag")));
+        assert_eq!(flag("--idle-timeout"), Some(("180s", "default")));
+        assert_eq!(flag("--record"), None);
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::{fmt, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use crate::{
-    cli::{LimitArgs, RecordArgs, ServeArgs, SourceArgs, TlsArgs},
+    cli::{FlagInUse, LimitArgs, RecordArgs, ServeArgs, SourceArgs, TlsArgs},
     recording::Folder,
     server::{Timeouts, mutate::RequestLimits, tls::CertificateFiles},
     settings::Settings,
@@ -30,6 +30,10 @@ pub struct Config {
     pub timeouts: Timeouts,
     /// Limits of a request.
     pub requests: RequestLimits,
+    /// Every flag as it is in use, if the debug endpoints are to show it.
+    pub debug: Option<Vec<FlagInUse>>,
+    /// How many namespaces have metrics of their own.
+    pub metrics_namespaces: usize,
     /// Where answered requests are recorded, if they are.
     pub record: Option<Folder>,
     /// How long requests are still taken after SIGTERM.
@@ -103,6 +107,8 @@ impl From<ServeArgs> for Config {
                 body_time: args.limits.body_timeout,
                 lookup_grace: args.limits.lookup_grace,
             },
+            debug: args.listen.debug_endpoints.then_some(args.flags),
+            metrics_namespaces: args.listen.metrics_namespaces.into(),
             record: args.record.into_folder(),
             drain_delay,
             drain_timeout,

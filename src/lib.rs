@@ -18,8 +18,8 @@
 //! - [`cli`], [`config`]: what was typed, what is valid
 //! - [`server`]: connections, TLS and HTTP
 //! - [`accounts`]: where they come from and where they are looked up
-//! - [`metrics`]
 //! - [`recording`]: answered requests, written to be replayed
+//! - [`metrics`]
 //! - [`admission`]: the core
 //! - [`binding`]: what the pods of an account are given, which both halves share
 //! - [`settings`], [`render`], [`warning`]: what is injected, and how it is written

@@ -1,14 +1,28 @@
 //! Every metric: its name, labels and buckets. Handles are prepared once, so that nothing on the request path looks up
 //! a label.
 
+mod accounts;
+mod admissions;
+mod http;
+mod namespaces;
+mod process;
+mod recordings;
+
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use prometheus::{
-    Encoder, Gauge, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec,
-    Opts, Registry, TextEncoder, core::Collector,
+    Encoder, Gauge, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
+    TextEncoder, core::Collector,
 };
 
-use crate::admission::{Operation, Outcome};
+use self::process::ProcessCollector;
+pub use self::{
+    accounts::{AccountMetrics, SourceFailure},
+    admissions::AdmissionMetrics,
+    http::{Closed, HttpMetrics},
+    namespaces::{NamespaceCounters, NamespaceMetrics},
+    recordings::RecordingMetrics,
+};
 
 const PREFIX: &str = "pod_identity_webhook";
 
@@ -18,52 +32,14 @@ const SECONDS_BUCKETS: [f64; 20] = [
     1.0, 2.5, 5.0, 10.0,
 ];
 
-/// The status codes that `/mutate` answers with; any other is counted as `other`.
-const CODES: [u16; 9] = [200, 400, 404, 405, 408, 413, 415, 500, 503];
-
-/// What can fail where accounts come from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum SourceFailure {
-    /// Listing the accounts.
-    List,
-    /// Starting to watch them.
-    WatchStart,
-    /// The watch: the API server said so in an event.
-    WatchEvent,
-    /// The watch: its connection broke, or what came could not be read.
-    WatchStream,
-    /// An object without a resourceVersion.
-    NoResourceVersion,
-    /// Reading changed manifests.
-    Manifests,
-}
-
-impl SourceFailure {
-    const ALL: [Self; 6] = [
-        Self::List,
-        Self::WatchStart,
-        Self::WatchEvent,
-        Self::WatchStream,
-        Self::NoResourceVersion,
-        Self::Manifests,
-    ];
-
-    fn as_str(self) -> &'static str {
-        match self {
-            Self::List => "list",
-            Self::WatchStart => "watch_start",
-            Self::WatchEvent => "watch_event",
-            Self::WatchStream => "watch_stream",
-            Self::NoResourceVersion => "no_resource_version",
-            Self::Manifests => "manifests",
-        }
-    }
-}
-
 /// All metrics of the process.
 #[derive(Clone, Debug)]
 pub struct Metrics {
     registry: Registry,
+    /// Whether requests should be sent here, as `/readyz` says.
+    pub ready: IntGauge,
+    /// Whether the process is on its way down.
+    pub draining: IntGauge,
     /// Of the admissions.
     pub admissions: AdmissionMetrics,
     /// Of the accounts and where they come from.
@@ -72,36 +48,8 @@ pub struct Metrics {
     pub tls: TlsMetrics,
     /// Of connections and HTTP.
     pub http: HttpMetrics,
-}
-
-/// What is counted of admissions.
-#[derive(Clone, Debug)]
-pub struct AdmissionMetrics {
-    by_outcome: Vec<IntCounter>,
-    /// From the whole body read to the answer rendered, waits for accounts included.
-    pub duration: Histogram,
-    /// Being answered now.
-    pub in_flight: IntGauge,
-    /// Waits for an account that then came, in seconds.
-    pub waits_arrived: Histogram,
-    /// Waits for an account that did not come, in seconds.
-    pub waits_timed_out: Histogram,
-    /// Waits that the caller broke off, in seconds.
-    pub waits_abandoned: Histogram,
-}
-
-/// What is counted of the accounts.
-#[derive(Clone, Debug)]
-pub struct AccountMetrics {
-    annotated: IntGauge,
-    unannotated: IntGauge,
-    applied: IntCounter,
-    deleted: IntCounter,
-    failures: [IntCounter; SourceFailure::ALL.len()],
-    lists: IntCounter,
-    synced: IntGauge,
-    last_sync: Gauge,
-    last_event: Gauge,
+    /// Of the requests recorded.
+    pub recordings: RecordingMetrics,
 }
 
 /// What is counted of the certificate.
@@ -113,47 +61,36 @@ pub struct TlsMetrics {
     pub reloads_ok: IntCounter,
     /// Reloads that were refused.
     pub reloads_failed: IntCounter,
-}
-
-/// What is counted of connections and HTTP.
-#[derive(Clone, Debug)]
-pub struct HttpMetrics {
-    responses: Vec<IntCounter>,
-    /// Connections that are open.
-    pub connections_open: IntGauge,
-    /// Connections that may be open.
-    pub connections_limit: IntGauge,
-    /// Connections that were accepted.
-    pub connections: IntCounter,
-    /// Errors of `accept`, such as too many open files.
-    pub accept_errors: IntCounter,
-    /// Handshakes that were completed.
-    pub handshakes_ok: IntCounter,
-    /// Handshakes that failed.
-    pub handshakes_failed: IntCounter,
-    /// Handshakes that took too long.
-    pub handshakes_timed_out: IntCounter,
+    /// Whether what the files hold is what is served.
+    pub reload_successful: IntGauge,
 }
 
 impl Metrics {
-    /// Registers everything.
+    /// Registers everything but what is counted by namespace.
     pub fn new() -> Self {
+        Self::with_namespaces(0)
+    }
+
+    /// Registers everything. Admissions are counted by namespace as well, for the first `most` namespaces that are
+    /// seen; none if that is 0.
+    pub fn with_namespaces(most: usize) -> Self {
         let registry = Registry::new();
+        let gauge = |name, help| register(&registry, IntGauge::with_opts(opts(name, help)));
         let metrics = Self {
-            admissions: AdmissionMetrics::new(&registry),
+            ready: gauge("ready", "1 while requests should be sent here, as /readyz says."),
+            draining: gauge("draining", "1 once the process has been told to end."),
+            admissions: AdmissionMetrics::new(&registry, most),
             accounts: AccountMetrics::new(&registry),
             tls: TlsMetrics::new(&registry),
             http: HttpMetrics::new(&registry),
+            recordings: RecordingMetrics::new(&registry),
             registry,
         };
         let help = "The version that runs; always 1.";
         let info = register(&metrics.registry, IntGaugeVec::new(opts("build_info", help), &["version"]));
         info.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
-        #[cfg(target_os = "linux")]
-        {
-            let process = prometheus::process_collector::ProcessCollector::for_self();
-            metrics.registry.register(Box::new(process)).expect("process metrics have names of their own");
-        }
+        let process = Box::new(ProcessCollector::new());
+        metrics.registry.register(process).expect("process metrics have names of their own");
         metrics
     }
 
@@ -173,98 +110,6 @@ impl Default for Metrics {
     }
 }
 
-impl AdmissionMetrics {
-    fn new(registry: &Registry) -> Self {
-        let help = "Admission requests by what they wanted, what the pod got and why.";
-        let labels = ["operation", "outcome", "reason"];
-        let total = register(registry, IntCounterVec::new(opts("admissions_total", help), &labels));
-        let by_outcome = Operation::ALL.iter().flat_map(|operation| {
-            let total = &total;
-            Outcome::ALL.iter().map(move |outcome| {
-                total.with_label_values(&[operation.as_str(), outcome.as_str(), outcome.reason()])
-            })
-        });
-        let help = "Time from the whole body read to the answer rendered, waits for accounts included.";
-        let duration = Histogram::with_opts(histogram_opts("admission_duration_seconds", help));
-        let help = "Waits for a ServiceAccount that the watch had not shown yet, by how they ended.";
-        let waits = HistogramVec::new(histogram_opts("lookup_wait_duration_seconds", help), &["result"]);
-        let waits = register(registry, waits);
-        let help = "Admission requests being answered.";
-        Self {
-            by_outcome: by_outcome.collect(),
-            duration: register(registry, duration),
-            in_flight: register(registry, IntGauge::with_opts(opts("admissions_in_flight", help))),
-            waits_arrived: waits.with_label_values(&["arrived"]),
-            waits_timed_out: waits.with_label_values(&["timed_out"]),
-            waits_abandoned: waits.with_label_values(&["abandoned"]),
-        }
-    }
-
-    /// Counts an admission.
-    pub fn count(&self, operation: Operation, outcome: Outcome) {
-        self.by_outcome[operation as usize * Outcome::ALL.len() + outcome as usize].inc();
-    }
-}
-
-impl AccountMetrics {
-    fn new(registry: &Registry) -> Self {
-        let help = "Known ServiceAccounts, by whether they name a role.";
-        let accounts = register(registry, IntGaugeVec::new(opts("accounts", help), &["state"]));
-        let help = "Changes of ServiceAccounts seen after the first list.";
-        let events = register(registry, IntCounterVec::new(opts("watch_events_total", help), &["type"]));
-        let help = "Failures of the watch, or of reading the manifests, by what failed.";
-        let errors = register(registry, IntCounterVec::new(opts("watch_errors_total", help), &["reason"]));
-        let gauge = |name, help| register(registry, Gauge::with_opts(opts(name, help)));
-        let lists = IntCounter::with_opts(opts("watch_lists_total", "Lists of all ServiceAccounts begun."));
-        let synced = IntGauge::with_opts(opts("watch_synced", "1 once the first list is complete."));
-        Self {
-            annotated: accounts.with_label_values(&["annotated"]),
-            unannotated: accounts.with_label_values(&["unannotated"]),
-            applied: events.with_label_values(&["applied"]),
-            deleted: events.with_label_values(&["deleted"]),
-            failures: SourceFailure::ALL.map(|failure| errors.with_label_values(&[failure.as_str()])),
-            lists: register(registry, lists),
-            synced: register(registry, synced),
-            last_sync: gauge("watch_last_sync_timestamp_seconds", "When the last list was completed."),
-            last_event: gauge("watch_last_event_timestamp_seconds", "When the last change was seen."),
-        }
-    }
-
-    /// Counts a list begun.
-    pub fn list_begun(&self) {
-        self.lists.inc();
-    }
-
-    /// Counts a list completed.
-    pub fn list_ended(&self) {
-        self.synced.set(1);
-        self.last_sync.set(now());
-    }
-
-    /// Counts an account added or changed.
-    pub fn applied(&self) {
-        self.applied.inc();
-        self.last_event.set(now());
-    }
-
-    /// Counts an account deleted.
-    pub fn deleted(&self) {
-        self.deleted.inc();
-        self.last_event.set(now());
-    }
-
-    /// Tells how many accounts are known.
-    pub fn known(&self, annotated: usize, unannotated: usize) {
-        self.annotated.set(annotated as i64);
-        self.unannotated.set(unannotated as i64);
-    }
-
-    /// Counts a failure.
-    pub fn failed(&self, failure: SourceFailure) {
-        self.failures[failure as usize].inc();
-    }
-}
-
 impl TlsMetrics {
     fn new(registry: &Registry) -> Self {
         let help = "When the certificate in use expires.";
@@ -272,42 +117,16 @@ impl TlsMetrics {
         let help = "Changed certificate files, by whether they were taken into use.";
         let reloads = IntCounterVec::new(opts("tls_reloads_total", help), &["result"]);
         let reloads = register(registry, reloads);
+        let help = "1 unless the certificate files have changed to something that can't be used.";
+        let successful = IntGauge::with_opts(opts("tls_last_reload_successful", help));
+        let successful = register(registry, successful);
+        successful.set(1);
         Self {
             certificate_expiry: register(registry, expiry),
             reloads_ok: reloads.with_label_values(&["ok"]),
             reloads_failed: reloads.with_label_values(&["failed"]),
+            reload_successful: successful,
         }
-    }
-}
-
-impl HttpMetrics {
-    fn new(registry: &Registry) -> Self {
-        let help = "HTTP responses to whole requests on the webhook's port, by status code.";
-        let responses = register(registry, IntCounterVec::new(opts("http_responses_total", help), &["code"]));
-        let help = "TLS handshakes, by how they ended.";
-        let handshakes = IntCounterVec::new(opts("tls_handshakes_total", help), &["result"]);
-        let handshakes = register(registry, handshakes);
-        let counter = |name, help| register(registry, IntCounter::with_opts(opts(name, help)));
-        let open = IntGauge::with_opts(opts("connections_open", "Open connections on the webhook's port."));
-        let help = "Connections that may be open on the webhook's port.";
-        let limit = IntGauge::with_opts(opts("connections_limit", help));
-        let codes = CODES.iter().map(u16::to_string).chain(["other".to_owned()]);
-        Self {
-            responses: codes.map(|code| responses.with_label_values(&[&*code])).collect(),
-            connections_open: register(registry, open),
-            connections_limit: register(registry, limit),
-            connections: counter("connections_total", "Connections accepted on the webhook's port."),
-            accept_errors: counter("accept_errors_total", "Failures to accept a connection."),
-            handshakes_ok: handshakes.with_label_values(&["ok"]),
-            handshakes_failed: handshakes.with_label_values(&["failed"]),
-            handshakes_timed_out: handshakes.with_label_values(&["timed_out"]),
-        }
-    }
-
-    /// Counts a response.
-    pub fn response(&self, code: u16) {
-        let index = CODES.iter().position(|&known| known == code).unwrap_or(CODES.len());
-        self.responses[index].inc();
     }
 }
 
@@ -320,8 +139,8 @@ fn histogram_opts(name: &str, help: &str) -> HistogramOpts {
 }
 
 fn register<C: Collector + Clone + 'static>(registry: &Registry, collector: prometheus::Result<C>) -> C {
-    let collector = collector.expect("names and labels are valid: they are written in this file");
-    registry.register(Box::new(collector.clone())).expect("names are unique: they are written in this file");
+    let collector = collector.expect("names and labels are valid: they are written beside the call");
+    registry.register(Box::new(collector.clone())).expect("names are unique: a test registers them all");
     collector
 }
 

@@ -3,7 +3,59 @@
 /// One warning, within what kube-apiserver passes on: 256 characters (`truncateItemRunes` in
 /// `apiserver/pkg/endpoints/filters/warning.go`).
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Warning(Box<str>);
+pub struct Warning {
+    kind: WarningKind,
+    text: Box<str>,
+}
+
+/// What a warning is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WarningKind {
+    /// The ServiceAccount's role is no ARN.
+    RoleArn,
+    /// Another annotation of the ServiceAccount is malformed.
+    AccountAnnotation,
+    /// An annotation of the pod is malformed.
+    PodAnnotation,
+    /// Something else is mounted where the token would be.
+    MountPath,
+}
+
+impl WarningKind {
+    /// Every kind, in the order of their numbers.
+    pub const ALL: [Self; 4] = [Self::RoleArn, Self::AccountAnnotation, Self::PodAnnotation, Self::MountPath];
+
+    /// The kind as a metric's label.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::RoleArn => "role_arn",
+            Self::AccountAnnotation => "account_annotation",
+            Self::PodAnnotation => "pod_annotation",
+            Self::MountPath => "mount_path",
+        }
+    }
+}
+
+/// The kinds of the warnings in an answer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Warned(u8);
+
+impl Warned {
+    /// Adds a kind.
+    pub fn insert(&mut self, kind: WarningKind) {
+        self.0 |= 1 << kind as u8;
+    }
+
+    /// Whether there was no warning.
+    pub fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+
+    /// The kinds there were.
+    pub fn kinds(self) -> impl Iterator<Item = WarningKind> {
+        WarningKind::ALL.into_iter().filter(move |&kind| self.0 & 1 << kind as u8 != 0)
+    }
+}
 
 /// The most characters that kube-apiserver passes on of one warning.
 const MAX_CHARS: usize = 256;
@@ -12,17 +64,22 @@ const MAX_CHARS: usize = 256;
 const MAX_QUOTED_CHARS: usize = 80;
 
 impl Warning {
+    /// What it is about.
+    pub fn kind(&self) -> WarningKind {
+        self.kind
+    }
+
     /// A warning; text beyond the limit is cut.
-    pub fn new(text: impl Into<String>) -> Self {
+    pub fn new(kind: WarningKind, text: impl Into<String>) -> Self {
         let mut text = text.into();
         text.truncate(cut(&text, MAX_CHARS).len());
-        Self(text.into())
+        Self { kind, text: text.into() }
     }
 }
 
 impl AsRef<str> for Warning {
     fn as_ref(&self) -> &str {
-        &self.0
+        &self.text
     }
 }
 
@@ -44,8 +101,19 @@ mod tests {
 
     #[test]
     fn warnings_and_quotes_are_cut_between_characters() {
-        assert_eq!(Warning::new("é".repeat(300)).as_ref(), "é".repeat(256));
+        assert_eq!(Warning::new(WarningKind::RoleArn, "é".repeat(300)).as_ref(), "é".repeat(256));
         assert_eq!(quote(&"é".repeat(81)), format!("\"{}\"…", "é".repeat(80)));
         assert_eq!(quote("a\"\n"), r#""a\"\n""#);
+    }
+
+    #[test]
+    fn the_kinds_of_an_answer_are_a_set() {
+        let mut warned = Warned::default();
+        assert!(warned.is_empty());
+        for kind in [WarningKind::MountPath, WarningKind::RoleArn, WarningKind::MountPath] {
+            warned.insert(kind);
+        }
+        assert_eq!(warned.kinds().collect::<Vec<_>>(), [WarningKind::RoleArn, WarningKind::MountPath]);
+        assert!(WarningKind::ALL.iter().enumerate().all(|(index, &kind)| kind as usize == index));
     }
 }

@@ -53,6 +53,15 @@ impl Cache {
         self.accounts.get(key).map(|entry| entry.account.clone())
     }
 
+    /// Every known account of a namespace, by name and in no order. Goes through all there are.
+    pub fn accounts_of(&self, namespace: &str) -> Vec<(String, Account)> {
+        let accounts = self.accounts.iter().filter_map(|entry| {
+            let (of, name) = entry.key().parts();
+            (of == namespace).then(|| (name.to_owned(), entry.account.clone()))
+        });
+        accounts.collect()
+    }
+
     /// Waits until the writer shows the account; `None` if it has not by the deadline.
     pub async fn wait(&self, namespace: &str, name: &str, deadline: Instant) -> Option<Account> {
         let waiter = Waiter { cache: self, key: Key::new(namespace, name) };
@@ -84,6 +93,8 @@ impl Cache {
 pub struct Count {
     /// Accounts with a role.
     pub annotated: usize,
+    /// Accounts whose role is no ARN.
+    pub malformed: usize,
     /// Accounts without.
     pub unannotated: usize,
 }
@@ -91,7 +102,8 @@ pub struct Count {
 impl Count {
     fn of(&mut self, account: &Account) -> &mut usize {
         match account {
-            Account::Annotated(_) => &mut self.annotated,
+            Account::Annotated(binding) if binding.is_well_formed() => &mut self.annotated,
+            Account::Annotated(_) => &mut self.malformed,
             Account::Unannotated => &mut self.unannotated,
         }
     }
@@ -178,7 +190,7 @@ impl Writer {
     }
 
     fn publish_count(&self) {
-        self.metrics.known(self.count.annotated, self.count.unannotated);
+        self.metrics.known(self.count.annotated, self.count.malformed, self.count.unannotated);
     }
 }
 
@@ -288,10 +300,10 @@ mod tests {
         assert!(cache.look_up("a", "other").is_none());
         assert!(cache.look_up("a/role", "").is_none());
         writer.applied("a", "role", Account::Unannotated);
-        assert_eq!(writer.count(), Count { annotated: 0, unannotated: 2 });
+        assert_eq!(writer.count(), Count { annotated: 0, malformed: 0, unannotated: 2 });
         writer.deleted("a", "role");
         writer.deleted("a", "role");
-        assert_eq!(writer.count(), Count { annotated: 0, unannotated: 1 });
+        assert_eq!(writer.count(), Count { annotated: 0, malformed: 0, unannotated: 1 });
     }
 
     #[test]
@@ -310,7 +322,7 @@ mod tests {
         assert!(cache.is_synced());
         assert!(cache.look_up("a", "goes").is_none());
         assert!(cache.look_up("a", "stays").is_some());
-        assert_eq!(writer.count(), Count { annotated: 1, unannotated: 0 });
+        assert_eq!(writer.count(), Count { annotated: 1, malformed: 0, unannotated: 0 });
     }
 
     #[tokio::test(start_paused = true)]

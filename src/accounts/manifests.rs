@@ -118,6 +118,7 @@ impl Manifests {
         info!(
             path = %self.path.display(),
             annotated = count.annotated,
+            malformed = count.malformed,
             unannotated = count.unannotated,
             "synced ServiceAccounts from manifests"
         );

@@ -7,17 +7,20 @@ use std::time::{Duration, Instant};
 
 use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
 use futures::StreamExt;
+use hyper::Response;
 use kube::{
     Api, Client, Resource,
+    client::ClientBuilder,
     runtime::watcher::{self, Event, watcher},
 };
 use tokio::time::sleep;
+use tower::util::MapResponseLayer;
 use tracing::{info, warn};
 
 use super::{cache::Writer, metadata::AccountMeta};
 use crate::{
     binding::{Account, Binder},
-    metrics::SourceFailure,
+    metrics::{AccountMetrics, SourceFailure},
 };
 
 /// How long one watch call lasts; kube adds 5 s to notice a connection that died without a word.
@@ -33,20 +36,28 @@ const READ_TIMEOUT: Duration = Duration::from_secs(90);
 const MAX_FAILURES: u32 = 5;
 
 /// The longest pause between two tries. An API server that comes back must not find us asleep for long, since every
-/// new account's first pod waits for the watch.
-const MAX_PAUSE: Duration = Duration::from_secs(5);
+/// new account's first pod waits for the watch: two pauses, the second after a watch that could not go on from where it
+/// was, fit into the 5 s that it is waited for.
+const MAX_PAUSE: Duration = Duration::from_secs(2);
 
 /// After so long without a failure the next one is the first. Some proxies cut a watch off every minute or less, which
 /// is no reason to list anew.
 const FORGET_FAILURES: Duration = Duration::from_secs(20);
 
-/// Gives a client's configuration what this watch needs: limits by which a dead connection is noticed, and no retries
-/// within the client, which would be neither counted nor logged.
-pub fn tuned(mut config: kube::Config) -> kube::Config {
+/// A client as this watch needs it: with limits by which a dead connection is noticed, and without retries, which would
+/// be neither counted nor logged. What the API server takes is noted, since a watch on which nothing happens brings no
+/// event.
+pub fn client(mut config: kube::Config, metrics: AccountMetrics) -> kube::Result<Client> {
     config.read_timeout = Some(READ_TIMEOUT);
     config.reset_reader_on_write = true;
     config.default_retry = false;
-    config
+    let note_contact = MapResponseLayer::new(move |response: Response<_>| {
+        if response.status().is_success() {
+            metrics.contact();
+        }
+        response
+    });
+    Ok(ClientBuilder::try_from(config)?.with_layer(&note_contact).build())
 }
 
 /// Follows the cluster's ServiceAccounts for ever.
@@ -102,6 +113,7 @@ impl Watch {
                 let count = self.writer.count();
                 info!(
                     annotated = count.annotated,
+                    malformed = count.malformed,
                     unannotated = count.unannotated,
                     seconds = self.list_begun.elapsed().as_secs_f64(),
                     "synced ServiceAccounts from the cluster"

@@ -3,6 +3,7 @@
 use simd_json::{Buffers, INPUT_PADDING, Tape};
 
 use super::{BadReview, json::Value, managed_fields::ManagedFields};
+use crate::warning::Warned;
 
 /// How much room a body should have behind its end, to be parsed where it is.
 pub const PADDING: usize = INPUT_PADDING;
@@ -21,6 +22,8 @@ pub struct Scratch {
     pub(super) session_name: Vec<u8>,
     /// Where the answer is written.
     pub(super) response: Vec<u8>,
+    /// What it warns of.
+    pub(super) warned: Warned,
     largest_body: usize,
 }
 
@@ -33,6 +36,7 @@ impl Default for Scratch {
             patch: Vec::new(),
             session_name: Vec::new(),
             response: Vec::new(),
+            warned: Warned::default(),
             largest_body: 0,
         }
     }
@@ -66,6 +70,11 @@ impl Scratch {
     pub fn take_response(&self, body: &mut Vec<u8>) {
         body.clear();
         body.extend_from_slice(&self.response);
+    }
+
+    /// What the response that was written last warns of.
+    pub fn warned(&self) -> Warned {
+        self.warned
     }
 
     /// Whether it should be used again, or has grown too large for that.

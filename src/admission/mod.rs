@@ -155,7 +155,7 @@ impl Webhook {
             Target::EphemeralContainers => Containers::NewEphemeral { old_pod: review.old_object },
             Target::Pod | Target::Other => Containers::All,
         };
-        let Scratch { patch, session_name, response, .. } = scratch;
+        let Scratch { patch, session_name, response, warned, .. } = scratch;
         let settings = (&*self.settings, &self.rendered);
         let injected = rules::inject(settings, pod, containers, binding, session_name, Patch::new(patch))?;
         let said = Response {
@@ -165,7 +165,7 @@ impl Webhook {
             has_role: injected.has_role,
             warnings: &injected.warnings,
         };
-        said.render(review.id, response);
+        *warned = said.render(review.id, response);
         Ok(injected.outcome)
     }
 
@@ -212,6 +212,6 @@ fn first_given<'a>(first: &'a str, second: &'a str) -> &'a str {
 }
 
 fn respond(id: Id<'_>, response: &Response<'_>, scratch: &mut Scratch) -> Outcome {
-    response.render(id, &mut scratch.response);
+    scratch.warned = response.render(id, &mut scratch.response);
     response.outcome
 }

@@ -3,7 +3,11 @@
 use base64_simd::STANDARD;
 
 use super::{Outcome, review::Id};
-use crate::{binding::Binding, render, warning::Warning};
+use crate::{
+    binding::Binding,
+    render,
+    warning::{Warned, Warning},
+};
 
 /// kube-apiserver passes on 4,096 characters of warnings in all (`truncateAtTotalRunes`,
 /// `apiserver/pkg/endpoints/filters/warning.go`).
@@ -28,8 +32,9 @@ impl Response<'_> {
         Self { outcome, patch: &[], binding: None, has_role: false, warnings: &[] }
     }
 
-    /// Renders the AdmissionReview that answers the request with this id. What `out` holds is replaced.
-    pub(super) fn render(&self, id: Id<'_>, out: &mut Vec<u8>) {
+    /// Renders the AdmissionReview that answers the request with this id, and tells what it warns of. What `out`
+    /// holds is replaced.
+    pub(super) fn render(&self, id: Id<'_>, out: &mut Vec<u8>) -> Warned {
         out.clear();
         out.extend_from_slice(br#"{"kind":"AdmissionReview","apiVersion":"#);
         render::string(out, id.api_version);
@@ -41,17 +46,18 @@ impl Response<'_> {
             STANDARD.encode_append(self.patch, out);
             out.push(b'"');
         }
-        self.render_warnings(out);
+        let warned = self.render_warnings(out);
         self.render_audit_annotations(out);
         out.extend_from_slice(b"}}");
+        warned
     }
 
-    fn render_warnings(&self, out: &mut Vec<u8>) {
+    fn render_warnings(&self, out: &mut Vec<u8>) -> Warned {
         let of_account = match (self.outcome, self.binding) {
             (Outcome::Injected | Outcome::AlreadyInjected, Some(binding)) => &binding.terms.warnings[..],
             _ => &[],
         };
-        let mut chars = 0;
+        let (mut chars, mut warned) = (0, Warned::default());
         for (index, warning) in of_account.iter().chain(self.warnings).enumerate() {
             chars += warning.as_ref().chars().count();
             if chars > MAX_WARNING_CHARS {
@@ -59,10 +65,12 @@ impl Response<'_> {
             }
             out.extend_from_slice(if index == 0 { br#","warnings":["# } else { b"," });
             render::string(out, warning.as_ref());
+            warned.insert(warning.kind());
         }
-        if chars > 0 {
+        if !warned.is_empty() {
             out.push(b']');
         }
+        warned
     }
 
     /// Keys become `<webhook name>/<key>` in the audit log.

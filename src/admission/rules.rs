@@ -16,7 +16,7 @@ use crate::{
     binding::Binding,
     render,
     settings::{Region, Settings, TokenExpiration},
-    warning::{Warning, quote},
+    warning::{Warning, WarningKind, quote},
 };
 
 /// No pod that this patch could be applied to would fit into etcd, whose requests end at 1.5 MiB. It bounds the memory
@@ -219,7 +219,8 @@ fn render_volume<'b>(
 /// An annotation of the pod that is not what it should be.
 fn ignored(settings: &Settings, annotation: &str, text: &str, want: &str) -> Warning {
     let key = settings.annotation_prefix.key(annotation);
-    Warning::new(format!("pod annotation {key}: {} is no {want}; ignored", quote(text)))
+    let text = format!("pod annotation {key}: {} is no {want}; ignored", quote(text));
+    Warning::new(WarningKind::PodAnnotation, text)
 }
 
 /// The containers left alone because something else is mounted where the token would be.
@@ -248,9 +249,8 @@ impl<'a> Blocked<'a> {
         }
         let path = settings.mount_path.as_ref();
         (!self.first.is_empty()).then(|| {
-            Warning::new(format!(
-                "no AWS identity for container {names}: something else is mounted at {path}"
-            ))
+            let text = format!("no AWS identity for container {names}: something else is mounted at {path}");
+            Warning::new(WarningKind::MountPath, text)
         })
     }
 }

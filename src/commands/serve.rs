@@ -6,6 +6,7 @@ use anyhow::{Context, anyhow, bail};
 use arc_swap::ArcSwap;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use rustls::{ServerConfig, crypto::aws_lc_rs};
+use serde_json::{Value, json};
 use tokio::{
     net::TcpListener,
     signal::unix::{Signal, SignalKind, signal},
@@ -13,7 +14,7 @@ use tokio::{
     time::{sleep, timeout},
 };
 use tracing::{info, warn};
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::{Layer, filter::Targets, fmt, layer::SubscriberExt, util::SubscriberInitExt};
 
 use crate::{
     accounts::{
@@ -23,12 +24,13 @@ use crate::{
     },
     admission::Webhook,
     binding::Binder,
-    cli::{LogArgs, LogFormat, ServeArgs},
+    cli::{FlagInUse, LogArgs, LogFormat, ServeArgs},
     config::{Certificate, Config, Source},
-    metrics::{Metrics, TlsMetrics},
+    metrics::{AccountMetrics, Metrics, TlsMetrics},
     recording::{Folder, Recorder, Recording},
     server::{
         admin::{Admin, Readiness},
+        debug::DebugPages,
         drain::{self, Announcer, Phase},
         listen::{self, Listener},
         mutate::Mutate,
@@ -66,7 +68,7 @@ async fn serve(mut config: Config) -> anyhow::Result<()> {
     );
     config.max_connections = fitted_to_open_files(config.max_connections);
 
-    let metrics = Metrics::new();
+    let metrics = Metrics::with_namespaces(config.metrics_namespaces);
     metrics.http.connections_limit.set(config.max_connections as i64);
     let (announcer, drain) = drain::channel();
     let (cache, writer) = Cache::new(metrics.accounts.clone());
@@ -93,11 +95,16 @@ async fn serve(mut config: Config) -> anyhow::Result<()> {
         max_connections: ADMIN_CONNECTIONS,
         ..listener(admin, None, Metrics::new().http)
     };
-    let admin = tokio::spawn(Admin::new(Arc::clone(&readiness), metrics.clone()).serve(admin));
+    let debug = config.debug.take().map(|flags| {
+        DebugPages::new(debug_config(&config, &flags), Arc::clone(&cache), Arc::clone(&config.settings))
+    });
+    let admin = Admin::new(Arc::clone(&readiness), metrics.clone(), debug).serve(admin);
+    let admin = tokio::spawn(admin);
 
-    let (recorder, recording) = config.record.take().map(start_recording).transpose()?.unzip();
+    let recording = config.record.take().map(|folder| start_recording(folder, &metrics));
+    let (recorder, recording) = recording.transpose()?.unzip();
     let tls = start_tls(&config, &metrics.tls, &mut background)?;
-    start_source(&config, writer, &mut background).await?;
+    start_source(&config, writer, metrics.accounts.clone(), &mut background).await?;
 
     let core = Webhook::new(Arc::clone(&config.settings));
     let mutate = Mutate::new(core, cache, config.requests, metrics.clone(), recorder);
@@ -144,6 +151,17 @@ async fn finish(
     Ok(())
 }
 
+/// What `/debug/config` shows.
+fn debug_config(config: &Config, flags: &[FlagInUse]) -> Value {
+    let flags = flags.iter().map(|flag| (flag.name.clone(), json!({"value": flag.value, "from": flag.from})));
+    json!({
+        "version": env!("CARGO_PKG_VERSION"),
+        "source": config.source.to_string(),
+        "maxConnectionsInUse": config.max_connections,
+        "flags": flags.collect::<serde_json::Map<_, _>>(),
+    })
+}
+
 /// Raises the limit on open files as far as it goes, and keeps some of them back: a flood of connections that took the
 /// probes with it would end in a restart.
 fn fitted_to_open_files(max_connections: usize) -> usize {
@@ -164,9 +182,9 @@ fn bind(flag: &str, address: SocketAddr) -> anyhow::Result<(TcpListener, SocketA
     Ok((listener, address))
 }
 
-fn start_recording(folder: Folder) -> anyhow::Result<(Recorder, Recording)> {
+fn start_recording(folder: Folder, metrics: &Metrics) -> anyhow::Result<(Recorder, Recording)> {
     let path = folder.path.clone();
-    let started = Recorder::start(folder).context("--record")?;
+    let started = Recorder::start(folder, metrics.recordings.clone()).context("--record")?;
     info!(dir = %path.display(), "recording");
     Ok(started)
 }
@@ -191,7 +209,12 @@ fn start_tls(
     }
 }
 
-async fn start_source(config: &Config, writer: Writer, background: &mut JoinSet<()>) -> anyhow::Result<()> {
+async fn start_source(
+    config: &Config,
+    writer: Writer,
+    metrics: AccountMetrics,
+    background: &mut JoinSet<()>,
+) -> anyhow::Result<()> {
     let binder = Binder::new(Arc::clone(&config.settings));
     let client = match &config.source {
         Source::Manifests(path) => {
@@ -208,8 +231,7 @@ async fn start_source(config: &Config, writer: Writer, background: &mut JoinSet<
             kube::Config::from_custom_kubeconfig(kubeconfig, &options).await.context("--kubeconfig")?
         }
     };
-    let client =
-        kube::Client::try_from(watch::tuned(client)).context("can't make a client for the cluster")?;
+    let client = watch::client(client, metrics).context("can't make a client for the cluster")?;
     background.spawn(watch::follow(client, binder, writer));
     Ok(())
 }
@@ -248,12 +270,13 @@ fn start_logging(args: &LogArgs) -> anyhow::Result<()> {
     } else {
         text.clone()
     };
-    let filter = EnvFilter::try_new(filter).with_context(want)?;
-    let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
-    match args.log_format {
-        LogFormat::Text => subscriber.with_ansi(io::IsTerminal::is_terminal(&io::stderr())).init(),
-        LogFormat::Json => subscriber.json().flatten_event(true).init(),
-    }
+    let filter: Targets = filter.parse().with_context(want)?;
+    let lines = fmt::layer().with_writer(io::stderr);
+    let lines = match args.log_format {
+        LogFormat::Text => lines.with_ansi(io::IsTerminal::is_terminal(&io::stderr())).boxed(),
+        LogFormat::Json => lines.json().flatten_event(true).boxed(),
+    };
+    tracing_subscriber::registry().with(lines.with_filter(filter)).init();
     Ok(())
 }
 

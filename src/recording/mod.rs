@@ -19,7 +19,10 @@ use tokio::{
 use tracing::{debug, info, warn};
 
 use self::{folder::Writer, redact::redact};
-use crate::admission::{Operation, Outcome};
+use crate::{
+    admission::{Operation, Outcome},
+    metrics::RecordingMetrics,
+};
 
 pub use self::folder::{BadFolder, Folder};
 
@@ -31,7 +34,10 @@ const FINISH_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Takes requests that were answered.
 #[derive(Clone, Debug)]
-pub struct Recorder(mpsc::Sender<Entry>);
+pub struct Recorder {
+    queue: mpsc::Sender<Entry>,
+    metrics: RecordingMetrics,
+}
 
 /// The thread that writes them.
 #[derive(Debug)]
@@ -60,34 +66,45 @@ struct Recorded {
 
 impl Recorder {
     /// Begins to write to a folder.
-    pub fn start(folder: Folder) -> Result<(Self, Recording), BadFolder> {
+    pub fn start(folder: Folder, metrics: RecordingMetrics) -> Result<(Self, Recording), BadFolder> {
         let writer = folder.open()?;
-        let (recorder, entries) = Self::new();
+        metrics.active.set(1);
+        let (recorder, entries) = Self::new(metrics.clone());
         let (ends, ended) = oneshot::channel();
         thread::spawn(move || {
             let _ends = ends;
-            record(writer, entries);
+            record(writer, entries, &metrics);
+            metrics.active.set(0);
         });
-        let queue = recorder.0.clone();
+        let queue = recorder.queue.clone();
         Ok((recorder, Recording { queue, ended }))
     }
 
-    fn new() -> (Self, mpsc::Receiver<Entry>) {
-        let (sender, queue) = mpsc::channel(QUEUE);
-        (Self(sender), queue)
+    fn new(metrics: RecordingMetrics) -> (Self, mpsc::Receiver<Entry>) {
+        let (queue, entries) = mpsc::channel(QUEUE);
+        (Self { queue, metrics }, entries)
     }
 
     /// Copies a body before it is parsed, which spends it; `None` where it would not be recorded anyway.
     pub fn copy(&self, body: &[u8]) -> Option<Copied<'_>> {
-        let is_taken = self.0.capacity() > 0 && !self.0.is_closed();
-        is_taken.then(|| Copied { recorder: self, body: body.into() })
+        if self.queue.is_closed() {
+            return None;
+        }
+        if self.queue.capacity() == 0 {
+            self.metrics.dropped.inc();
+            return None;
+        }
+        Some(Copied { recorder: self, body: body.into() })
     }
 }
 
 impl Copied<'_> {
     /// Hands it over to be written, if there is still room for it.
     pub fn answered(self, operation: Operation, outcome: Outcome) {
-        self.recorder.0.try_send(Some(Recorded { body: self.body, operation, outcome })).ok();
+        let Recorder { queue, metrics } = self.recorder;
+        if queue.try_send(Some(Recorded { body: self.body, operation, outcome })).is_err() {
+            metrics.dropped.inc();
+        }
     }
 }
 
@@ -105,13 +122,14 @@ impl Recording {
 }
 
 /// Writes what is queued, until the end comes, a bound is reached or a write fails.
-fn record(mut folder: Writer, mut entries: mpsc::Receiver<Entry>) {
+fn record(mut folder: Writer, mut entries: mpsc::Receiver<Entry>, metrics: &RecordingMetrics) {
     while folder.has_room_for(1) {
         let Some(recorded) = entries.blocking_recv().flatten() else { return };
         let text = match redact(&recorded.body) {
             Ok(text) => text,
             // Whatever can't be read can't be redacted either.
             Err(error) => {
+                metrics.dropped.inc();
                 debug!(%error, "not recorded");
                 continue;
             }
@@ -120,9 +138,11 @@ fn record(mut folder: Writer, mut entries: mpsc::Receiver<Entry>) {
             break;
         }
         if let Err(error) = folder.write(recorded.operation, recorded.outcome, &text) {
+            metrics.failed.inc();
             warn!(%error, "can't write to --record; nothing more is recorded");
             return;
         }
+        metrics.written.inc();
     }
     info!("--record-max-files or --record-max-bytes is reached; nothing more is recorded");
 }
@@ -130,10 +150,11 @@ fn record(mut folder: Writer, mut entries: mpsc::Receiver<Entry>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::metrics::Metrics;
 
     #[test]
     fn what_the_queue_has_no_room_for_is_neither_copied_nor_waited_for() {
-        let (recorder, mut entries) = Recorder::new();
+        let (recorder, mut entries) = Recorder::new(Metrics::new().recordings);
         let answer = |copied: Copied<'_>| copied.answered(Operation::Create, Outcome::Injected);
         let late = recorder.copy(b"late").unwrap();
         (0..QUEUE).for_each(|_| answer(recorder.copy(b"{}").unwrap()));
@@ -147,7 +168,7 @@ mod tests {
 
     #[test]
     fn nothing_is_copied_once_recording_has_ended() {
-        let (recorder, entries) = Recorder::new();
+        let (recorder, entries) = Recorder::new(Metrics::new().recordings);
         let late = recorder.copy(b"{}").unwrap();
         drop(entries);
         late.answered(Operation::Create, Outcome::Injected);

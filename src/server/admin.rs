@@ -1,4 +1,4 @@
-//! The plain listener for the kubelet and for Prometheus.
+//! The plain listener for the kubelet, for Prometheus and for those who look.
 
 use std::sync::{
     Arc,
@@ -7,7 +7,7 @@ use std::sync::{
 
 use hyper::{Method, Request, StatusCode, body::Incoming};
 
-use super::{connection::Handler, drain::Drain, listen::Listener, reply::Reply};
+use super::{connection::Handler, debug::DebugPages, drain::Drain, listen::Listener, reply::Reply, scrape};
 use crate::{accounts::cache::Cache, metrics::Metrics};
 
 /// Whether requests should be sent here.
@@ -41,6 +41,11 @@ impl Readiness {
             None
         }
     }
+
+    fn publish(&self, metrics: &Metrics) {
+        metrics.ready.set(self.obstacle().is_none().into());
+        metrics.draining.set(self.drain.has_begun().into());
+    }
 }
 
 /// Answers probes and scrapes.
@@ -48,12 +53,13 @@ impl Readiness {
 pub struct Admin {
     readiness: Arc<Readiness>,
     metrics: Metrics,
+    debug: Option<Arc<DebugPages>>,
 }
 
 impl Admin {
     /// An admin interface that reports these.
-    pub fn new(readiness: Arc<Readiness>, metrics: Metrics) -> Self {
-        Self { readiness, metrics }
+    pub fn new(readiness: Arc<Readiness>, metrics: Metrics, debug: Option<DebugPages>) -> Self {
+        Self { readiness, metrics, debug: debug.map(Arc::new) }
     }
 
     /// Serves until the drain closes.
@@ -63,6 +69,12 @@ impl Admin {
 
     fn reply(&self, request: &Request<Incoming>) -> Reply {
         let path = request.uri().path();
+        if let Some(page) = self.debug.as_ref().and_then(|debug| debug.page(path)) {
+            return match *request.method() {
+                Method::GET | Method::HEAD => page.reply(request.uri().query().unwrap_or_default()),
+                _ => Reply::method_not_allowed("GET, HEAD"),
+            };
+        }
         if !matches!(path, "/livez" | "/readyz" | "/metrics") {
             return Reply::text(StatusCode::NOT_FOUND, "this port has /livez, /readyz and /metrics");
         }
@@ -70,7 +82,10 @@ impl Admin {
             return Reply::method_not_allowed("GET, HEAD");
         }
         match (path, self.readiness.obstacle()) {
-            ("/metrics", _) => Reply::ok("text/plain; version=0.0.4; charset=utf-8", self.metrics.render()),
+            ("/metrics", _) => {
+                self.readiness.publish(&self.metrics);
+                scrape::reply(request.headers(), self.metrics.render())
+            }
             ("/readyz", Some(obstacle)) => {
                 Reply::text(StatusCode::SERVICE_UNAVAILABLE, format!("not ready: {obstacle}"))
             }

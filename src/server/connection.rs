@@ -27,6 +27,7 @@ use super::{
     reply::Reply,
     timeouts::{Activity, NotedReads, Overstay, Timeouts},
 };
+use crate::metrics::Closed;
 
 /// How long a connection may take, at the end, to send the request that it was opened for or has begun.
 const LAST_REQUEST: Duration = Duration::from_secs(1);
@@ -37,8 +38,8 @@ pub(super) trait Handler: Clone + Send + 'static {
     fn handle(&self, request: Request<Incoming>) -> impl Future<Output = Reply> + Send;
 }
 
-/// Serves requests until the peer goes or takes too long, or the drain closes the connection.
-pub(super) async fn serve<IO>(io: IO, handler: impl Handler, timeouts: Timeouts, mut drain: Drain)
+/// Serves requests until the peer goes or takes too long, or the drain closes the connection; tells which.
+pub(super) async fn serve<IO>(io: IO, handler: impl Handler, timeouts: Timeouts, mut drain: Drain) -> Closed
 where
     IO: AsyncRead + AsyncWrite + Unpin,
 {
@@ -60,25 +61,29 @@ where
     let connection =
         http1::Builder::new().header_read_timeout(None).serve_connection(TokioIo::new(io), service);
     let mut connection = pin!(connection);
-    let ended = tokio::select! {
+    let (ended, closed) = tokio::select! {
         // A request that has arrived is taken before anything else is looked at.
         biased;
-        result = connection.as_mut() => Some(result),
+        result = connection.as_mut() => (Some(result), Closed::Finished),
         overstay = activity.overstayed(timeouts) => {
             debug!(?overstay, "connection cut off");
             // A clean end for a peer that listens; one that does not even read is left.
             match overstay {
                 Overstay::Idle => {
                     connection.as_mut().graceful_shutdown();
-                    timeout(timeouts.header, connection).await.ok()
+                    (timeout(timeouts.header, connection).await.ok(), Closed::Idle)
                 }
-                Overstay::Header => None,
+                Overstay::Header => (None, Closed::SlowHeader),
             }
         }
-        () = drain.closing() => close(connection, &activity, timeouts).await,
+        () = drain.closing() => (close(connection, &activity, timeouts).await, Closed::Drained),
     };
-    if let Some(Err(error)) = ended {
-        debug!(%error, "connection ended");
+    match ended {
+        Some(Err(error)) => {
+            debug!(%error, "connection ended");
+            Closed::Broken
+        }
+        _ => closed,
     }
 }
 
@@ -144,7 +149,10 @@ mod tests {
         }
     }
 
-    fn start(wait: Duration, answer: usize) -> (DuplexStream, tokio::task::JoinHandle<()>, drain::Announcer) {
+    fn start(
+        wait: Duration,
+        answer: usize,
+    ) -> (DuplexStream, tokio::task::JoinHandle<Closed>, drain::Announcer) {
         let (client, server) = duplex(1024);
         let (announcer, drain) = drain::channel();
         let serving = tokio::spawn(serve(server, Waiting { wait, answer }, TIMEOUTS, drain));

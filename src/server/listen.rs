@@ -133,14 +133,14 @@ impl Listener {
             let _permit = permit;
             let _open = Open::count(&metrics);
             stream.set_nodelay(true).ok();
-            match tls {
+            let closed = match tls {
                 None => connection::serve(stream, handler, timeouts, drain).await,
-                Some(tls) => {
-                    if let Some(stream) = shake_hands(stream, &tls, timeouts, &metrics).await {
-                        connection::serve(stream, handler, timeouts, drain).await;
-                    }
-                }
-            }
+                Some(tls) => match shake_hands(stream, &tls, timeouts, &metrics).await {
+                    Some(stream) => connection::serve(stream, handler, timeouts, drain).await,
+                    None => return,
+                },
+            };
+            metrics.closed(closed);
         }
     }
 }

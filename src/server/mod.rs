@@ -2,16 +2,18 @@
 //!
 //! ```text
 //! listen (accept, limits) → tls (handshake) → connection (timeouts, drain) ─┬─▶ mutate (body → core → reply)
-//!                                                                           └─▶ admin (probes, metrics)
+//!                                                                           └─▶ admin (probes, metrics, debug)
 //! ```
 
 pub mod admin;
 mod body;
 mod connection;
+pub mod debug;
 pub mod drain;
 pub mod listen;
 pub mod mutate;
 mod reply;
+mod scrape;
 mod timeouts;
 pub mod tls;
 

@@ -16,8 +16,9 @@ use crate::{
     accounts::cache::Cache,
     admission::{self, BadReview, Operation, Outcome, PodRequest, Scratch, Webhook},
     binding::Account,
-    metrics::{AdmissionMetrics, Metrics},
+    metrics::{AdmissionMetrics, Metrics, NamespaceCounters},
     recording::Recorder,
+    warning::Warned,
 };
 
 /// Limits of a request.
@@ -122,6 +123,7 @@ impl Inner {
                 if let Some(copied) = copied {
                     copied.answered(record.operation, outcome);
                 }
+                record.warned = scratch.warned();
                 scratch.take_response(&mut body);
                 Reply::ok("application/json", body)
             }
@@ -141,6 +143,7 @@ impl Inner {
     fn skim(&self, body: &[u8], scratch: &mut Scratch, record: &mut Record<'_>) -> Option<Outcome> {
         let look_up = |namespace: &str, name: &str| self.cache.look_up(namespace, name);
         let (skimmed, outcome) = self.webhook.skim(body, look_up, scratch)?;
+        record.is_for(skimmed.namespace());
         record.ends(Operation::Create, outcome, (skimmed.uid(), skimmed.namespace(), skimmed.name()));
         Some(outcome)
     }
@@ -155,6 +158,7 @@ impl Inner {
         let document = scratch.parse(body)?;
         let request = self.webhook.read(&document)?;
         record.operation = request.operation();
+        record.is_for(request.namespace());
         let outcome = match &request {
             admission::Request::Exempt(exempt) => self.webhook.allow(exempt, scratch),
             admission::Request::Pod(pod) => match self.look_up(pod, deadline).await {
@@ -208,13 +212,21 @@ struct Record<'a> {
     begun: Instant,
     operation: Operation,
     outcome: Outcome,
+    warned: Warned,
+    namespace: Option<Arc<NamespaceCounters>>,
 }
 
 impl<'a> Record<'a> {
     fn begin(metrics: &'a AdmissionMetrics) -> Self {
         metrics.in_flight.inc();
         let (operation, outcome) = (Operation::Unknown, Outcome::Abandoned);
-        Self { metrics, begun: Instant::now(), operation, outcome }
+        let (warned, namespace) = (Warned::default(), None);
+        Self { metrics, begun: Instant::now(), operation, outcome, warned, namespace }
+    }
+
+    /// Takes the namespace that the admission counts for.
+    fn is_for(&mut self, namespace: &str) {
+        self.namespace = self.metrics.namespaces.as_ref().map(|namespaces| namespaces.of(namespace));
     }
 
     /// Takes how the admission of a pod ends.
@@ -235,7 +247,10 @@ impl<'a> Record<'a> {
 impl Drop for Record<'_> {
     fn drop(&mut self) {
         self.metrics.in_flight.dec();
-        self.metrics.count(self.operation, self.outcome);
+        self.metrics.count(self.operation, self.outcome, self.warned);
+        if let Some(namespace) = &self.namespace {
+            namespace.count(self.outcome, self.warned);
+        }
         self.metrics.duration.observe(self.begun.elapsed().as_secs_f64());
     }
 }

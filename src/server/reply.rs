@@ -6,7 +6,7 @@ use bytes::Bytes;
 use http_body_util::Full;
 use hyper::{
     Response, StatusCode,
-    header::{ALLOW, CONNECTION, CONTENT_TYPE, HeaderValue, RETRY_AFTER},
+    header::{ALLOW, CONNECTION, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER},
 };
 
 /// A response with a body that is at hand.
@@ -52,6 +52,11 @@ impl Reply {
 
     pub(super) fn status(&self) -> StatusCode {
         self.response.status()
+    }
+
+    /// Sets a header.
+    pub(super) fn header(&mut self, name: HeaderName, value: HeaderValue) {
+        self.response.headers_mut().insert(name, value);
     }
 
     /// Ends the connection after this response.

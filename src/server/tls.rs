@@ -127,10 +127,12 @@ impl Reloader {
                 Ok(loaded) => {
                     announce(&loaded, &self.metrics, "certificate reloaded");
                     self.metrics.reloads_ok.inc();
+                    self.metrics.reload_successful.set(1);
                     self.current.store(loaded.config);
                 }
                 Err(error) => {
                     self.metrics.reloads_failed.inc();
+                    self.metrics.reload_successful.set(0);
                     warn!(%error, "certificate files changed but can't be used; the old certificate stays");
                 }
             }

@@ -177,6 +177,34 @@ CASES = {
         }
     },
     "policy": {"mode": "policy"},
+    "policy-settings": {
+        "mode": "policy",
+        "config": {
+            "awsRegion": "",
+            "annotationPrefix": "example.com",
+            "tokenAudience": "sts.example.com",
+            "tokenExpiration": 7200,
+            "tokenMountPath": "/var/run/token/",
+            "tokenVolumeName": "token",
+            "stsRegionalEndpoints": True,
+        },
+    },
+    "policy-selectors": {
+        "mode": "policy",
+        "env": {"AWS_REGION": "us-west-2"},
+        "webhook": {
+            "failurePolicy": "Fail",
+            "namespaceSelector": {
+                "matchLabels": {"team": "a"},
+                "matchExpressions": [{"key": "no", "operator": "DoesNotExist"}],
+            },
+            "objectSelector": {
+                "matchLabels": {"app": "a"},
+                "matchExpressions": [{"key": "tier", "operator": "In", "values": ["web"]}],
+            },
+            "matchConditions": [{"name": "not-the-batch-user", "expression": "request.userInfo.username != 'batch'"}],
+        },
+    },
     "policy-require": {"mode": "policy", "requirePodIdentity": {"enabled": True, "validatingPolicy": True}},
 }
 

@@ -90,6 +90,12 @@ def binary():
 
 @functools.cache
 def serve_flags():
-    """The flags that `serve` has."""
+    """The flags of `serve`, with their defaults."""
     listing = subprocess.run([binary(), "serve", "--help"], capture_output=True, text=True, check=True).stdout
-    return set(re.findall(r"^\s+(?:-\w, )?--([a-z-]+)", listing, re.MULTILINE)) - {"help"}
+    _, *blocks = re.split(r"^\s+(?:-\w, )?--(?=[a-z])", listing, flags=re.MULTILINE)
+    defaults = {}
+    for block in blocks:
+        default = re.search(r"\[default: (.*)\]", block)
+        defaults[re.match("[a-z-]+", block)[0]] = default and default[1]
+    del defaults["help"]
+    return defaults

@@ -3,6 +3,7 @@
 import json
 import re
 
+from cases import CASES
 from chart import CHART, NAME, ROOT, default_values, render
 
 VARIANTS = {
@@ -10,6 +11,8 @@ VARIANTS = {
     "cert-manager": {"tls": {"mode": "certManager"}},
     "existing-secret": {"tls": {"mode": "secret", "secret": {"name": f"{NAME}-cert"}}},
 }
+
+HEAD = "# Rendered from the Helm chart by `deploy/check --update`.\n"
 
 LAST = ["MutatingWebhookConfiguration", "Deployment"]
 
@@ -20,17 +23,30 @@ HELM_LABELS = re.compile(r"^ +(app\.kubernetes\.io/managed-by: Helm|helm\.sh/cha
 def generated():
     """Every generated file with the text that it should have."""
     readme = CHART / "README.md"
-    return {readme: with_table(readme.read_text())} | plain_manifests() | copies()
+    return {readme: with_table(readme.read_text())} | plain_manifests() | plain_policy() | for_tests() | copies()
 
 
 def plain_manifests():
     folder = ROOT / "deploy/kubernetes"
     namespace = (folder / "namespace.yaml").read_text()
-    head = "# Rendered from the Helm chart by `deploy/check --update`.\n"
     return {
-        folder / variant / "webhook.yaml": head + namespace + "---\n" + plain(values)
+        folder / variant / "webhook.yaml": HEAD + namespace + "---\n" + plain(values)
         for variant, values in VARIANTS.items()
     }
+
+
+def plain_policy():
+    return {ROOT / "deploy/policy/policy.yaml": HEAD + plain({"mode": "policy"})}
+
+
+def for_tests():
+    """What `tests/e2e` applies beside that. It has no Helm."""
+    require = {"requirePodIdentity": {"enabled": True, "validatingPolicy": True}}
+    rendered = {
+        "policy-settings": plain(CASES["policy-settings"]),
+        "require-pod-identity": (ROOT / "deploy/kubernetes/namespace.yaml").read_text() + "---\n" + plain(require),
+    }
+    return {ROOT / f"tests/fixtures/rendered/{name}.yaml": HEAD + text for name, text in rendered.items()}
 
 
 def plain(values):

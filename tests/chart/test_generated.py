@@ -102,8 +102,7 @@ def test_the_chart_is_of_the_programs_version():
 def chart_with_files(tmp_path):
     """The chart with rules and dashboards whose text would be a template's, were it rendered."""
     chart = tmp_path / CHART.name
-    shutil.copytree(CHART, chart)
-    shutil.rmtree(chart / "files")
+    shutil.copytree(CHART, chart, ignore=shutil.ignore_patterns("files"))
     (chart / "files/dashboards").mkdir(parents=True)
     return chart
 

@@ -8,6 +8,7 @@ import pytest
 
 from cases import CASES, WEBHOOK
 from chart import NAMESPACE, binary, default_values, flag, render, rendered, serve_flags
+from generated import documented
 
 SELF_MANAGED = {
     "tls-self-managed", "tls-secret-name", "tls-service-name", "webhook-configuration-name", "namespace",
@@ -24,16 +25,23 @@ COMING = SELF_MANAGED
 
 
 def test_every_flag_exists(webhook):
-    assert set(webhook.flags) <= serve_flags() | COMING
+    assert set(webhook.flags) <= serve_flags().keys() | COMING
 
 
 def test_no_flag_is_coming_any_more_once_it_is_there():
-    assert not COMING & serve_flags(), "the program has them: COMING is not needed any more"
+    assert not COMING & serve_flags().keys(), "the program has them: COMING is not needed any more"
 
 
 def test_config_has_every_setting():
     config = {flag(key) for key in default_values()["config"]}
-    assert config == serve_flags() - SET_BY_THE_CHART - NOT_FOR_THE_CHART
+    assert config == serve_flags().keys() - SET_BY_THE_CHART - NOT_FOR_THE_CHART
+
+
+def test_the_defaults_that_are_documented_are_the_programs():
+    for key in default_values()["config"]:
+        default = serve_flags()[flag(key)]
+        if default is not None:
+            assert f"(default `{default}`)" in documented()[f"config.{key}"], key
 
 
 @pytest.mark.parametrize("case", WEBHOOK)

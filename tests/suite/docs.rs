@@ -1,24 +1,13 @@
-//! The README lists what there is, and what the pages say leads somewhere.
+//! The README and the page on metrics list what there is.
 
-use std::{
-    collections::{BTreeMap, HashMap},
-    fs,
-    path::{Path, PathBuf},
-};
+use std::collections::{BTreeMap, BTreeSet};
 
 use clap::CommandFactory;
-use eks_pod_identity_webhook::{admission::Outcome, cli::Cli, metrics::Metrics};
+use eks_pod_identity_webhook::{admission::Outcome, cli::Cli, metrics::Metrics, warning::WarningKind};
 
-/// Flags that stand alone in the pages' prose, and are other programs'.
-const FLAGS_OF_OTHERS: &[&str] = &[
-    "admission-control-config-file",
-    "api-audiences",
-    "bench",
-    "labels",
-    "provenance",
-    "set",
-    "thumbprint-list",
-];
+fn readme() -> &'static str {
+    include_str!("../../README.md")
+}
 
 #[test]
 fn the_readme_lists_every_flag_with_its_default() {
@@ -39,139 +28,39 @@ fn the_readme_lists_every_flag_with_its_default() {
 }
 
 #[test]
-fn the_readme_lists_every_metric_and_reason() {
-    let exposition = String::from_utf8(Metrics::new().render()).unwrap();
-    let metrics = exposition.lines().filter_map(|line| line.strip_prefix("# TYPE pod_identity_webhook_"));
-    for metric in metrics.map(|rest| rest.split(' ').next().unwrap()) {
-        assert!(readme().contains(&format!("`{metric}`")), "{metric}");
+fn the_page_on_metrics_lists_each_with_its_labels_and_a_query() {
+    let exposition = String::from_utf8(Metrics::with_namespaces(1).render()).unwrap();
+    let page = include_str!("../../docs/metrics.md");
+    let sections: BTreeMap<&str, &str> =
+        page.split("\n### `").skip(1).filter_map(|section| section.split_once('`')).collect();
+    let defined: BTreeSet<&str> =
+        exposition.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next()).collect();
+    assert_eq!(sections.keys().copied().collect::<BTreeSet<_>>(), defined);
+    for (name, section) in sections {
+        let labels: BTreeSet<&str> = exposition.lines().flat_map(|line| labels_of(line, name)).collect();
+        let listed = section.lines().find_map(|line| line.strip_prefix("Labels: "));
+        let listed: BTreeSet<&str> =
+            listed.into_iter().flat_map(|list| list.split('`').skip(1).step_by(2)).collect();
+        assert_eq!(listed, labels, "{name}");
+        let (_, query) = section.split_once("```promql\n").unwrap_or_else(|| panic!("{name} has no query"));
+        assert!(query.split("```").next().unwrap().contains(name), "{name}: {query}");
     }
     for outcome in Outcome::ALL {
-        for label in [outcome.as_str(), outcome.reason()] {
-            assert!(readme().contains(&format!("`{label}`")), "{label}");
-        }
+        let row = format!("| `{}` | `{}` |", outcome.as_str(), outcome.reason());
+        assert!(page.contains(&row), "{row}");
+    }
+    for kind in WarningKind::ALL {
+        assert!(page.contains(&format!("`{}`", kind.as_str())), "{kind:?}");
     }
 }
 
-#[test]
-fn links_between_pages_lead_somewhere() {
-    for (page, text) in pages() {
-        for link in links(&prose(&text)).filter(|link| !link.contains("://")) {
-            let (file, anchor) = link.split_once('#').unwrap_or((link, ""));
-            let target = if file.is_empty() { page.clone() } else { page.parent().unwrap().join(file) };
-            assert!(target.exists(), "{}: {link}", page.display());
-            if !anchor.is_empty() {
-                let headings = anchors(&prose(&fs::read_to_string(&target).unwrap()));
-                assert!(headings.contains(&anchor.to_owned()), "{}: {link}: {headings:?}", page.display());
-            }
-        }
-    }
-}
-
-#[test]
-fn every_flag_in_the_pages_exists() {
-    let command = Cli::command();
-    let flags: Vec<&str> = command
-        .get_subcommands()
-        .flat_map(|sub| sub.get_arguments())
-        .filter_map(|arg| arg.get_long())
-        .collect();
-    for (page, text) in pages() {
-        for code in code_spans(&prose(&text), &page) {
-            let Some(rest) = code.strip_prefix("--") else { continue };
-            let flag = rest.split(|c: char| !c.is_ascii_alphanumeric() && c != '-').next().unwrap();
-            let known = flag.is_empty() || flags.contains(&flag) || FLAGS_OF_OTHERS.contains(&flag);
-            assert!(known, "{}: `--{flag}` is no flag of serve, mutate or compare", page.display());
-        }
-    }
-}
-
-/// Wherever a page says `helm install … --set a.b=c`.
-#[test]
-fn every_chart_value_that_the_pages_set_exists() {
-    let chart = root().join("deploy/helm/eks-pod-identity-webhook/values.yaml");
-    let values: serde_json::Value = serde_saphyr::from_str(&fs::read_to_string(chart).unwrap()).unwrap();
-    for (page, text) in pages() {
-        for option in ["--set ", "--set-string "] {
-            for rest in text.split(option).skip(1) {
-                let assignment = rest.trim_start_matches(['\'', '"']);
-                let (path, _) =
-                    assignment.split_once('=').unwrap_or_else(|| panic!("{}: {rest}", page.display()));
-                // A dot within a name, such as an annotation's, is escaped; such names are free.
-                let path = path.split("\\.").next().unwrap();
-                let pointer = format!("/{}", path.replace('.', "/"));
-                let parent = pointer.rsplit_once('/').unwrap().0;
-                let exists = values.pointer(&pointer).is_some()
-                    || values.pointer(parent).is_some_and(|map| *map == serde_json::json!({}));
-                assert!(exists, "{}: {path} is no value of the chart", page.display());
-            }
-        }
-    }
-}
-
-fn readme() -> &'static str {
-    include_str!("../../README.md")
-}
-
-fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-}
-
-/// Every page of the repository, by its path.
-fn pages() -> BTreeMap<PathBuf, String> {
-    let mut pages = BTreeMap::new();
-    let mut folders = ["docs", "deploy", "benches", "tests"].map(|name| root().join(name)).to_vec();
-    let top = ["README.md", "CHANGELOG.md"].map(|name| root().join(name));
-    let mut paths = top.to_vec();
-    while let Some(folder) = folders.pop() {
-        paths.extend(fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()));
-        folders.extend(paths.extract_if(.., |path| path.is_dir()));
-    }
-    for path in paths.into_iter().filter(|path| path.extension().is_some_and(|extension| extension == "md")) {
-        let text = fs::read_to_string(&path).unwrap();
-        pages.insert(path, text);
-    }
-    pages
-}
-
-/// A page without its blocks of code.
-fn prose(page: &str) -> String {
-    let mut in_block = false;
-    let lines = page.lines().filter(|line| {
-        let fence = line.trim_start().starts_with("```");
-        in_block ^= fence;
-        !in_block && !fence
-    });
-    lines.flat_map(|line| [line, "\n"]).collect()
-}
-
-fn links(prose: &str) -> impl Iterator<Item = &str> {
-    prose.split("](").skip(1).map(|rest| rest.split(')').next().unwrap())
-}
-
-/// The anchors that GitHub gives to a page's headings.
-fn anchors(prose: &str) -> Vec<String> {
-    let mut seen = HashMap::new();
-    let headings = prose
-        .lines()
-        .filter_map(|line| line.trim_start_matches('#').strip_prefix(' ').filter(|_| line.starts_with('#')));
-    headings
-        .map(|heading| {
-            let kept = heading.chars().filter(|c| c.is_alphanumeric() || "-_ ".contains(*c));
-            let anchor = kept.collect::<String>().to_lowercase().replace(' ', "-");
-            let before = seen.entry(anchor.clone()).and_modify(|count| *count += 1).or_insert(0);
-            if *before == 0 { anchor } else { format!("{anchor}-{before}") }
-        })
-        .collect()
-}
-
-/// What stands between backticks, paragraph by paragraph.
-fn code_spans<'a>(prose: &'a str, page: &Path) -> Vec<&'a str> {
-    let paragraphs = prose.split("\n\n");
-    paragraphs
-        .flat_map(|paragraph| {
-            let parts: Vec<&str> = paragraph.split('`').collect();
-            assert!(parts.len() % 2 == 1, "{}: a backtick too many: {paragraph}", page.display());
-            parts.into_iter().skip(1).step_by(2)
-        })
-        .collect()
+/// The names of the labels in a line of an exposition, if it is one of this metric.
+fn labels_of<'a>(line: &'a str, metric: &str) -> Vec<&'a str> {
+    let Some((series, labels)) = line.split_once('}').and_then(|(head, _)| head.split_once('{')) else {
+        return Vec::new();
+    };
+    let is_of_metric = ["", "_bucket", "_sum", "_count"].iter().any(|end| series == format!("{metric}{end}"));
+    let names =
+        labels.split(',').filter_map(|label| Some(label.split_once('=')?.0)).filter(|&name| name != "le");
+    if is_of_metric { names.collect() } else { Vec::new() }
 }

@@ -10,6 +10,8 @@ mod compare;
 mod docs;
 mod drain;
 mod golden;
+mod observe;
+mod pages;
 mod properties;
 mod race;
 mod record;

@@ -39,7 +39,8 @@ impl Watched {
     fn follow(api: ApiServer) -> Self {
         let metrics = Metrics::new();
         let (cache, writer) = Cache::new(metrics.accounts.clone());
-        tokio::spawn(watch::follow(api.client(), support::binder(), writer));
+        let client = api.client(metrics.accounts.clone());
+        tokio::spawn(watch::follow(client, support::binder(), writer));
         Self { api, cache, metrics }
     }
 
@@ -120,7 +121,8 @@ async fn readiness_waits_for_the_whole_list() {
 
     let server = Server::start_unsynced(Options::default()).await;
     let Server { writer, .. } = server;
-    tokio::spawn(watch::follow(api.client(), support::binder(), writer));
+    let client = api.client(server.metrics.accounts.clone());
+    tokio::spawn(watch::follow(client, support::binder(), writer));
     eventually("the first page", || api.pages() == 1).await;
     let (status, reason) = support::server::plain_get(server.admin, "/readyz").await;
     assert_eq!((status, &*reason), (503, "not ready: the ServiceAccounts have not been listed yet\n"));
@@ -235,12 +237,34 @@ async fn an_outage_is_served_through_and_caught_up_with() {
     .await;
     assert!(watched.has_role("first") && watched.has_role("deleted"));
     assert_eq!(watched.metric("watch_synced"), 1.0);
+    assert_eq!(watched.metric("watch_failing"), 1.0);
+    let last_contact = watched.metric("watch_last_contact_timestamp_seconds");
+    assert!(
+        last_contact >= watched.metric("watch_last_sync_timestamp_seconds"),
+        "the watch came after the list"
+    );
 
     watched.api.delete("a", "deleted");
     watched.api.apply("a", "new", role());
     watched.api.resume().await;
     watched.sees("new").await;
     eventually("the deletion is seen", || watched.is_unknown("deleted")).await;
+    assert_eq!(watched.metric("watch_failing"), 0.0);
+    assert!(watched.metric("watch_last_contact_timestamp_seconds") > last_contact);
+}
+
+#[tokio::test]
+async fn a_watch_on_which_nothing_happens_is_known_to_work() {
+    let watched = Watched::start(&["first"]).await;
+    watched.synced().await;
+    let last_contact = watched.metric("watch_last_contact_timestamp_seconds");
+    watched.api.break_watches();
+    eventually("it is watched again", || {
+        watched.metric("watch_last_contact_timestamp_seconds") > last_contact
+            && watched.metric("watch_failing") == 0.0
+    })
+    .await;
+    assert_eq!(watched.metric(r#"watch_events_total{type="applied"}"#), 0.0);
 }
 
 #[tokio::test]

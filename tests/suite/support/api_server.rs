@@ -9,7 +9,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use eks_pod_identity_webhook::accounts::watch;
+use eks_pod_identity_webhook::{accounts::watch, metrics::AccountMetrics};
 use futures::{StreamExt, stream};
 use http_body_util::{BodyExt, Full, StreamBody, combinators::BoxBody};
 use hyper::{
@@ -119,9 +119,9 @@ impl ApiServer {
         }));
     }
 
-    pub(crate) fn client(&self) -> kube::Client {
+    pub(crate) fn client(&self, metrics: AccountMetrics) -> kube::Client {
         let uri = format!("http://{}", self.address).parse().unwrap();
-        kube::Client::try_from(watch::tuned(kube::Config::new(uri))).unwrap()
+        watch::client(kube::Config::new(uri), metrics).unwrap()
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

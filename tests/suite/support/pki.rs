@@ -2,7 +2,9 @@
 
 use std::{fs, path::Path};
 
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, ExtendedKeyUsagePurpose, IsCa, KeyPair};
+use rcgen::{
+    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair,
+};
 
 /// An authority that signs the certificates of one test.
 pub(crate) struct Ca(CertifiedIssuer<'static, KeyPair>);
@@ -36,7 +38,14 @@ impl Ca {
     }
 
     pub(crate) fn client(&self) -> Pair {
-        let mut params = CertificateParams::new(vec!["kube-apiserver".to_owned()]).unwrap();
+        self.client_called("kube-apiserver", "")
+    }
+
+    /// A client certificate of a user as Kubernetes reads it: the common name, and the organization as its group.
+    pub(crate) fn client_called(&self, user: &str, group: &str) -> Pair {
+        let mut params = CertificateParams::new(vec![user.to_owned()]).unwrap();
+        params.distinguished_name.push(DnType::CommonName, user);
+        params.distinguished_name.push(DnType::OrganizationName, group);
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
         self.sign(params, KeyPair::generate().unwrap())
     }

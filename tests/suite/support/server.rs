@@ -10,6 +10,7 @@ use eks_pod_identity_webhook::{
     server::{
         Timeouts,
         admin::{Admin, Readiness},
+        debug::DebugPages,
         drain::{self, Announcer},
         listen::{self, Listener},
         mutate::{Mutate, RequestLimits},
@@ -28,6 +29,8 @@ pub(crate) struct Options {
     pub(crate) max_connections: usize,
     pub(crate) require_client_cert: bool,
     pub(crate) record: Option<Folder>,
+    pub(crate) debug_endpoints: bool,
+    pub(crate) metrics_namespaces: usize,
 }
 
 impl Default for Options {
@@ -43,6 +46,8 @@ impl Default for Options {
             max_connections: 100,
             require_client_cert: false,
             record: None,
+            debug_endpoints: false,
+            metrics_namespaces: 0,
         }
     }
 }
@@ -81,7 +86,7 @@ impl Server {
     }
 
     pub(crate) async fn start_unsynced(options: Options) -> Self {
-        let metrics = Metrics::new();
+        let metrics = Metrics::with_namespaces(options.metrics_namespaces);
         let (cache, writer) = Cache::new(metrics.accounts.clone());
         let (announcer, drain) = drain::channel();
 
@@ -116,9 +121,13 @@ impl Server {
         let admin_listener = Listener { metrics: Metrics::new().http, ..admin_listener };
         let readiness = Arc::new(Readiness::new(Arc::clone(&cache), drain.clone()));
         readiness.listening();
-        tokio::spawn(Admin::new(readiness, metrics.clone()).serve(admin_listener));
+        let config = serde_json::json!({"flags": {}});
+        let debug = DebugPages::new(config, Arc::clone(&cache), Arc::default());
+        let debug = options.debug_endpoints.then_some(debug);
+        tokio::spawn(Admin::new(readiness, metrics.clone(), debug).serve(admin_listener));
         let core = Webhook::new(Arc::new(Settings::default()));
-        let (recorder, recording) = options.record.map(|folder| Recorder::start(folder).unwrap()).unzip();
+        let record = |folder| Recorder::start(folder, metrics.recordings.clone()).unwrap();
+        let (recorder, recording) = options.record.map(record).unzip();
         let mutate = Mutate::new(core, cache, options.requests, metrics.clone(), recorder);
         let serving = tokio::spawn(mutate.serve(webhook));
         Self { address, admin, ca, certs, writer, metrics, announcer, serving, recording }

@@ -1,0 +1,98 @@
+//! What is counted of connections and HTTP.
+
+use prometheus::{IntCounter, IntCounterVec, IntGauge, Registry};
+
+use super::{opts, register};
+
+/// The status codes that `/mutate` answers with; any other is counted as `other`.
+const CODES: [u16; 9] = [200, 400, 404, 405, 408, 413, 415, 500, 503];
+
+/// Why a connection ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Closed {
+    /// Its peer closed it, or asked for that, or was answered with an error that ends it.
+    Finished,
+    /// It broke, or what came was no HTTP.
+    Broken,
+    /// It was idle for too long.
+    Idle,
+    /// A header came too slowly.
+    SlowHeader,
+    /// This process ends.
+    Drained,
+}
+
+impl Closed {
+    const ALL: [Self; 5] = [Self::Finished, Self::Broken, Self::Idle, Self::SlowHeader, Self::Drained];
+
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Finished => "finished",
+            Self::Broken => "broken",
+            Self::Idle => "idle",
+            Self::SlowHeader => "slow_header",
+            Self::Drained => "drained",
+        }
+    }
+}
+
+/// What is counted of connections and HTTP.
+#[derive(Clone, Debug)]
+pub struct HttpMetrics {
+    responses: Vec<IntCounter>,
+    closed: [IntCounter; Closed::ALL.len()],
+    /// Connections that are open.
+    pub connections_open: IntGauge,
+    /// Connections that may be open.
+    pub connections_limit: IntGauge,
+    /// Connections that were accepted.
+    pub connections: IntCounter,
+    /// Errors of `accept`, such as too many open files.
+    pub accept_errors: IntCounter,
+    /// Handshakes that were completed.
+    pub handshakes_ok: IntCounter,
+    /// Handshakes that failed.
+    pub handshakes_failed: IntCounter,
+    /// Handshakes that took too long.
+    pub handshakes_timed_out: IntCounter,
+}
+
+impl HttpMetrics {
+    pub(super) fn new(registry: &Registry) -> Self {
+        let help = "HTTP responses to whole requests on the webhook's port, by status code.";
+        let responses = register(registry, IntCounterVec::new(opts("http_responses_total", help), &["code"]));
+        let help = "TLS handshakes, by how they ended.";
+        let handshakes = IntCounterVec::new(opts("tls_handshakes_total", help), &["result"]);
+        let handshakes = register(registry, handshakes);
+        let help = "Connections that ended after their handshake, by why.";
+        let closed = IntCounterVec::new(opts("connections_closed_total", help), &["reason"]);
+        let closed = register(registry, closed);
+        let counter = |name, help| register(registry, IntCounter::with_opts(opts(name, help)));
+        let open = IntGauge::with_opts(opts("connections_open", "Open connections on the webhook's port."));
+        let help = "Connections that may be open on the webhook's port.";
+        let limit = IntGauge::with_opts(opts("connections_limit", help));
+        let codes = CODES.iter().map(u16::to_string).chain(["other".to_owned()]);
+        Self {
+            responses: codes.map(|code| responses.with_label_values(&[&*code])).collect(),
+            closed: Closed::ALL.map(|reason| closed.with_label_values(&[reason.as_str()])),
+            connections_open: register(registry, open),
+            connections_limit: register(registry, limit),
+            connections: counter("connections_total", "Connections accepted on the webhook's port."),
+            accept_errors: counter("accept_errors_total", "Failures to accept a connection."),
+            handshakes_ok: handshakes.with_label_values(&["ok"]),
+            handshakes_failed: handshakes.with_label_values(&["failed"]),
+            handshakes_timed_out: handshakes.with_label_values(&["timed_out"]),
+        }
+    }
+
+    /// Counts a response.
+    pub fn response(&self, code: u16) {
+        let index = CODES.iter().position(|&known| known == code).unwrap_or(CODES.len());
+        self.responses[index].inc();
+    }
+
+    /// Counts the end of a connection.
+    pub fn closed(&self, reason: Closed) {
+        self.closed[reason as usize].inc();
+    }
+}

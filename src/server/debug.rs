@@ -1,0 +1,142 @@
+//! A look inside without Prometheus: the configuration, and what is known of accounts. Off unless asked for, since
+//! whoever reaches the admin port may read it; nothing in it is secret.
+
+use std::sync::Arc;
+
+use hyper::StatusCode;
+use serde_json::{Value, json};
+
+use super::reply::Reply;
+use crate::{
+    accounts::cache::Cache,
+    admission::Outcome,
+    binding::{Account, Binding},
+    settings::Settings,
+};
+
+/// How many accounts of a namespace are shown.
+const MAX_SHOWN: usize = 1000;
+
+/// The pages below `/debug`.
+#[derive(Debug)]
+pub struct DebugPages {
+    config: Value,
+    cache: Arc<Cache>,
+    settings: Arc<Settings>,
+}
+
+/// One of them.
+pub(super) enum Page<'a> {
+    Config(&'a Value),
+    Accounts(&'a DebugPages),
+}
+
+impl DebugPages {
+    /// Pages that show this configuration and this cache.
+    pub fn new(config: Value, cache: Arc<Cache>, settings: Arc<Settings>) -> Self {
+        Self { config, cache, settings }
+    }
+
+    pub(super) fn page(&self, path: &str) -> Option<Page<'_>> {
+        match path {
+            "/debug/config" => Some(Page::Config(&self.config)),
+            "/debug/accounts" => Some(Page::Accounts(self)),
+            _ => None,
+        }
+    }
+
+    fn account(&self, namespace: &str, name: &str) -> Value {
+        match self.cache.look_up(namespace, name) {
+            Some(Account::Annotated(binding)) => self.annotated(namespace, name, &binding),
+            Some(Account::Unannotated) => json!({
+                "namespace": namespace, "name": name, "state": "unannotated",
+                "pods": "left alone", "reason": Outcome::NoRole.reason(),
+            }),
+            None => {
+                let is_synced = self.cache.is_synced();
+                let outcome = if is_synced { Outcome::UnknownAccount } else { Outcome::NotSynced };
+                json!({
+                    "namespace": namespace, "name": name, "state": "unknown",
+                    "pods": "wait for it, and are answered with 503 if it does not come",
+                    "reason": outcome.reason(),
+                })
+            }
+        }
+    }
+
+    /// What each pod gets whose own labels, annotations and mounts say nothing else, and what they would have to say.
+    fn annotated(&self, namespace: &str, name: &str, binding: &Binding) -> Value {
+        let (terms, settings) = (&*binding.terms, &*self.settings);
+        let region = terms.region.as_ref().and_then(|region| parsed(&region.region)?.get("value").cloned());
+        let warnings: Vec<&str> = terms.warnings.iter().map(AsRef::as_ref).collect();
+        let label = settings.annotation_prefix.key("skip-pod-identity-webhook");
+        let mount_path: &str = settings.mount_path.as_ref();
+        json!({
+            "namespace": namespace, "name": name, "state": state(binding),
+            "pods": "injected", "reason": Outcome::Injected.reason(),
+            "unless": {
+                Outcome::AlreadyInjected.reason(): "the pod has all of it already",
+                Outcome::SkipLabel.reason(): format!("the pod carries the label {label}"),
+                Outcome::MirrorPod.reason(): "the pod mirrors a static pod of a node",
+                Outcome::NotPatchable.reason(): "the pod exists: only its creation and new ephemeral containers count",
+                Outcome::NoContainer.reason(): format!(
+                    "skip-containers, include-containers or other mounts at {mount_path} leave no container"
+                ),
+                Outcome::NoVolume.reason(): "an ephemeral container comes to a pod that was never injected",
+            },
+            "roleArn": parsed(binding.role_arn_json()),
+            "audience": &*terms.audience,
+            "tokenExpirationSeconds": terms.token_expiration.seconds(),
+            "region": region,
+            "stsRegionalEndpoints": terms.sts_regional_endpoints,
+            "skipContainers": terms.skip_containers.as_deref(),
+            "includeContainers": terms.include_containers.as_deref(),
+            "warnings": warnings,
+        })
+    }
+
+    fn namespace(&self, namespace: &str) -> Value {
+        let mut accounts = self.cache.accounts_of(namespace);
+        accounts.sort_by(|(a, _), (b, _)| a.cmp(b));
+        let known = accounts.len();
+        let shown = accounts.iter().take(MAX_SHOWN).map(|(name, account)| match account {
+            Account::Annotated(binding) => {
+                json!({"name": name, "state": state(binding), "roleArn": parsed(binding.role_arn_json())})
+            }
+            Account::Unannotated => json!({"name": name, "state": "unannotated"}),
+        });
+        json!({
+            "namespace": namespace,
+            "synced": self.cache.is_synced(),
+            "known": known,
+            "accounts": shown.collect::<Vec<_>>(),
+        })
+    }
+}
+
+impl Page<'_> {
+    pub(super) fn reply(&self, query: &str) -> Reply {
+        let parameter = |name: &str| {
+            query.split('&').filter_map(|pair| pair.split_once('=')).find(|(key, _)| *key == name)
+        };
+        let value = match (self, parameter("namespace"), parameter("name")) {
+            (Self::Config(config), _, _) => (*config).clone(),
+            (Self::Accounts(pages), Some((_, namespace)), Some((_, name))) => pages.account(namespace, name),
+            (Self::Accounts(pages), Some((_, namespace)), None) => pages.namespace(namespace),
+            (Self::Accounts(_), None, _) => {
+                let want = "want ?namespace=<namespace>, and &name=<ServiceAccount> for one account";
+                return Reply::text(StatusCode::BAD_REQUEST, want);
+            }
+        };
+        Reply::ok("application/json", format!("{value:#}\n"))
+    }
+}
+
+fn state(binding: &Binding) -> &'static str {
+    if binding.is_well_formed() { "annotated" } else { "malformed" }
+}
+
+/// What was rendered as JSON, as a value.
+fn parsed(json: &[u8]) -> Option<Value> {
+    serde_json::from_slice(json).ok()
+}

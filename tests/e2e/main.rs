@@ -1,0 +1,26 @@
+//! The program on a real control plane: see `docs/testing.md`.
+
+#![allow(missing_docs, reason = "tests are named by what they promise")]
+#![allow(clippy::unwrap_used, reason = "a test that can't go on fails")]
+
+mod api;
+mod cases;
+mod control_plane;
+mod identity;
+mod manifests;
+mod process;
+#[allow(dead_code, reason = "shared with the suite, which uses all of it")]
+#[path = "../suite/support/mod.rs"]
+mod support;
+mod webhook;
+
+mod accounts;
+mod audit;
+mod costs;
+mod ephemeral;
+mod outage;
+mod pods;
+mod policy;
+mod reinvocation;
+mod require;
+mod writes;

@@ -1,0 +1,144 @@
+//! The mode without the program: `deploy/policy` against the expectations that the program meets, and beside it.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::{
+    api::Api,
+    cases::{self, Case},
+    control_plane::ControlPlane,
+    identity, manifests,
+    pods::pod,
+    support::{ROLE, ROLE_ANNOTATION},
+    webhook::Cluster,
+};
+
+/// MutatingAdmissionPolicy is stable, and on, since Kubernetes 1.36.
+const SINCE: u32 = 36;
+
+/// What a user applies who has read `docs/policy.md`.
+pub(crate) const DEFAULTS: &str = "deploy/policy/policy.yaml";
+
+#[tokio::test]
+async fn the_policy_gives_what_the_program_gives_and_nothing_when_both_are_asked() {
+    let Some(plane) = ControlPlane::start("policy").await else { return };
+    if !is_known_to(&plane).await {
+        return;
+    }
+    let api = plane.api().await;
+    apply(&api, DEFAULTS).await;
+    pods_of_every_kind(&api, "policy").await;
+    copies(&api).await;
+    ephemeral_containers(&api).await;
+
+    // Asked second, the program finds nothing to do.
+    let cluster = Cluster::install(plane, crate::webhook::DEFAULTS).await;
+    pods_of_every_kind(&api, "both").await;
+    let injected = r#"admissions_total{operation="CREATE",outcome="injected",reason="role"}"#;
+    let already = r#"admissions_total{operation="CREATE",outcome="unchanged",reason="already_injected"}"#;
+    assert_eq!(cluster.metric(injected).await, 0.0);
+    assert!(cluster.metric(already).await > 20.0);
+}
+
+#[tokio::test]
+async fn the_charts_settings_reach_the_policy() {
+    let Some(plane) = ControlPlane::start("policy-settings").await else { return };
+    if !is_known_to(&plane).await {
+        return;
+    }
+    let api = plane.api().await;
+    apply(&api, "tests/fixtures/rendered/policy-settings.yaml").await;
+    let role = json!({"example.com/role-arn": "of example.com", ROLE_ANNOTATION: ROLE});
+    api.create_namespace("settings").await;
+    api.create_account("settings", "other", &role).await;
+    let mut pod = pod("probe");
+    pod["spec"]["serviceAccountName"] = json!("other");
+    acts(&api, "settings", &pod).await;
+    let stored = api.create_pod("settings", &pod).await.unwrap();
+    let volume = stored["spec"]["volumes"].as_array().unwrap().last().unwrap();
+    let token = &volume["projected"]["sources"][0]["serviceAccountToken"];
+    assert_eq!((&volume["name"], &token["audience"]), (&json!("token"), &json!("sts.example.com")));
+    assert_eq!(token["expirationSeconds"], 7200);
+    let container = &stored["spec"]["containers"][0];
+    let mount = container["volumeMounts"].as_array().unwrap().last().unwrap();
+    assert_eq!((&mount["name"], &mount["mountPath"]), (&json!("token"), &json!("/var/run/token")));
+    assert_eq!(
+        container["env"],
+        json!([
+            {"name": "AWS_ROLE_ARN", "value": "of example.com"},
+            {"name": "AWS_WEB_IDENTITY_TOKEN_FILE", "value": "/var/run/token/token"},
+            {"name": "AWS_ROLE_SESSION_NAME", "value": "probe"},
+            {"name": "AWS_STS_REGIONAL_ENDPOINTS", "value": "regional"},
+        ])
+    );
+}
+
+async fn pods_of_every_kind(api: &Api, namespace: &str) {
+    api.create_namespace(namespace).await;
+    for case in cases::all() {
+        api.create_account(namespace, case.name, &case.account).await;
+        knows(api, namespace, &case).await;
+        let stored = api.create_pod(namespace, &case.pod).await;
+        let stored = stored.unwrap_or_else(|error| panic!("{}: {error}", case.name));
+        let expected = case.by_policy.unwrap_or(case.expected);
+        assert_eq!(identity::of(&stored), expected, "{}", case.name);
+    }
+}
+
+async fn copies(api: &Api) {
+    let first = api.create_pod("policy", &pod("first")).await.unwrap();
+    let copy = json!({"metadata": {"name": "second"}, "spec": first["spec"]});
+    assert_eq!(first["spec"], api.create_pod("policy", &copy).await.unwrap()["spec"]);
+}
+
+async fn ephemeral_containers(api: &Api) {
+    let path = "/api/v1/namespaces/policy/pods/first";
+    let patch = json!({"spec": {"ephemeralContainers": [{"name": "debug", "image": "debug"}]}});
+    api.merge_strategically(&format!("{path}/ephemeralcontainers"), &patch).await.unwrap();
+    let stored = api.get(path).await.unwrap();
+    assert_eq!(identity::of(&stored), identity::given("first", &["app", "debug"]));
+}
+
+/// Whether this Kubernetes has such policies; says so if it does not.
+pub(crate) async fn is_known_to(plane: &ControlPlane) -> bool {
+    let minor = plane.minor_version().await;
+    if minor < SINCE {
+        crate::control_plane::skipped(&format!("Kubernetes 1.{minor} has no MutatingAdmissionPolicy"));
+    }
+    minor >= SINCE
+}
+
+/// Applies the policy of a file. Failures of its expressions are not to be overlooked, as users would have it.
+pub(crate) async fn apply(api: &Api, file: &str) {
+    let mut objects = manifests::read(file);
+    manifests::of_kind(&mut objects, "MutatingAdmissionPolicy")["spec"]["failurePolicy"] = json!("Fail");
+    for object in &objects {
+        api.apply(object).await.unwrap();
+    }
+}
+
+/// The API server reads accounts, too, from a watch of its own: waits until the policy has seen that of the case.
+async fn knows(api: &Api, namespace: &str, case: &Case) {
+    let role = case.account[ROLE_ANNOTATION].as_str().unwrap_or_default();
+    if !role.trim().is_empty() {
+        let mut pod = pod("probe");
+        pod["spec"]["serviceAccountName"] = json!(case.name);
+        // Of all annotations of an account, one may say that no container is to be touched.
+        pod["metadata"]["annotations"] = json!({"eks.amazonaws.com/include-containers": "app"});
+        acts(api, namespace, &pod).await;
+    }
+}
+
+/// Waits until the policy changes such a pod.
+pub(crate) async fn acts(api: &Api, namespace: &str, pod: &Value) {
+    let pods = format!("/api/v1/namespaces/{namespace}/pods?dryRun=All");
+    for _ in 0..1000 {
+        let shown = api.create(&pods, pod).await.unwrap();
+        if shown["spec"]["containers"][0]["env"].is_array() {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    panic!("the policy does not act within 20 s on {pod}");
+}

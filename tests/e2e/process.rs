@@ -1,0 +1,49 @@
+//! A process that never outlives the tests, however they end.
+
+use std::{
+    ffi::OsStr,
+    fs::{self, File},
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+};
+
+/// Runs its arguments until its standard input ends: closed on purpose, or because the tests ended, be it by a signal.
+const GUARD: &str = r#""$@" & read -r _; kill -KILL $!; wait"#;
+
+pub(crate) struct Process {
+    guard: Child,
+    log: PathBuf,
+}
+
+impl Process {
+    /// Starts `program` without the environment of whoever runs the tests. What it says goes to `log`, from its start.
+    pub(crate) fn start(
+        program: &Path,
+        args: impl IntoIterator<Item = impl AsRef<OsStr>>,
+        log: PathBuf,
+    ) -> Self {
+        let out = File::create(&log).unwrap();
+        let mut command = Command::new("sh");
+        command.env_clear().args(["-c", GUARD, "sh"]).arg(program).args(args);
+        command.stdin(Stdio::piped()).stdout(out.try_clone().unwrap()).stderr(out);
+        Self { guard: command.spawn().unwrap(), log }
+    }
+
+    pub(crate) fn log(&self) -> String {
+        String::from_utf8_lossy(&fs::read(&self.log).unwrap()).into_owned()
+    }
+
+    /// The last lines of its log, for whoever has to find out why.
+    pub(crate) fn last_words(&self) -> String {
+        let log = self.log();
+        let lines: Vec<_> = log.lines().rev().take(20).collect();
+        lines.into_iter().rev().collect::<Vec<_>>().join("\n")
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        drop(self.guard.stdin.take());
+        self.guard.wait().ok();
+    }
+}

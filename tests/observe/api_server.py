@@ -1,0 +1,115 @@
+"""A small API server: lists and watches ServiceAccounts as metadata, and misbehaves on demand."""
+
+import json
+import queue
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from urllib.parse import parse_qs, urlsplit
+
+
+class ApiServer:
+    def __init__(self):
+        self.lock = threading.Lock()
+        self.revision = 1
+        self.accounts = {}
+        self.watchers = []
+        self.list_status = 200
+        self.next_watch_status = 200
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (Handler,), {"api": self}))
+        self.server.daemon_threads = True
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+    @property
+    def url(self):
+        return "http://127.0.0.1:%d" % self.server.server_address[1]
+
+    def apply(self, namespace, name, annotations):
+        with self.lock:
+            kind = "MODIFIED" if (namespace, name) in self.accounts else "ADDED"
+            self.accounts[namespace, name] = annotations
+            self._publish(kind, self._object(namespace, name))
+
+    def delete(self, namespace, name):
+        with self.lock:
+            deleted = self._object(namespace, name)
+            del self.accounts[namespace, name]
+            self._publish("DELETED", deleted)
+
+    def send_garbage(self):
+        """Something that is no event."""
+        self._send("{]")
+
+    def expire(self):
+        """Tells every watch that its history is gone: all have to list anew."""
+        self._send(json.dumps({"type": "ERROR", "object": status(410)}))
+
+    def _object(self, namespace, name):
+        self.revision += 1
+        return object_of(namespace, name, self.revision, self.accounts[namespace, name])
+
+    def _publish(self, kind, item):
+        self._send(json.dumps({"type": kind, "object": item}))
+
+    def _send(self, line):
+        for watcher in self.watchers:
+            watcher.put(line)
+
+
+class Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    api = None
+
+    def do_GET(self):
+        query = parse_qs(urlsplit(self.path).query)
+        if "watch" in query:
+            self.watch()
+        else:
+            self.list()
+
+    def list(self):
+        with self.api.lock:
+            code = self.api.list_status
+            items = [object_of(*name, self.api.revision, annotations) for name, annotations in self.api.accounts.items()]
+            body = {"kind": "PartialObjectMetadataList", "apiVersion": "meta.k8s.io/v1",
+                    "metadata": {"resourceVersion": str(self.api.revision)}, "items": items}
+        self.whole(code, body if code == 200 else status(code))
+
+    def watch(self):
+        with self.api.lock:
+            code, self.api.next_watch_status = self.api.next_watch_status, 200
+            lines = queue.Queue()
+            self.api.watchers = [*self.api.watchers, lines] if code == 200 else self.api.watchers
+        if code != 200:
+            return self.whole(code, status(code))
+        self.send_response(200)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Transfer-Encoding", "chunked")
+        self.end_headers()
+        try:
+            while (line := lines.get()) is not None:
+                data = line.encode() + b"\n"
+                self.wfile.write(b"%x\r\n%s\r\n" % (len(data), data))
+                self.wfile.flush()
+        except OSError:
+            self.close_connection = True
+
+    def whole(self, code, body):
+        data = json.dumps(body).encode()
+        self.send_response(code)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
+
+    def log_message(self, *_):
+        pass
+
+
+def object_of(namespace, name, revision, annotations):
+    return {"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": {
+        "namespace": namespace, "name": name, "uid": f"{namespace}-{name}", "resourceVersion": str(revision), "annotations": annotations}}
+
+
+def status(code):
+    return {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure", "code": code,
+            "reason": "Expired" if code == 410 else "Failure", "message": f"{code} on demand"}

@@ -1,0 +1,48 @@
+"""The expressions of the dashboards and rules, and as much of PromQL as is needed to look into them."""
+
+import json
+import pathlib
+import re
+
+import yaml
+
+ROOT = pathlib.Path(__file__).parents[2]
+RULES = yaml.safe_load((ROOT / "deploy/prometheus/rules.yaml").read_text())
+DASHBOARDS = {path.stem: json.loads(path.read_text()) for path in sorted((ROOT / "dashboards").glob("*.json"))}
+
+METRIC = re.compile(r"\b((?:pod_identity_webhook|process|apiserver)_[a-z0-9_]+|job:[a-z0-9_:]+)(\{[^}]*\})?(\[[^\]]+\])?")
+
+
+def rules(kind):
+    """The rules of a kind, `alert` or `record`, by name."""
+    return {rule[kind]: rule for group in RULES["groups"] for rule in group["rules"] if kind in rule}
+
+
+def panels(dashboard):
+    """The panels that show something."""
+    return [panel for panel in dashboard["panels"] if panel["type"] != "row"]
+
+
+def selectors(expression):
+    """Each selector as metric, matchers, range and what stands before it."""
+    return [(found[1], found[2] or "", found[3] or "", expression[: found.start()]) for found in METRIC.finditer(expression)]
+
+
+def interpolated(text, seconds):
+    """The variables replaced, as Grafana does with everything selected. `seconds` is how long there has been data."""
+    for name, value in {"__rate_interval": "10s", "__range": f"{seconds}s", "cluster": ".*"}.items():
+        text = text.replace(f"${name}", value)
+    text = re.sub(r"\$(namespace|job|instance|pod_namespace)\b", ".+", text)
+    assert "$" not in text, text
+    return text
+
+
+def of_dashboards():
+    """Every expression of every panel and annotation: where it stands, and what it says."""
+    for name, dashboard in DASHBOARDS.items():
+        for panel in panels(dashboard):
+            for target in panel["targets"]:
+                yield f"{name}: {panel['title']} ({target['refId']})", target["expr"]
+        for annotation in dashboard["annotations"]["list"]:
+            if not annotation.get("builtIn"):
+                yield f"{name}: annotation {annotation['name']}", annotation["expr"]

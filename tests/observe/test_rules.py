@@ -1,0 +1,40 @@
+"""Every alert is documented and tested; promtool itself is run by dashboards/check."""
+
+import re
+
+import pytest
+import yaml
+
+from expressions import ROOT, rules
+
+ALERTS = rules("alert")
+RUNBOOK = (ROOT / "docs/runbook.md").read_text()
+HOME = "https://github.com/eks-pod-identity-webhook/eks-pod-identity-webhook/blob/main/docs/runbook.md"
+
+
+@pytest.mark.parametrize("alert", ALERTS.values(), ids=ALERTS)
+def test_an_alert_says_what_users_feel_and_what_to_do(alert):
+    assert alert["labels"]["severity"] in {"critical", "warning", "info"}
+    assert set(alert["annotations"]) == {"summary", "runbook_url"}
+    assert alert["annotations"]["runbook_url"] == f"{HOME}#{alert['alert'].lower()}"
+    section = RUNBOOK.split(f"\n## {alert['alert']}\n")
+    assert len(section) == 2, "the runbook has a section for it"
+    assert len(section[1].split("\n## ")[0].split()) > 30, "which says something"
+
+
+def test_the_runbook_is_about_nothing_else():
+    assert re.findall(r"^## (.+)$", RUNBOOK, re.MULTILINE) == list(ALERTS)
+    links = re.findall(r"\(#([a-z]+)\)", RUNBOOK)
+    assert set(links) <= {name.lower() for name in ALERTS}
+
+
+def test_every_alert_has_a_case_that_fires_and_one_that_must_not():
+    tests = yaml.safe_load((ROOT / "deploy/prometheus/rules_test.yaml").read_text())["tests"]
+    cases = [case for test in tests for case in test["alert_rule_test"]]
+    assert {case["alertname"] for case in cases if case["exp_alerts"]} == set(ALERTS)
+    assert {case["alertname"] for case in cases if not case["exp_alerts"]} == set(ALERTS)
+    assert all(test["input_series"] for test in tests)
+
+
+def test_recording_rules_are_named_by_level_metric_and_operation():
+    assert all(re.fullmatch(r"job:pod_identity_webhook_[a-z_]+:[a-z0-9_]+", name) for name in rules("record"))
