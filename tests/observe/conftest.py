@@ -43,6 +43,10 @@ class Run:
     def __init__(self, folder):
         self.folder = folder
         self.manifests, self.certificates, self.recordings = folder / "accounts.yaml", folder / "certs", folder / "recordings"
+        self.api, self.webhooks, self.leaving, self.prometheus = ApiServer(), [], None, None
+
+    def start(self):
+        folder = self.folder
         self.certificates.mkdir()
         self.new_certificate()
         self.write_manifests()
@@ -50,7 +54,6 @@ class Run:
                   "--max-body-bytes=262144", "--reload-interval=200ms", "--drain-delay=2s"]
         manifests = [f"--service-accounts={self.manifests}"]
         files = [f"--tls-cert-file={self.certificates}/tls.crt", f"--tls-key-file={self.certificates}/tls.key"]
-        self.api = ApiServer()
         self.api.list_status = 403
         for namespace in NAMESPACES:
             for name in ["api", "plain", "default"]:
@@ -59,11 +62,10 @@ class Run:
         kubeconfig.write_text(json.dumps(kubeconfig_of(self.api.url)))
         asked_for = ["--metrics-namespaces=3", "--debug-endpoints", f"--record={self.recordings}", "--record-max-files=100000"]
         # Two replicas of the old version: one with everything that can be asked for, one that will be drained.
-        self.old = Webhook(folder, "old", *limits, *manifests, *files, *asked_for)
-        self.drained = Webhook(folder, "drained", *limits, *manifests, "--tls-self-signed")
+        self.old = self.webhook("old", *limits, *manifests, *files, *asked_for)
+        self.drained = self.webhook("drained", *limits, *manifests, "--tls-self-signed")
         # And one that Prometheus is told is newer, which watches a cluster.
-        self.new = Webhook(folder, "new", *limits, f"--kubeconfig={kubeconfig}", "--tls-self-signed", "--metrics-namespaces=3")
-        self.webhooks, self.leaving = [self.old, self.drained, self.new], None
+        self.new = self.webhook("new", *limits, f"--kubeconfig={kubeconfig}", "--tls-self-signed", "--metrics-namespaces=3")
         apiserver = Replayed(ROOT / "tests/observe/fixtures/kube-apiserver.prom")
         relabelled = {"source_labels": ["__name__"], "regex": "pod_identity_webhook_build_info", "target_label": "version", "replacement": "0.2.0"}
         self.prometheus = Prometheus(folder, [
@@ -71,6 +73,10 @@ class Run:
             scrape("new", JOB, self.new.admin) | {"metric_relabel_configs": [relabelled]},
             scrape("kube-apiserver", {"cluster": "test"}, apiserver.address),
         ])
+
+    def webhook(self, name, *flags):
+        self.webhooks.append(Webhook(self.folder, name, *flags))
+        return self.webhooks[-1]
 
     def new_certificate(self):
         """One that ends so soon that the alerts on it fire."""
@@ -178,7 +184,8 @@ class Run:
     def stop(self):
         for webhook in self.webhooks:
             webhook.stop()
-        self.prometheus.stop()
+        if self.prometheus:
+            self.prometheus.stop()
 
 
 def scrape(name, labels, *addresses):
@@ -196,6 +203,7 @@ def kubeconfig_of(url):
 def run(tmp_path_factory):
     run = Run(tmp_path_factory.mktemp("run"))
     try:
+        run.start()
         run.happen()
         # Two scrapes more, so that what came last is seen.
         time.sleep(2)

@@ -41,7 +41,11 @@ class Webhook:
         command = [BINARY, "serve", *flags, "--listen=127.0.0.1:0", "--admin-listen=127.0.0.1:0", "--log-format=json"]
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(command, stderr=log, env={"PATH": os.environ["PATH"]}, cwd=ROOT)
-        listening = eventually(f"{name} listens", self._listening)
+        try:
+            listening = eventually(f"{name} listens", self._listening)
+        except AssertionError:
+            self.process.kill()
+            raise
         self.address, self.admin = listening["listen"], listening["admin_listen"]
         self.tls = ssl._create_unverified_context()
         self.connection = None
@@ -141,10 +145,14 @@ class Prometheus:
         self.log = folder / "prometheus.log"
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(command, stdout=log, stderr=log)
-        self.ended = None
-        eventually("Prometheus is ready", self._is_ready)
+        self.started = self.ended = None
         targets = sum(len(config["static_configs"][0]["targets"]) for config in scrape_configs)
-        eventually("everything is scraped", lambda: len(self.api("query", query="up == 1")["result"]) == targets)
+        try:
+            eventually("Prometheus is ready", self._is_ready)
+            eventually("everything is scraped", lambda: len(self.api("query", query="up == 1")["result"]) == targets)
+        except AssertionError:
+            self.stop()
+            raise
         self.started = time.time()
 
     def _is_ready(self):
