@@ -14,9 +14,12 @@ const FLAGS_OF_OTHERS: &[&str] = &[
     "admission-control-config-file",
     "api-audiences",
     "bench",
+    "force-conflicts",
     "labels",
     "provenance",
+    "rounds",
     "set",
+    "threshold",
     "thumbprint-list",
 ];
 
