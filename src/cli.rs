@@ -1,5 +1,5 @@
 //! What can be typed. Every flag is also an environment variable: the flag's name in capitals, with `MUTATE_` or
-//! `COMPARE_` before it where a name such as `FILE` would be anybody's.
+//! `COMPARE_` (of `serve`, `POD_`) before it where a name such as `FILE` would be anybody's.
 
 use std::{
     ffi::{OsStr, OsString},
@@ -15,7 +15,9 @@ use clap::{
 };
 
 use crate::{
-    settings::{AnnotationPrefix, Audience, MountPath, Region, Settings, TokenExpiration, VolumeName},
+    settings::{
+        AnnotationPrefix, Audience, MountPath, Region, Settings, TokenExpiration, VolumeName, is_dns_label,
+    },
     webhook_url::WebhookUrl,
 };
 
@@ -227,10 +229,48 @@ pub struct TlsArgs {
     /// A DNS name or IP address of the self-signed certificate; several with commas
     #[arg(long, env, value_name = "NAME", value_delimiter = ',', default_value = "localhost,127.0.0.1,::1")]
     pub tls_san: Vec<String>,
-    /// Require clients to present a certificate signed by one of these authorities (PEM). Reloaded when it changes,
-    /// unless the certificate is self-signed
+    /// Require clients to present a certificate signed by one of these authorities (PEM). Reloaded when it changes; if
+    /// the certificate is self-managed, with each new one; if it is self-signed, never
     #[arg(long, env, value_name = "FILE", value_parser = path())]
     pub tls_client_ca_file: Option<PathBuf>,
+    /// A certificate that nobody has to see to.
+    #[command(flatten, next_help_heading = "Self-managed TLS")]
+    pub self_managed: SelfManagedArgs,
+}
+
+/// A certificate of our own authority, kept in the cluster.
+#[derive(Debug, Args)]
+pub struct SelfManagedArgs {
+    /// Keep an authority and a certificate in a Secret, rotate them, and publish them in the webhook configuration's
+    /// caBundle
+    #[arg(long, env, value_name = "BOOL", default_value = "false", default_missing_value = "true",
+        num_args = 0..=1, require_equals = true, action = clap::ArgAction::Set)]
+    pub tls_self_managed: bool,
+    /// The Secret, which has to exist and may be empty
+    #[arg(long, env, value_name = "NAME", default_value = "eks-pod-identity-webhook-tls", value_parser = dns_name)]
+    pub tls_secret_name: String,
+    /// The Service by which the API server calls the webhook
+    #[arg(long, env, value_name = "NAME", default_value = "eks-pod-identity-webhook", value_parser = dns_name)]
+    pub tls_service_name: String,
+    /// The MutatingWebhookConfiguration
+    #[arg(long, env, value_name = "NAME", default_value = "eks-pod-identity-webhook", value_parser = dns_name)]
+    pub webhook_configuration_name: String,
+    /// The namespace of Secret and Service. Without it: the pod's own, or that of the kubeconfig's context
+    #[arg(long, env = "POD_NAMESPACE", value_name = "NAME", value_parser = dns_name_or_nothing)]
+    pub namespace: Option<String>,
+    /// The cluster's DNS domain
+    #[arg(long, env, value_name = "DOMAIN", default_value = "cluster.local", value_parser = dns_name)]
+    pub tls_cluster_domain: String,
+    /// How long an authority is valid. It is renewed at two thirds of that
+    #[arg(long, env, value_name = "DURATION", default_value = "3650days", value_parser = long_duration)]
+    pub tls_ca_validity: Duration,
+    /// How long a certificate is valid; at most a third of its authority. It is renewed at two thirds of that
+    #[arg(long, env, value_name = "DURATION", default_value = "90days", value_parser = long_duration)]
+    pub tls_leaf_validity: Duration,
+    /// How long a new authority is published beside the old ones before it signs; at most a quarter of a
+    /// certificate's validity
+    #[arg(long, env, value_name = "DURATION", default_value = "10m", value_parser = duration)]
+    pub tls_rotation_overlap: Duration,
 }
 
 /// Limits.
@@ -421,6 +461,27 @@ fn duration(text: &str) -> Result<Duration, String> {
         })
 }
 
+/// The name of an object, or a part of a DNS name.
+fn dns_name(text: &str) -> Result<String, String> {
+    if text.len() <= 253 && text.split('.').all(is_dns_label) {
+        return Ok(text.to_owned());
+    }
+    Err("a name has at most 253 characters of a-z, 0-9, '-' and '.'".to_owned())
+}
+
+/// The same, or a variable that is set to nothing; [`crate::config`] takes that for none.
+fn dns_name_or_nothing(text: &str) -> Result<String, String> {
+    if text.is_empty() { Ok(String::new()) } else { dns_name(text) }
+}
+
+/// A validity. x509 counts whole seconds, and a century is as good as for ever.
+fn long_duration(text: &str) -> Result<Duration, String> {
+    let bounds = Duration::from_secs(1)..=Duration::from_secs(100 * 366 * 24 * 60 * 60);
+    humantime::parse_duration(text).ok().filter(|duration| bounds.contains(duration)).ok_or_else(|| {
+        "a validity is a number with a unit, such as 12h, 90days or 10years, from 1s to 100years".to_owned()
+    })
+}
+
 fn positive_duration(text: &str) -> Result<Duration, String> {
     match duration(text)? {
         Duration::ZERO => Err("it has to be longer than zero".to_owned()),
@@ -455,7 +516,7 @@ mod tests {
     #[test]
     fn every_flag_is_an_environment_variable_of_the_same_name() {
         for (command, prefixes) in
-            [("serve", &[""][..]), ("mutate", &["", "MUTATE_"]), ("compare", &["COMPARE_"])]
+            [("serve", &["", "POD_"][..]), ("mutate", &["", "MUTATE_"]), ("compare", &["COMPARE_"])]
         {
             let cli = Cli::command();
             for arg in cli.find_subcommand(command).unwrap().get_arguments() {

@@ -2,8 +2,11 @@
 
 use std::{fmt, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
+use thiserror::Error;
+
 use crate::{
-    cli::{FlagInUse, LimitArgs, RecordArgs, ServeArgs, SourceArgs, TlsArgs},
+    certificates::{keeper::Kept, policy::Policy},
+    cli::{FlagInUse, LimitArgs, RecordArgs, SelfManagedArgs, ServeArgs, SourceArgs, TlsArgs},
     recording::Folder,
     server::{Timeouts, mutate::RequestLimits, tls::CertificateFiles},
     settings::Settings,
@@ -77,6 +80,8 @@ impl fmt::Display for Source {
 pub enum Certificate {
     /// Files, read again when they change.
     Files(CertificateFiles),
+    /// One of our own authority, kept in the cluster.
+    SelfManaged(SelfManaged),
     /// One of our own making.
     SelfSigned {
         /// Its names.
@@ -86,16 +91,71 @@ pub enum Certificate {
     },
 }
 
-impl From<ServeArgs> for Config {
-    fn from(args: ServeArgs) -> Self {
+/// A certificate of our own authority.
+#[derive(Debug)]
+pub struct SelfManaged {
+    args: SelfManagedArgs,
+    client_ca: Option<PathBuf>,
+}
+
+impl SelfManaged {
+    /// What is kept, in the cluster of that namespace unless another one was typed.
+    pub fn in_namespace(&self, default: &str) -> Kept {
+        let args = &self.args;
+        let namespace = args.namespace.as_deref().filter(|name| !name.is_empty()).unwrap_or(default);
+        Kept {
+            namespace: namespace.to_owned(),
+            secret: args.tls_secret_name.clone(),
+            configuration: args.webhook_configuration_name.clone(),
+            policy: Policy {
+                names: Policy::names(&args.tls_service_name, namespace, &args.tls_cluster_domain),
+                authority_validity: args.tls_ca_validity,
+                leaf_validity: args.tls_leaf_validity,
+                overlap: args.tls_rotation_overlap,
+                jitter: fastrand::f64(),
+            },
+            client_ca: self.client_ca.clone(),
+        }
+    }
+}
+
+/// Flags that are right each for itself and wrong together.
+#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
+pub enum Contradiction {
+    /// Two certificates.
+    #[error("--tls-self-managed and --tls-self-signed contradict each other: give one of them")]
+    TwoCertificates,
+    /// A certificate that is kept in a cluster, without a cluster.
+    #[error(
+        "--tls-self-managed keeps its certificate in a cluster, and --service-accounts is for running without one: \
+         leave one of them out, or give --tls-self-signed instead"
+    )]
+    NoCluster,
+    /// Certificates that would expire before they can be replaced.
+    #[error(
+        "--tls-leaf-validity can be at most a third of --tls-ca-validity, and --tls-rotation-overlap at most a quarter \
+         of --tls-leaf-validity: certificates would expire before they are replaced"
+    )]
+    Validities,
+}
+
+impl TryFrom<ServeArgs> for Config {
+    type Error = Contradiction;
+
+    fn try_from(args: ServeArgs) -> Result<Self, Contradiction> {
         let LimitArgs { drain_delay, drain_timeout, max_connections, .. } = args.limits;
-        Self {
-            reload_interval: args.source.reload_interval,
-            source: args.source.into(),
+        let reload_interval = args.source.reload_interval;
+        let (source, certificate) = (Source::from(args.source), Certificate::try_from(args.tls)?);
+        if matches!((&source, &certificate), (Source::Manifests(_), Certificate::SelfManaged(_))) {
+            return Err(Contradiction::NoCluster);
+        }
+        Ok(Self {
+            reload_interval,
+            source,
             settings: Arc::new(args.injection.into_settings()),
             listen: args.listen.listen,
             admin_listen: args.listen.admin_listen,
-            certificate: args.tls.into(),
+            certificate,
             max_connections,
             timeouts: Timeouts {
                 handshake: args.limits.tls_handshake_timeout,
@@ -112,7 +172,7 @@ impl From<ServeArgs> for Config {
             record: args.record.into_folder(),
             drain_delay,
             drain_timeout,
-        }
+        })
     }
 }
 
@@ -137,13 +197,26 @@ impl From<SourceArgs> for Source {
     }
 }
 
-impl From<TlsArgs> for Certificate {
-    fn from(args: TlsArgs) -> Self {
+impl TryFrom<TlsArgs> for Certificate {
+    type Error = Contradiction;
+
+    fn try_from(args: TlsArgs) -> Result<Self, Contradiction> {
         let client_ca = args.tls_client_ca_file.filter(|path| path != "");
-        if args.tls_self_signed {
-            Self::SelfSigned { names: args.tls_san, client_ca }
-        } else {
-            Self::Files(CertificateFiles { cert: args.tls_cert_file, key: args.tls_key_file, client_ca })
+        match (args.self_managed.tls_self_managed, args.tls_self_signed) {
+            (true, true) => Err(Contradiction::TwoCertificates),
+            (true, false) => {
+                let managed = args.self_managed;
+                let leaf = managed.tls_leaf_validity;
+                if leaf * 3 > managed.tls_ca_validity || managed.tls_rotation_overlap * 4 > leaf {
+                    return Err(Contradiction::Validities);
+                }
+                Ok(Self::SelfManaged(SelfManaged { args: managed, client_ca }))
+            }
+            (false, true) => Ok(Self::SelfSigned { names: args.tls_san, client_ca }),
+            (false, false) => {
+                let (cert, key) = (args.tls_cert_file, args.tls_key_file);
+                Ok(Self::Files(CertificateFiles { cert, key, client_ca }))
+            }
         }
     }
 }

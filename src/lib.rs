@@ -7,6 +7,8 @@
 //!                                                 ▲
 //! accounts:   watch (a cluster) ──┬─▶ binding ─▶ cache
 //!             manifests (files) ──┘
+//!
+//! certificates: Secret, webhook configuration ─▶ plan ─▶ keeper ─▶ tls
 //! ```
 //!
 //! What depends on a ServiceAccount alone is parsed and rendered when the account changes; a request copies bytes.
@@ -16,6 +18,7 @@
 //!
 //! - [`commands`]: what the program does; `serve` is the one place that wires and spawns
 //! - [`cli`], [`config`]: what was typed, what is valid
+//! - [`certificates`]: an authority and certificates of our own, rotated and published
 //! - [`server`]: connections, TLS and HTTP
 //! - [`accounts`]: where they come from and where they are looked up
 //! - [`recording`]: answered requests, written to be replayed
@@ -28,6 +31,7 @@
 pub mod accounts;
 pub mod admission;
 pub mod binding;
+pub mod certificates;
 pub mod cli;
 pub mod commands;
 pub mod config;

@@ -7,6 +7,7 @@ mod http;
 mod namespaces;
 mod process;
 mod recordings;
+mod self_managed;
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -22,6 +23,7 @@ pub use self::{
     http::{Closed, HttpMetrics},
     namespaces::{NamespaceCounters, NamespaceMetrics},
     recordings::RecordingMetrics,
+    self_managed::{Rotation, SelfManagedMetrics, SelfManagedOperation},
 };
 
 const PREFIX: &str = "pod_identity_webhook";
@@ -63,6 +65,8 @@ pub struct TlsMetrics {
     pub reloads_failed: IntCounter,
     /// Whether what the files hold is what is served.
     pub reload_successful: IntGauge,
+    /// Of a self-managed certificate.
+    pub self_managed: SelfManagedMetrics,
 }
 
 impl Metrics {
@@ -126,6 +130,7 @@ impl TlsMetrics {
             reloads_ok: reloads.with_label_values(&["ok"]),
             reloads_failed: reloads.with_label_values(&["failed"]),
             reload_successful: successful,
+            self_managed: SelfManagedMetrics::new(registry),
         }
     }
 }

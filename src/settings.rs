@@ -255,7 +255,7 @@ impl fmt::Display for TokenExpiration {
 }
 
 /// A DNS label, as RFC 1123 and `IsDNS1123Label` (`apimachinery/pkg/util/validation`) have it.
-fn is_dns_label(text: &str) -> bool {
+pub(crate) fn is_dns_label(text: &str) -> bool {
     let inner = |c: u8| c.is_ascii_lowercase() || c.is_ascii_digit() || c == b'-';
     matches!(text.len(), 1..=63) && text.bytes().all(inner) && !text.starts_with('-') && !text.ends_with('-')
 }

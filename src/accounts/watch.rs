@@ -44,13 +44,18 @@ const MAX_PAUSE: Duration = Duration::from_secs(2);
 /// is no reason to list anew.
 const FORGET_FAILURES: Duration = Duration::from_secs(20);
 
-/// A client as this watch needs it: with limits by which a dead connection is noticed, and without retries, which would
-/// be neither counted nor logged. What the API server takes is noted, since a watch on which nothing happens brings no
-/// event.
-pub fn client(mut config: kube::Config, metrics: AccountMetrics) -> kube::Result<Client> {
+/// Gives a client's configuration what this watch needs: limits by which a dead connection is noticed, and no retries
+/// within the client, which would be neither counted nor logged.
+pub fn tuned(mut config: kube::Config) -> kube::Config {
     config.read_timeout = Some(READ_TIMEOUT);
     config.reset_reader_on_write = true;
     config.default_retry = false;
+    config
+}
+
+/// A client for this watch alone: it notes when the API server takes a call, since a watch on which nothing happens
+/// brings no event.
+pub fn client(config: kube::Config, metrics: AccountMetrics) -> kube::Result<Client> {
     let note_contact = MapResponseLayer::new(move |response: Response<_>| {
         if response.status().is_success() {
             metrics.contact();

@@ -1,10 +1,9 @@
 //! `serve`: the one place that wires the parts together, starts them and ends them.
 
-use std::{io, net::SocketAddr, path::PathBuf, sync::Arc};
+use std::{io, net::SocketAddr, sync::Arc};
 
 use anyhow::{Context, anyhow, bail};
 use arc_swap::ArcSwap;
-use kube::config::{KubeConfigOptions, Kubeconfig};
 use rustls::{ServerConfig, crypto::aws_lc_rs};
 use serde_json::{Value, json};
 use tokio::{
@@ -14,8 +13,8 @@ use tokio::{
     time::{sleep, timeout},
 };
 use tracing::{info, warn};
-use tracing_subscriber::{Layer, filter::Targets, fmt, layer::SubscriberExt, util::SubscriberInitExt};
 
+use super::{cluster, logging};
 use crate::{
     accounts::{
         cache::{Cache, Writer},
@@ -24,12 +23,13 @@ use crate::{
     },
     admission::Webhook,
     binding::Binder,
-    cli::{FlagInUse, LogArgs, LogFormat, ServeArgs},
+    certificates::{keeper::Keeper, serving::Certified},
+    cli::{FlagInUse, ServeArgs},
     config::{Certificate, Config, Source},
     metrics::{AccountMetrics, Metrics, TlsMetrics},
     recording::{Folder, Recorder, Recording},
     server::{
-        admin::{Admin, Readiness},
+        admin::{Admin, Obstacle, Readiness},
         debug::DebugPages,
         drain::{self, Announcer, Phase},
         listen::{self, Listener},
@@ -46,12 +46,12 @@ const RESERVED_FILES: usize = 2 * ADMIN_CONNECTIONS;
 
 /// Serves until a signal ends it.
 pub fn run(args: ServeArgs) -> anyhow::Result<()> {
-    start_logging(&args.log)?;
+    logging::start(&args.log)?;
     aws_lc_rs::default_provider()
         .install_default()
         .map_err(|_| anyhow!("a crypto provider is already set"))?;
     let runtime = tokio::runtime::Runtime::new().context("can't start the runtime")?;
-    runtime.block_on(serve(args.into()))
+    runtime.block_on(serve(args.try_into()?))
 }
 
 async fn serve(mut config: Config) -> anyhow::Result<()> {
@@ -72,12 +72,15 @@ async fn serve(mut config: Config) -> anyhow::Result<()> {
     metrics.http.connections_limit.set(config.max_connections as i64);
     let (announcer, drain) = drain::channel();
     let (cache, writer) = Cache::new(metrics.accounts.clone());
-    let readiness = Arc::new(Readiness::new(Arc::clone(&cache), drain.clone()));
     // What runs beside the webhook for as long as the process lives. That one ends is a failure of its own.
     let mut background = JoinSet::new();
 
     let (admin, admin_address) = bind("--admin-listen", config.admin_listen)?;
     let (webhook, webhook_address) = bind("--listen", config.listen)?;
+    let cluster = cluster::config(&config.source).await?;
+    let (tls, obstacle) = start_tls(&config, cluster.as_ref(), &metrics.tls, &mut background)?;
+    let readiness = Readiness::new(Arc::clone(&cache), drain.clone()).with_certificate(obstacle);
+    let readiness = Arc::new(readiness);
     let listener = |tcp, tls, metrics| Listener {
         tcp,
         tls,
@@ -103,8 +106,7 @@ async fn serve(mut config: Config) -> anyhow::Result<()> {
 
     let recording = config.record.take().map(|folder| start_recording(folder, &metrics));
     let (recorder, recording) = recording.transpose()?.unzip();
-    let tls = start_tls(&config, &metrics.tls, &mut background)?;
-    start_source(&config, writer, metrics.accounts.clone(), &mut background).await?;
+    start_source(&config, cluster, writer, metrics.accounts.clone(), &mut background)?;
 
     let core = Webhook::new(Arc::clone(&config.settings));
     let mutate = Mutate::new(core, cache, config.requests, metrics.clone(), recorder);
@@ -191,92 +193,60 @@ fn start_recording(folder: Folder, metrics: &Metrics) -> anyhow::Result<(Recorde
 
 fn start_tls(
     config: &Config,
+    cluster: Option<&kube::Config>,
     metrics: &TlsMetrics,
     background: &mut JoinSet<()>,
-) -> anyhow::Result<Arc<ArcSwap<ServerConfig>>> {
+) -> anyhow::Result<(Arc<ArcSwap<ServerConfig>>, Option<Obstacle>)> {
     match &config.certificate {
         Certificate::SelfSigned { names, client_ca } => {
             let loaded = tls::self_signed(names, client_ca.as_deref())?;
             tls::announce(&loaded, metrics, "self-signed certificate made");
-            Ok(Arc::new(ArcSwap::new(loaded.config)))
+            Ok((Arc::new(ArcSwap::new(loaded.config)), None))
         }
         Certificate::Files(files) => {
             let reloader = Reloader::open(files.clone(), metrics.clone())?;
             let current = reloader.current();
             background.spawn(reloader.follow(config.reload_interval));
-            Ok(current)
+            Ok((current, None))
+        }
+        Certificate::SelfManaged(managed) => {
+            let cluster = cluster.context("--tls-self-managed needs a cluster")?;
+            let client = kube::Client::try_from(cluster.clone()).context(cluster::NO_CLIENT)?;
+            let kept = managed.in_namespace(client.default_namespace());
+            info!(
+                namespace = kept.namespace,
+                secret = kept.secret,
+                configuration = kept.configuration,
+                names = ?kept.policy.names,
+                "keeping the certificate"
+            );
+            let keeper = Keeper::new(&client, kept, metrics);
+            let Certified { config, obstacle } = keeper.certified();
+            background.spawn(keeper.run());
+            Ok((config, Some(obstacle)))
         }
     }
 }
 
-async fn start_source(
+fn start_source(
     config: &Config,
+    cluster: Option<kube::Config>,
     writer: Writer,
     metrics: AccountMetrics,
     background: &mut JoinSet<()>,
 ) -> anyhow::Result<()> {
     let binder = Binder::new(Arc::clone(&config.settings));
-    let client = match &config.source {
-        Source::Manifests(path) => {
+    match (&config.source, cluster) {
+        (Source::Manifests(path), _) => {
             let manifests = Manifests::open(path, binder, writer).context("--service-accounts")?;
             background.spawn(manifests.follow(config.reload_interval));
-            return Ok(());
         }
-        Source::InCluster => kube::Config::incluster().context(
-            "not in a cluster: give --kubeconfig for another one, or --service-accounts for manifests",
-        )?,
-        Source::Kubeconfig { files, context } => {
-            let kubeconfig = read_kubeconfig(files).context("--kubeconfig")?;
-            let options = KubeConfigOptions { context: context.clone(), ..KubeConfigOptions::default() };
-            kube::Config::from_custom_kubeconfig(kubeconfig, &options).await.context("--kubeconfig")?
+        (_, Some(cluster)) => {
+            let client = watch::client(cluster, metrics).context(cluster::NO_CLIENT)?;
+            background.spawn(watch::follow(client, binder, writer));
         }
-    };
-    let client = watch::client(client, metrics).context("can't make a client for the cluster")?;
-    background.spawn(watch::follow(client, binder, writer));
-    Ok(())
-}
-
-fn read_kubeconfig(files: &[PathBuf]) -> anyhow::Result<Kubeconfig> {
-    if files.is_empty() {
-        return Ok(Kubeconfig::read()?);
+        (_, None) => bail!("no cluster to watch"),
     }
-    let mut merged = Kubeconfig::default();
-    for file in files {
-        merged = merged.merge(Kubeconfig::read_from(file)?)?;
-    }
-    Ok(merged)
-}
-
-fn start_logging(args: &LogArgs) -> anyhow::Result<()> {
-    let (from, text) =
-        match (args.log_level.clone().filter(|text| !text.is_empty()), std::env::var("RUST_LOG")) {
-            (Some(text), _) => ("--log-level", text),
-            (None, Ok(text)) if !text.is_empty() => ("RUST_LOG", text),
-            (None, _) => ("--log-level", "info".to_owned()),
-        };
-    // A bare level is about this program. What kube has to say of its failures, the watch says itself, less often.
-    let is_level = text.parse::<tracing::level_filters::LevelFilter>().is_ok();
-    let want = || {
-        format!(
-            "{from} {text:?}: want off, error, warn, info, debug, trace or a filter such as info,kube=debug"
-        )
-    };
-    if !is_level && !text.contains(['=', ',']) {
-        // A filter would take the word for the name of a module, and nothing would be logged.
-        bail!(want());
-    }
-    let filter = if is_level {
-        format!("error,kube=off,kube_client=off,kube_runtime=off,eks_pod_identity_webhook={text}")
-    } else {
-        text.clone()
-    };
-    let filter: Targets = filter.parse().with_context(want)?;
-    let lines = fmt::layer().with_writer(io::stderr);
-    let lines = match args.log_format {
-        LogFormat::Text => lines.with_ansi(io::IsTerminal::is_terminal(&io::stderr())).boxed(),
-        LogFormat::Json => lines.json().flatten_event(true).boxed(),
-    };
-    tracing_subscriber::registry().with(lines.with_filter(filter)).init();
     Ok(())
 }
 

@@ -6,9 +6,13 @@ use std::sync::{
 };
 
 use hyper::{Method, Request, StatusCode, body::Incoming};
+use tokio::sync::watch;
 
 use super::{connection::Handler, debug::DebugPages, drain::Drain, listen::Listener, reply::Reply, scrape};
 use crate::{accounts::cache::Cache, metrics::Metrics};
+
+/// What is wrong with a certificate that changes, if anything is.
+pub type Obstacle = watch::Receiver<Option<&'static str>>;
 
 /// Whether requests should be sent here.
 #[derive(Debug)]
@@ -16,15 +20,21 @@ pub struct Readiness {
     cache: Arc<Cache>,
     drain: Drain,
     is_listening: AtomicBool,
+    certificate: Option<Obstacle>,
 }
 
 impl Readiness {
     /// Not ready yet: not listening.
     pub fn new(cache: Arc<Cache>, drain: Drain) -> Self {
-        Self { cache, drain, is_listening: AtomicBool::new(false) }
+        Self { cache, drain, is_listening: AtomicBool::new(false), certificate: None }
     }
 
-    /// The webhook's port accepts connections, which it does only with a certificate.
+    /// One that is ready only while nothing is told to be wrong with the certificate.
+    pub fn with_certificate(self, obstacle: Option<Obstacle>) -> Self {
+        Self { certificate: obstacle, ..self }
+    }
+
+    /// The webhook's port accepts connections.
     pub fn listening(&self) {
         self.is_listening.store(true, Ordering::Release);
     }
@@ -35,6 +45,8 @@ impl Readiness {
             Some("shutting down")
         } else if !self.is_listening.load(Ordering::Acquire) {
             Some("the webhook's port is not open yet")
+        } else if let Some(obstacle) = self.certificate.as_ref().and_then(|obstacle| *obstacle.borrow()) {
+            Some(obstacle)
         } else if !self.cache.is_synced() {
             Some("the ServiceAccounts have not been listed yet")
         } else {

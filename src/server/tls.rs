@@ -13,7 +13,8 @@ use std::{
 use arc_swap::ArcSwap;
 use rustls::{
     RootCertStore, ServerConfig,
-    server::{NoServerSessionStorage, WebPkiClientVerifier},
+    server::{ClientHello, NoServerSessionStorage, ResolvesServerCert, WebPkiClientVerifier},
+    sign::CertifiedKey,
 };
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
 use thiserror::Error;
@@ -94,6 +95,30 @@ pub fn self_signed(names: &[String], client_ca: Option<&Path>) -> Result<Loaded,
     let made = rcgen::generate_simple_self_signed(names)?;
     let key = PrivateKeyDer::Pkcs8(made.signing_key.serialize_der().into());
     build(vec![made.cert.der().clone()], key, client_ca)
+}
+
+/// What is served until there is a certificate: handshakes fail.
+pub fn without_certificate() -> Arc<ServerConfig> {
+    #[derive(Debug)]
+    struct NoCertificate;
+    impl ResolvesServerCert for NoCertificate {
+        fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+            None
+        }
+    }
+    let versions = &[&rustls::version::TLS13, &rustls::version::TLS12];
+    let builder = ServerConfig::builder_with_protocol_versions(versions).with_no_client_auth();
+    Arc::new(builder.with_cert_resolver(Arc::new(NoCertificate)))
+}
+
+/// A certificate whose key is in PEM.
+pub fn from_pem(
+    leaf: CertificateDer<'static>,
+    key: &str,
+    client_ca: Option<&Path>,
+) -> Result<Loaded, BadCertificate> {
+    let key = PrivateKeyDer::from_pem_slice(key.as_bytes());
+    build(vec![leaf], key.map_err(|error| BadCertificate::X509(error.to_string()))?, client_ca)
 }
 
 /// Certificate files that are read again when they change.

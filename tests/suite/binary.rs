@@ -86,6 +86,9 @@ fn bad_values_end_the_start_and_name_the_flag_and_what_it_takes() {
         ("--reload-interval", "0s", "longer than zero"),
         ("--record-max-files", "0", "a number from 1 to 1000000"),
         ("--record-max-bytes", "-1", "invalid digit"),
+        ("--tls-secret-name", "a/b", "at most 253 characters of a-z, 0-9, '-' and '.'"),
+        ("--tls-leaf-validity", "90", "from 1s to 100years"),
+        ("--tls-ca-validity", "500years", "from 1s to 100years"),
         ("--listen", "8443", "invalid socket address"),
         ("--log-format", "xml", "text, json"),
     ] {
@@ -143,6 +146,20 @@ fn what_prevents_the_start_is_said_with_its_remedy() {
             vec!["--record: ", "/proc", "recordings can't be written there"],
         ),
         (vec!["--listen", &taken], vec!["--listen", &taken, "can't listen there"]),
+        (vec!["--tls-self-managed", "--tls-self-signed"], vec!["contradict", "give one of them"]),
+        (
+            vec!["--tls-self-managed", "--service-accounts", &good],
+            vec!["--tls-self-managed", "in a cluster", "--service-accounts"],
+        ),
+        (
+            vec!["--tls-self-managed", "--tls-leaf-validity=1h", "--tls-rotation-overlap=16m"],
+            vec!["--tls-rotation-overlap", "at most a quarter of --tls-leaf-validity"],
+        ),
+        (
+            vec!["--tls-self-managed", "--tls-ca-validity=200days"],
+            vec!["--tls-leaf-validity", "at most a third of --tls-ca-validity"],
+        ),
+        (vec!["--tls-self-managed"], vec!["not in a cluster"]),
         (vec!["--log-level=loud"], vec!["--log-level", "loud", "want off, error, warn, info"]),
     ] {
         let args = if args[0] == "--listen" { args } else { [&ports[..], &args].concat() };
@@ -466,18 +483,18 @@ fn lists_and_reviews_are_read_however_they_are_written() {
 }
 
 /// A daemon that is running.
-struct Daemon {
+pub(crate) struct Daemon {
     child: Child,
     lines: Lines<BufReader<ChildStderr>>,
     seen: Vec<String>,
-    address: SocketAddr,
-    admin: SocketAddr,
+    pub(crate) address: SocketAddr,
+    pub(crate) admin: SocketAddr,
     ca: Ca,
     _certs: TempDir,
 }
 
 impl Daemon {
-    async fn start(args: &[&str]) -> Self {
+    pub(crate) async fn start(args: &[&str]) -> Self {
         let (ca, certs) = (Ca::new(), tempfile::tempdir().unwrap());
         ca.server(1).write(certs.path());
         let file = |name: &str| certs.path().join(name).to_str().unwrap().to_owned();
@@ -503,7 +520,7 @@ impl Daemon {
     }
 
     /// Reads the log until a line with this message.
-    async fn line(&mut self, message: &str) -> Value {
+    pub(crate) async fn line(&mut self, message: &str) -> Value {
         let find = async {
             while let Some(line) = self.lines.next_line().await.unwrap() {
                 self.seen.push(line.clone());
@@ -517,16 +534,16 @@ impl Daemon {
         within(message, find).await
     }
 
-    fn signal(&self, signal: &str) {
+    pub(crate) fn signal(&self, signal: &str) {
         let pid = self.child.id().unwrap().to_string();
         assert!(std::process::Command::new("kill").args([signal, &pid]).status().unwrap().success());
     }
 
-    async fn exit_code(&mut self) -> Option<i32> {
+    pub(crate) async fn exit_code(&mut self) -> Option<i32> {
         within("the end of the daemon", self.child.wait()).await.unwrap().code()
     }
 
-    async fn rest_of_the_log(&mut self) -> String {
+    pub(crate) async fn rest_of_the_log(&mut self) -> String {
         while let Some(line) = self.lines.next_line().await.unwrap() {
             self.seen.push(line);
         }
@@ -678,7 +695,7 @@ async fn the_daemon_watches_the_cluster_of_a_kubeconfig() {
     }
 }
 
-fn write_kubeconfig(dir: &Path, address: SocketAddr, ca_pem: Option<String>) -> String {
+pub(crate) fn write_kubeconfig(dir: &Path, address: SocketAddr, ca_pem: Option<String>) -> String {
     let cluster = match ca_pem {
         None => json!({"server": format!("http://{address}")}),
         Some(pem) => {

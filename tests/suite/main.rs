@@ -6,6 +6,7 @@
 mod support;
 
 mod binary;
+mod certificates;
 mod compare;
 mod docs;
 mod drain;
@@ -16,6 +17,7 @@ mod properties;
 mod race;
 mod record;
 mod reload;
+mod rotation;
 mod rules;
 mod skim;
 mod watch;

@@ -1,9 +1,11 @@
 //! A client that writes bytes and reads bytes, over real TLS sockets.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{net::SocketAddr, sync::Arc, time::SystemTime};
 
-use rustls::{ClientConfig, RootCertStore, SupportedProtocolVersion, crypto::aws_lc_rs};
-use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject};
+use rustls::{
+    ClientConfig, RootCertStore, SupportedProtocolVersion, crypto::aws_lc_rs, time_provider::TimeProvider,
+};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime, pem::PemObject};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
@@ -17,6 +19,20 @@ use super::{pki::Pair, within};
 pub(crate) struct Handshake<'a> {
     pub(crate) version: Option<&'static SupportedProtocolVersion>,
     pub(crate) client_cert: Option<&'a Pair>,
+    /// The name that the certificate must be for; `localhost` if there is none.
+    pub(crate) server_name: Option<&'a str>,
+    /// What time the client thinks it is.
+    pub(crate) now: Option<SystemTime>,
+}
+
+/// A clock that stands still.
+#[derive(Debug)]
+struct Standing(SystemTime);
+
+impl TimeProvider for Standing {
+    fn current_time(&self) -> Option<UnixTime> {
+        Some(UnixTime::since_unix_epoch(self.0.duration_since(SystemTime::UNIX_EPOCH).unwrap()))
+    }
 }
 
 pub(crate) struct Client {
@@ -56,9 +72,12 @@ impl Client {
         handshake: Handshake<'_>,
     ) -> std::io::Result<Self> {
         let mut roots = RootCertStore::empty();
-        roots.add(CertificateDer::from_pem_slice(ca_pem.as_bytes()).unwrap()).unwrap();
+        for authority in CertificateDer::pem_slice_iter(ca_pem.as_bytes()) {
+            roots.add(authority.unwrap()).unwrap();
+        }
         let provider = Arc::new(aws_lc_rs::default_provider());
-        let builder = ClientConfig::builder_with_provider(provider);
+        let clock = Arc::new(Standing(handshake.now.unwrap_or_else(SystemTime::now)));
+        let builder = ClientConfig::builder_with_details(provider, clock);
         let builder = match handshake.version {
             Some(version) => builder.with_protocol_versions(&[version]),
             None => builder.with_safe_default_protocol_versions(),
@@ -75,7 +94,8 @@ impl Client {
         config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
         let tcp = TcpStream::connect(address).await?;
         tcp.set_nodelay(true)?;
-        let name = ServerName::try_from("localhost").unwrap();
+        let name = handshake.server_name.unwrap_or("localhost").to_owned();
+        let name = ServerName::try_from(name).unwrap();
         let stream = TlsConnector::from(Arc::new(config)).connect(name, tcp).await?;
         Ok(Self { stream, buffered: Vec::new() })
     }

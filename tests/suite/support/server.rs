@@ -5,6 +5,7 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 use eks_pod_identity_webhook::{
     accounts::cache::{Cache, Writer},
     admission::Webhook,
+    certificates::serving::Certified,
     metrics::Metrics,
     recording::{Folder, Recorder, Recording},
     server::{
@@ -31,6 +32,8 @@ pub(crate) struct Options {
     pub(crate) record: Option<Folder>,
     pub(crate) debug_endpoints: bool,
     pub(crate) metrics_namespaces: usize,
+    /// A certificate other than one from files, and the metrics that it is counted in.
+    pub(crate) certified: Option<(Certified, Metrics)>,
 }
 
 impl Default for Options {
@@ -48,6 +51,7 @@ impl Default for Options {
             record: None,
             debug_endpoints: false,
             metrics_namespaces: 0,
+            certified: None,
         }
     }
 }
@@ -86,7 +90,8 @@ impl Server {
     }
 
     pub(crate) async fn start_unsynced(options: Options) -> Self {
-        let metrics = Metrics::with_namespaces(options.metrics_namespaces);
+        let (certified, metrics) = options.certified.unzip();
+        let metrics = metrics.unwrap_or_else(|| Metrics::with_namespaces(options.metrics_namespaces));
         let (cache, writer) = Cache::new(metrics.accounts.clone());
         let (announcer, drain) = drain::channel();
 
@@ -99,9 +104,15 @@ impl Server {
             key: certs.path().join("tls.key"),
             client_ca: options.require_client_cert.then(|| certs.path().join("ca.crt")),
         };
-        let reloader = Reloader::open(files, metrics.tls.clone()).unwrap();
-        let tls = reloader.current();
-        tokio::spawn(reloader.follow(Duration::from_millis(5)));
+        let (tls, obstacle) = match certified {
+            Some(Certified { config, obstacle }) => (config, Some(obstacle)),
+            None => {
+                let reloader = Reloader::open(files, metrics.tls.clone()).unwrap();
+                let tls = reloader.current();
+                tokio::spawn(reloader.follow(Duration::from_millis(5)));
+                (tls, None)
+            }
+        };
 
         let listener = |tls| {
             let tcp = listen::bind(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
@@ -119,7 +130,8 @@ impl Server {
         let (webhook, address) = listener(Some(tls));
         let (admin_listener, admin) = listener(None);
         let admin_listener = Listener { metrics: Metrics::new().http, ..admin_listener };
-        let readiness = Arc::new(Readiness::new(Arc::clone(&cache), drain.clone()));
+        let readiness = Readiness::new(Arc::clone(&cache), drain.clone()).with_certificate(obstacle);
+        let readiness = Arc::new(readiness);
         readiness.listening();
         let config = serde_json::json!({"flags": {}});
         let debug = DebugPages::new(config, Arc::clone(&cache), Arc::default());

@@ -1,4 +1,7 @@
-//! A small API server that misbehaves on demand: ServiceAccounts as metadata, listed in pages and watched.
+//! A small API server that misbehaves on demand: ServiceAccounts as metadata, listed in pages and watched; and a Secret
+//! and a webhook configuration, by name.
+
+pub(crate) mod objects;
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -28,6 +31,7 @@ use tokio::{
 };
 use tokio_rustls::TlsAcceptor;
 
+use self::objects::Objects;
 use super::pki::Pair;
 
 type Body = BoxBody<Bytes, io::Error>;
@@ -55,6 +59,7 @@ struct State {
     watches: usize,
     asked_for_whole_objects: usize,
     authorization: Option<String>,
+    objects: Objects,
 }
 
 pub(crate) struct ApiServer {
@@ -121,7 +126,7 @@ impl ApiServer {
 
     pub(crate) fn client(&self, metrics: AccountMetrics) -> kube::Client {
         let uri = format!("http://{}", self.address).parse().unwrap();
-        watch::client(kube::Config::new(uri), metrics).unwrap()
+        watch::client(watch::tuned(kube::Config::new(uri)), metrics).unwrap()
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -272,7 +277,9 @@ async fn respond(
     mut hold: tokio_watch::Receiver<bool>,
     request: Request<Incoming>,
 ) -> Response<Body> {
-    assert_eq!(request.uri().path(), "/api/v1/serviceaccounts", "nothing else may be asked for");
+    if request.uri().path() != "/api/v1/serviceaccounts" {
+        return objects::respond(state, request).await;
+    }
     let accept = request.headers().get("accept").map_or("", |value| value.to_str().unwrap());
     if !accept.contains("PartialObjectMetadata") {
         state.lock().unwrap().asked_for_whole_objects += 1;
@@ -336,6 +343,10 @@ fn watch_accounts(state: &Mutex<State>, since: u64) -> Response<Body> {
         }
         state.watchers.push(sender);
     }
+    streamed(receiver)
+}
+
+fn streamed(receiver: mpsc::UnboundedReceiver<WatchFrame>) -> Response<Body> {
     let lines = stream::unfold(receiver, |mut receiver| async { Some((receiver.recv().await?, receiver)) });
     let frames = lines.map(|frame| match frame {
         WatchFrame::Line(line) => Ok(Frame::data(Bytes::from(line + "\n"))),
@@ -351,7 +362,7 @@ fn failure(code: u16) -> Response<Body> {
 fn status(code: u16) -> Value {
     let reason = if code == 410 { "Expired" } else { "Failure" };
     json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure", "code": code,
-        "reason": reason, "message": format!("{code} on demand")})
+        "reason": reason, "message": format!("answered with {code}")})
 }
 
 fn whole(status: StatusCode, body: &Value) -> Response<Body> {
