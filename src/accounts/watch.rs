@@ -196,7 +196,7 @@ impl Failures {
         if self.in_a_row.is_power_of_two() {
             warn!(
                 %error,
-                cause = std::error::Error::source(error).map(ToString::to_string),
+                cause = %root_cause(error),
                 failures = self.in_a_row,
                 effect = if is_synced { "known accounts are still served" } else { "not ready" },
                 "can't watch ServiceAccounts"
@@ -218,4 +218,9 @@ impl Failures {
         }
         *self = Self::new();
     }
+}
+
+/// Where the chain of causes ends: what stands before it says only that there was no connection.
+fn root_cause<'a>(error: &'a (dyn std::error::Error + 'static)) -> &'a (dyn std::error::Error + 'static) {
+    std::iter::successors(Some(error), |error| error.source()).last().unwrap_or(error)
 }

@@ -17,7 +17,9 @@ const FLAGS_OF_OTHERS: &[&str] = &[
     "force-conflicts",
     "labels",
     "provenance",
+    "rounds",
     "set",
+    "threshold",
     "thumbprint-list",
 ];
 
