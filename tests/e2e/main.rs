@@ -21,6 +21,7 @@ mod ephemeral;
 mod outage;
 mod pods;
 mod policy;
+mod recorded;
 mod reinvocation;
 mod require;
 mod writes;

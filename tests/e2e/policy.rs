@@ -10,6 +10,7 @@ use crate::{
     control_plane::ControlPlane,
     identity, manifests,
     pods::pod,
+    recorded,
     support::{ROLE, ROLE_ANNOTATION},
     webhook::Cluster,
 };
@@ -29,6 +30,8 @@ async fn the_policy_gives_what_the_program_gives_and_nothing_when_both_are_asked
     let api = plane.api().await;
     apply(&api, DEFAULTS).await;
     pods_of_every_kind(&api, "policy").await;
+    // CEL knows no hash for its session name.
+    assert_eq!(recorded::deviations(&api).await, ["name-long"]);
     copies(&api).await;
     ephemeral_containers(&api).await;
 
