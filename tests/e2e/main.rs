@@ -24,4 +24,5 @@ mod policy;
 mod recorded;
 mod reinvocation;
 mod require;
+mod rights;
 mod writes;
