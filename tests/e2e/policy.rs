@@ -33,6 +33,8 @@ async fn the_policy_gives_what_the_program_gives_and_nothing_when_both_are_asked
         accounts_of_every_kind(&api, namespace).await;
     }
     pods_of_every_kind(&api, "policy").await;
+    recorded::create_accounts(&api).await;
+    acts(&api, "payments", &pod("probe")).await;
     // CEL knows no hash for its session name.
     assert_eq!(recorded::deviations(&api).await, ["name-long"]);
     copies(&api).await;
