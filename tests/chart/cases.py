@@ -191,6 +191,7 @@ CASES = {
     },
     "policy-selectors": {
         "mode": "policy",
+        "policy": {"serviceAccountSelector": {"matchLabels": {"has": "role"}}},
         "env": {"AWS_REGION": "us-west-2"},
         "webhook": {
             "failurePolicy": "Fail",

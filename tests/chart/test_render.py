@@ -87,6 +87,11 @@ def test_the_notes_name_what_was_installed(case):
     assert warns == (case in ("tls-secret-without-bundle", "extras-with-files"))
 
 
+def test_in_policy_mode_the_notes_speak_of_the_policy():
+    notes = rendered("policy-settings").notes
+    assert "nothing runs" in notes and "example.com/role-arn=" in notes and "rollout" not in notes
+
+
 def test_the_notes_name_the_region():
     assert "region us-east-1 " in rendered("defaults").notes
     assert "region us-west-2 " in rendered("env").notes

@@ -42,7 +42,8 @@ def test_the_schema_has_every_value_and_no_other():
     # What Kubernetes defines; a chart's parent may give `global`.
     opaque = re.compile(
         r"^(global$|(resources|livenessProbe|readinessProbe|updateStrategy|affinity|nodeSelector|podSecurityContext|"
-        r"securityContext|dashboards\.labels|webhook\.(namespace|object)Selector|tls\.certManager\.issuerRef)\.|global)"
+        r"policy\.serviceAccountSelector|securityContext|dashboards\.labels|"
+        r"webhook\.(namespace|object)Selector|tls\.certManager\.issuerRef)\.|global)"
     )
     documented = {path for path in given(default_values()) if not opaque.search(path)}
     assert {path for path in keys(schema()) if not opaque.search(path)} == documented

@@ -220,3 +220,20 @@ def test_the_policy_looks_at_the_pods_that_require_an_identity(case):
 def test_the_policy_is_asked_for():
     assert not rendered("require").all("ValidatingAdmissionPolicy")
     assert not render({"requirePodIdentity": {"validatingPolicy": True}}).all("ValidatingAdmissionPolicy")
+
+
+def test_the_policy_leaves_out_what_the_webhook_leaves_out():
+    """With the same values, both modes look at the same pods."""
+    webhook = rendered("selectors").the("MutatingWebhookConfiguration")["webhooks"][0]
+    spec = rendered("policy-selectors").the("MutatingAdmissionPolicy")["spec"]
+    constraints = spec["matchConstraints"]
+    assert constraints["namespaceSelector"] == webhook["namespaceSelector"]
+    assert constraints["resourceRules"] == webhook["rules"]
+    assert (spec["failurePolicy"], spec["reinvocationPolicy"]) == ("Fail", "IfNeeded")
+    expressions = webhook["objectSelector"]["matchExpressions"]
+    # That it requires no identity is of the webhook's two entries.
+    others = [entry for entry in expressions if entry["operator"] != "NotIn"]
+    assert constraints["objectSelector"] == webhook["objectSelector"] | {"matchExpressions": others}
+    own, *users = spec["matchConditions"]
+    mirror, *webhook_users = webhook["matchConditions"]
+    assert users == webhook_users and mirror["expression"] in own["expression"]

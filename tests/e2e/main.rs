@@ -21,6 +21,8 @@ mod ephemeral;
 mod outage;
 mod pods;
 mod policy;
+mod recorded;
 mod reinvocation;
 mod require;
+mod rights;
 mod writes;

@@ -56,10 +56,10 @@ async fn nothing_but_the_identity_is_added() {
     }
     // The token of the API server has a random name.
     let [injected, plain] = [injected, plain].map(|pod| {
-        let names =
-            pod["spec"]["volumes"].as_array().unwrap().iter().filter_map(|volume| volume["name"].as_str());
-        let name = names.filter(|name| name.starts_with("kube-api-access-")).last().unwrap().to_owned();
-        let spec = pod["spec"].to_string().replace(&name, "kube-api-access");
+        let volumes = pod["spec"]["volumes"].as_array().unwrap().iter();
+        let mut names = volumes.filter_map(|volume| volume["name"].as_str());
+        let name = names.find(|name| name.starts_with("kube-api-access-")).unwrap();
+        let spec = pod["spec"].to_string().replace(name, "kube-api-access");
         serde_json::from_str::<Value>(&spec).unwrap()
     });
     assert_eq!(injected, plain);

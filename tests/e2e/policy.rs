@@ -10,6 +10,7 @@ use crate::{
     control_plane::ControlPlane,
     identity, manifests,
     pods::pod,
+    recorded,
     support::{ROLE, ROLE_ANNOTATION},
     webhook::Cluster,
 };
@@ -28,7 +29,14 @@ async fn the_policy_gives_what_the_program_gives_and_nothing_when_both_are_asked
     }
     let api = plane.api().await;
     apply(&api, DEFAULTS).await;
+    for namespace in ["policy", "both"] {
+        accounts_of_every_kind(&api, namespace).await;
+    }
     pods_of_every_kind(&api, "policy").await;
+    recorded::create_accounts(&api).await;
+    acts(&api, "payments", &pod("probe")).await;
+    // CEL knows no hash for its session name.
+    assert_eq!(recorded::deviations(&api).await, ["name-long"]);
     copies(&api).await;
     ephemeral_containers(&api).await;
 
@@ -74,11 +82,16 @@ async fn the_charts_settings_reach_the_policy() {
     );
 }
 
-async fn pods_of_every_kind(api: &Api, namespace: &str) {
+async fn accounts_of_every_kind(api: &Api, namespace: &str) {
     api.create_namespace(namespace).await;
     for case in cases::all() {
         api.create_account(namespace, case.name, &case.account).await;
         knows(api, namespace, &case).await;
+    }
+}
+
+async fn pods_of_every_kind(api: &Api, namespace: &str) {
+    for case in cases::all() {
         let stored = api.create_pod(namespace, &case.pod).await;
         let stored = stored.unwrap_or_else(|error| panic!("{}: {error}", case.name));
         let expected = case.by_policy.unwrap_or(case.expected);

@@ -16,8 +16,8 @@ use crate::{
 };
 
 /// Where the manifests put the program, and what they call its account.
-const NAMESPACE: &str = "aws-pod-identity-webhook";
-const ACCOUNT: &str = "eks-pod-identity-webhook";
+pub(crate) const NAMESPACE: &str = "aws-pod-identity-webhook";
+pub(crate) const ACCOUNT: &str = "eks-pod-identity-webhook";
 
 /// A control plane with the program beside it.
 pub(crate) struct Cluster {
@@ -63,6 +63,12 @@ impl Cluster {
 
     pub(crate) async fn api(&self) -> Api {
         self.plane.api().await
+    }
+
+    /// A client with the program's own rights.
+    pub(crate) async fn api_of_program(&self) -> Api {
+        let token = token(&self.api().await).await;
+        Api::new(self.plane.kubeconfig(&json!({"token": token}))).await
     }
 
     /// The value of one of the program's metrics.
