@@ -155,6 +155,8 @@ CASES = {
             "tokenMountPath": "/var/run/token",
             "tokenVolumeName": "token",
             "stsRegionalEndpoints": True,
+            "metricsNamespaces": 20,
+            "debugEndpoints": True,
             "lookupGrace": "500ms",
             "maxBodyBytes": 67108864,
             "maxConnections": 1000000,
