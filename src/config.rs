@@ -85,7 +85,7 @@ pub enum Certificate {
 impl From<ServeArgs> for Config {
     fn from(args: ServeArgs) -> Self {
         let LimitArgs { drain_delay, drain_timeout, max_connections, .. } = args.limits;
-        Self {
+        let mut config = Self {
             reload_interval: args.source.reload_interval,
             source: args.source.into(),
             settings: Arc::new(args.injection.into_settings()),
@@ -102,11 +102,24 @@ impl From<ServeArgs> for Config {
                 body_bytes: args.limits.max_body_bytes,
                 body_time: args.limits.body_timeout,
                 lookup_grace: args.limits.lookup_grace,
+                waits: 0,
+                memory: args.limits.max_request_memory,
             },
             record: args.record.into_folder(),
             drain_delay,
             drain_timeout,
-        }
+        };
+        config.limit_connections(max_connections);
+        config
+    }
+}
+
+impl Config {
+    /// Allows so many connections. Half of them may wait for unknown accounts, so that there are always others for pods
+    /// whose accounts are known.
+    pub fn limit_connections(&mut self, most: usize) {
+        self.max_connections = most;
+        self.requests.waits = most.div_ceil(2);
     }
 }
 

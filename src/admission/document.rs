@@ -1,6 +1,6 @@
 //! A parsed body, and what parsing works in.
 
-use simd_json::{Buffers, INPUT_PADDING, Tape};
+use simd_json::{Buffers, INPUT_PADDING, Node, Tape};
 
 use super::{BadReview, json::Value, managed_fields::ManagedFields};
 
@@ -43,6 +43,11 @@ impl Default for Scratch {
 pub struct Document<'a>(Tape<'a>);
 
 impl Document<'_> {
+    /// About how many bytes it holds beside the body: for each value a node, and the parser's indices of it.
+    pub fn memory(&self) -> usize {
+        self.0.0.len() * (size_of::<Node<'_>>() + 4 * size_of::<u32>())
+    }
+
     pub(super) fn root(&self) -> Value<'_> {
         Value::root(&self.0)
     }

@@ -64,7 +64,7 @@ async fn serve(mut config: Config) -> anyhow::Result<()> {
         token_expiration = %settings.token_expiration,
         "starting"
     );
-    config.max_connections = fitted_to_open_files(config.max_connections);
+    config.limit_connections(fitted_to_open_files(config.max_connections));
 
     let metrics = Metrics::new();
     metrics.http.connections_limit.set(config.max_connections as i64);

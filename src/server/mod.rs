@@ -9,6 +9,7 @@ pub mod admin;
 mod body;
 mod connection;
 pub mod drain;
+mod limits;
 pub mod listen;
 pub mod mutate;
 mod reply;
