@@ -30,7 +30,7 @@ pub(super) enum BadBody {
 }
 
 impl BadBody {
-    /// What the peer is told. The connection ends, since what is left of the body stands before any next request.
+    /// What the peer is told. The connection ends, since what may be left of the body stands before any next request.
     pub(super) fn reply(&self, limit: usize) -> Reply {
         let mut reply = match self {
             Self::TooLarge => {
@@ -76,27 +76,29 @@ pub(super) async fn read(
     }
 }
 
-/// One that is too large is read on for a while and thrown away: a peer that is still sending would otherwise meet a
-/// reset instead of the answer.
+/// What is not taken is read on for a while and thrown away: a peer that is still sending would otherwise meet a reset
+/// instead of the answer.
 async fn collect<'m>(
     mut body: Incoming,
     announced: usize,
     limit: usize,
     mut held: Held<'m>,
 ) -> Result<Held<'m>, BadBody> {
-    let mut received = 0_usize;
+    let (mut received, mut refused) = (0_usize, None);
     while let Some(frame) = body.frame().await {
         let Ok(data) = frame.map_err(BadBody::Broken)?.into_data() else { continue };
         received += data.len();
-        if received.max(announced) <= limit {
-            held.extend(&data, limit)?;
-        } else if received <= limit.saturating_mul(DISCARDED) {
-            held = Held::new(0, held.memory);
-        } else {
+        if refused.is_none() {
+            let is_too_large = received.max(announced) > limit;
+            refused = if is_too_large { Some(BadBody::TooLarge) } else { held.extend(&data, limit).err() };
+            if refused.is_some() {
+                held = Held::new(0, held.memory);
+            }
+        } else if received > limit.saturating_mul(DISCARDED) {
             break;
         }
     }
-    if received > limit { Err(BadBody::TooLarge) } else { Ok(held) }
+    refused.map_or(Ok(held), Err)
 }
 
 impl<'m> Held<'m> {

@@ -230,11 +230,13 @@ thread_local! {
     static SCRATCH: Cell<Option<Scratch>> = const { Cell::new(None) };
 }
 
+/// Of a header that comes twice, each counts.
 fn is_json(headers: &HeaderMap) -> bool {
-    let text = |name| headers.get(name).map(|value| value.to_str().unwrap_or("?"));
-    let media_type = text(CONTENT_TYPE).and_then(|value| value.split(';').next()).unwrap_or_default();
-    media_type.trim().eq_ignore_ascii_case("application/json")
-        && text(CONTENT_ENCODING).is_none_or(|encoding| encoding.eq_ignore_ascii_case("identity"))
+    let texts = |name| headers.get_all(name).iter().map(|value| value.to_str().unwrap_or("?"));
+    let mut media_types = texts(CONTENT_TYPE).map(|text| text.split(';').next().unwrap_or_default().trim());
+    media_types.next().is_some_and(|media_type| media_type.eq_ignore_ascii_case("application/json"))
+        && media_types.next().is_none()
+        && texts(CONTENT_ENCODING).all(|encoding| encoding.eq_ignore_ascii_case("identity"))
 }
 
 /// Counts an admission when it is dropped, be it answered or abandoned.

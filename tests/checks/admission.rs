@@ -165,7 +165,10 @@ fn assert_as_expected(
             assert_eq!(outcome, expected);
             assert_eq!(&applied(answer, review), pod, "the pod");
             let audit = &answer["response"]["auditAnnotations"];
-            assert_eq!((audit["outcome"].as_str(), audit["role-arn"].as_str()), (Some(outcome.as_str()), role.as_deref()));
+            assert_eq!(
+                (audit["outcome"].as_str(), audit["role-arn"].as_str()),
+                (Some(outcome.as_str()), role.as_deref())
+            );
             if *outcome == Outcome::Injected {
                 assert_nothing_is_added_twice(review, pod, &look_up);
             }

@@ -34,12 +34,10 @@ struct Injection<'a> {
     name: String,
 }
 
-pub(crate) fn verdict(
-    review: &Value,
-    account_of: impl FnOnce(&str, &str) -> Option<Annotations>,
-) -> Verdict {
+pub(crate) fn verdict(review: &Value, account_of: impl FnOnce(&str, &str) -> Option<Annotations>) -> Verdict {
     let request = &review["request"];
-    let is_version = ["admission.k8s.io/v1", "admission.k8s.io/v1beta1"].contains(&text(&review["apiVersion"]));
+    let is_version =
+        ["admission.k8s.io/v1", "admission.k8s.io/v1beta1"].contains(&text(&review["apiVersion"]));
     if !is_version || review["kind"] != "AdmissionReview" {
         return Verdict::Refused;
     }
@@ -124,7 +122,8 @@ impl Injection<'_> {
                     let mount = json!({"name": volume, "mountPath": MOUNT_PATH, "readOnly": true});
                     push(&mut self.pod["spec"][list][index], "volumeMounts", mount);
                 }
-                let present: HashSet<_> = items(&container["env"]).iter().map(|entry| text(&entry["name"])).collect();
+                let present: HashSet<_> =
+                    items(&container["env"]).iter().map(|entry| text(&entry["name"])).collect();
                 for entry in self.env(&present) {
                     push(&mut self.pod["spec"][list][index], "env", entry);
                 }
@@ -225,7 +224,10 @@ impl Injection<'_> {
             text.len() <= 63 && text.chars().all(inner) && !text.starts_with('-') && !text.ends_with('-')
         };
         let sources = [&self.annotations, self.account];
-        sources.iter().find_map(|source| Some(source.get("region")?.trim()).filter(is_region)).unwrap_or("us-east-1")
+        sources
+            .iter()
+            .find_map(|source| Some(source.get("region")?.trim()).filter(is_region))
+            .unwrap_or("us-east-1")
     }
 }
 

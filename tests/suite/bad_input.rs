@@ -31,9 +31,7 @@ async fn assert_serves(client: &mut Client, after: &str) {
 async fn bodies_that_are_hardly_json_are_refused_or_answered_and_never_more() {
     let server = Server::start(Options::default()).await;
     let mut neighbour = server.client().await;
-    let nested = |depth: usize| {
-        minimal_with(&format!(r#""x":{}{}"#, "[".repeat(depth), "]".repeat(depth)))
-    };
+    let nested = |depth: usize| minimal_with(&format!(r#""x":{}{}"#, "[".repeat(depth), "]".repeat(depth)));
     let raw = |before: &[u8], field: &[u8]| {
         let text = minimal_with(r#""x":"HERE""#);
         let position = text.windows(4).position(|window| window == b"HERE").unwrap();
@@ -44,7 +42,8 @@ async fn bodies_that_are_hardly_json_are_refused_or_answered_and_never_more() {
         ("a hundred thousand objects", r#"{"a":"#.repeat(100_000).into_bytes(), 400),
         ("a review with 2,000 arrays in it", nested(2_000), 400),
         ("a review with 500 arrays in it", nested(500), 200),
-        ("a number of 100,000 digits", minimal_with(&format!(r#""x":{}"#, "9".repeat(100_000))), 200),
+        ("a number of 300 digits", minimal_with(&format!(r#""x":{}"#, "9".repeat(300))), 200),
+        ("a number of 100,000 digits", minimal_with(&format!(r#""x":{}"#, "9".repeat(100_000))), 400),
         ("a number with a huge exponent", minimal_with(r#""x":1e999999999999"#), 400),
         ("a number with a tiny exponent", minimal_with(r#""x":-1e-999999999999"#), 200),
         ("a number that is none", minimal_with(r#""x":-"#), 400),
@@ -131,10 +130,11 @@ async fn compressed_bodies_are_refused_unread() {
         assert_serves(&mut neighbour, encoding).await;
     }
     // Twice: the second counts as much as the first.
-    let mut client = server.client().await;
-    let head = format!("{HEAD}Content-Encoding: identity\r\nContent-Encoding: gzip\r\nContent-Length: 1\r\n\r\n{{");
-    client.send(head.as_bytes()).await;
-    assert_eq!(client.response().await.status, 415);
+    for second in ["Content-Encoding: identity\r\nContent-Encoding: gzip", "Content-Type: application/gzip"] {
+        let mut client = server.client().await;
+        client.send(format!("{HEAD}{second}\r\nContent-Length: 1\r\n\r\n{{").as_bytes()).await;
+        assert_eq!(client.response().await.status, 415, "{second}");
+    }
     // Disguised as no encoding, or as the transfer's.
     assert_eq!(status_of(&server, &bomb).await, 400);
     let mut client = server.client().await;
@@ -152,24 +152,54 @@ async fn requests_of_disputed_length_are_refused_or_end_the_connection() {
     let mut neighbour = server.client().await;
     let chunked = "0\r\n\r\n";
     for (name, head, body, status) in [
-        ("length and chunks", format!("Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n{chunked}"), "", 400),
-        ("chunks and length", format!("Transfer-Encoding: chunked\r\nContent-Length: 5\r\n\r\n{chunked}"), "", 400),
+        (
+            "length and chunks",
+            format!("Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n{chunked}"),
+            "",
+            400,
+        ),
+        (
+            "chunks and length",
+            format!("Transfer-Encoding: chunked\r\nContent-Length: 5\r\n\r\n{chunked}"),
+            "",
+            400,
+        ),
         ("two lengths", "Content-Length: 2\r\nContent-Length: 3\r\n\r\n".into(), "{}", 400),
         ("a list of lengths", "Content-Length: 2, 2\r\n\r\n".into(), "{}", 400),
         ("a signed length", "Content-Length: +2\r\n\r\n".into(), "{}", 400),
         ("a length in hexadecimal", "Content-Length: 0x2\r\n\r\n".into(), "{}", 400),
         ("an endless length", format!("Content-Length: {}\r\n\r\n", "9".repeat(30)), "{}", 400),
-        ("chunks that are not the last coding", "Transfer-Encoding: chunked, identity\r\n\r\n".into(), chunked, 400),
+        (
+            "chunks that are not the last coding",
+            "Transfer-Encoding: chunked, identity\r\n\r\n".into(),
+            chunked,
+            400,
+        ),
         ("an unknown coding", "Transfer-Encoding: xchunked\r\n\r\n".into(), chunked, 400),
         ("a folded header", "Transfer-Encoding:\r\n chunked\r\n\r\n".into(), chunked, 400),
         ("a folded header of no meaning", "X: a\r\n b\r\nContent-Length: 2\r\n\r\n".into(), "{}", 400),
         ("a space before the colon", "Content-Length : 2\r\n\r\n".into(), "{}", 400),
         ("a NUL in a header", "X: \0\r\nContent-Length: 2\r\n\r\n".into(), "{}", 400),
         ("a bare CR in a header", "X: a\rContent-Length: 2\r\n\r\n".into(), "{}", 400),
-        ("a chunk of disputed size", "Transfer-Encoding: chunked\r\n\r\n".into(), "2 \r\n{}\r\n0x0\r\n\r\n", 400),
-        ("a chunk of overflowing size", "Transfer-Encoding: chunked\r\n\r\n".into(), "ffffffffffffffff1\r\n{}", 400),
+        (
+            "a chunk of disputed size",
+            "Transfer-Encoding: chunked\r\n\r\n".into(),
+            "2 \r\n{}\r\n0x0\r\n\r\n",
+            400,
+        ),
+        (
+            "a chunk of overflowing size",
+            "Transfer-Encoding: chunked\r\n\r\n".into(),
+            "ffffffffffffffff1\r\n{}",
+            400,
+        ),
         ("a negative chunk", "Transfer-Encoding: chunked\r\n\r\n".into(), "-1\r\n{}", 400),
-        ("a chunk longer than its size", "Transfer-Encoding: chunked\r\n\r\n".into(), "1\r\n{}\r\n0\r\n\r\n", 400),
+        (
+            "a chunk longer than its size",
+            "Transfer-Encoding: chunked\r\n\r\n".into(),
+            "1\r\n{}\r\n0\r\n\r\n",
+            400,
+        ),
     ] {
         let mut client = server.client().await;
         client.send(format!("{HEAD}{head}{body}{SMUGGLED}").as_bytes()).await;
@@ -188,18 +218,27 @@ async fn unusual_requests_of_certain_length_are_answered() {
     let length = minimal.len();
     let with = |head: &str, body: &str| format!("{HEAD}{head}\r\n\r\n{body}");
     for (name, request) in [
-        ("the same length twice", with(&format!("Content-Length: {length}\r\nContent-Length: {length}"), &minimal)),
+        (
+            "the same length twice",
+            with(&format!("Content-Length: {length}\r\nContent-Length: {length}"), &minimal),
+        ),
         ("bare line feeds", with(&format!("Content-Length: {length}"), "").replace("\r\n", "\n") + &minimal),
         (
             "chunk extensions and trailers",
-            with("Transfer-Encoding: chunked", &format!("{length:x};a=\"b;c\"\r\n{minimal}\r\n0;d\r\nX: y\r\n\r\n")),
+            with(
+                "Transfer-Encoding: chunked",
+                &format!("{length:x};a=\"b;c\"\r\n{minimal}\r\n0;d\r\nX: y\r\n\r\n"),
+            ),
         ),
         (
             "a target in absolute form",
             with(&format!("Content-Length: {length}"), &minimal).replacen("/mutate", "https://x/mutate", 1),
         ),
         ("an empty line before it", format!("\r\n{}", with(&format!("Content-Length: {length}"), &minimal))),
-        ("HTTP/1.0", with(&format!("Content-Length: {length}"), &minimal).replacen("HTTP/1.1", "HTTP/1.0", 1)),
+        (
+            "HTTP/1.0",
+            with(&format!("Content-Length: {length}"), &minimal).replacen("HTTP/1.1", "HTTP/1.0", 1),
+        ),
     ] {
         let mut client = server.client().await;
         client.send(request.as_bytes()).await;
@@ -265,7 +304,9 @@ async fn a_header_without_end_is_cut_off_by_its_size() {
     let mut client = server.client().await;
     client.send(b"POST /mutate HTTP/1.1\r\nX: ").await;
     let mut sent = 0;
-    while sent < 1 << 20 && tokio::io::AsyncWriteExt::write_all(&mut client.stream, &[b'y'; 1024]).await.is_ok() {
+    while sent < 1 << 20
+        && tokio::io::AsyncWriteExt::write_all(&mut client.stream, &[b'y'; 1024]).await.is_ok()
+    {
         sent += 1024;
     }
     let response = client.try_response().await;

@@ -10,7 +10,7 @@ use proptest::{collection::vec, prelude::*, sample::select};
 use serde_json::{Value, json};
 
 use crate::{
-    checks::is_as_encoded,
+    checks::admission::is_as_encoded,
     properties,
     support::{self, recorded},
 };
