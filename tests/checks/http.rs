@@ -41,7 +41,8 @@ static MUTATE: LazyLock<Mutate> = LazyLock::new(|| {
     Mutate::new(Webhook::new(Arc::default()), cache, LIMITS, metrics, None)
 });
 
-/// Whatever bytes come in, the connection ends, and nothing but whole responses comes out.
+/// Whatever bytes come in, the connection ends, and nothing but responses comes out. The last one may be cut off: who closes
+/// before its request is whole may not read all of the answer.
 pub(crate) fn http(input: &[u8]) {
     // Time stands still while anything can be done, and then jumps to the next timeout.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
@@ -65,19 +66,20 @@ pub(crate) fn http(input: &[u8]) {
     });
     // The answer to HEAD has a length and no body.
     if !input.windows(5).any(|window| window == b"HEAD ") {
-        assert_whole_responses(&output);
+        assert_responses(&output);
     }
 }
 
-fn assert_whole_responses(mut output: &[u8]) {
+fn assert_responses(mut output: &[u8]) {
     while !output.is_empty() {
-        let head = output.windows(4).position(|window| window == b"\r\n\r\n").expect("a whole head");
+        assert!(output.starts_with(b"HTTP/1.") || output.len() < 7, "{:?}", String::from_utf8_lossy(output));
+        let Some(head) = output.windows(4).position(|window| window == b"\r\n\r\n") else { return };
         let text = std::str::from_utf8(&output[..head]).unwrap();
         let status: u16 = text[9..12].parse().unwrap();
         assert!([100, 200, 400, 404, 405, 408, 413, 414, 415, 431, 503].contains(&status), "{text}");
         let field = |name: &str| text.lines().find_map(|line| line.strip_prefix(name));
         let length = field("content-length: ").map_or(0, |length| length.parse().unwrap());
-        let body = &output[head + 4..][..length];
+        let Some(body) = output[head + 4..].get(..length) else { return };
         if field("content-type: ") == Some("application/json") {
             let answer: Value = serde_json::from_slice(body).unwrap();
             assert_eq!(answer["response"]["allowed"], true);
