@@ -98,7 +98,7 @@ async fn collect<'m>(
             break;
         }
     }
-    refused.map_or(Ok(held), Err)
+    refused.map_or_else(|| held.ready_to_parse(), Err)
 }
 
 impl<'m> Held<'m> {
@@ -113,16 +113,29 @@ impl<'m> Held<'m> {
         if needed > old {
             let new = needed.max((2 * old).min(limit + admission::PADDING));
             let more = new.saturating_sub(FREE) - old.saturating_sub(FREE);
-            if more > 0 {
-                let more = self.memory.take(more).ok_or(BadBody::NoMemory)?;
-                match &mut self.permit {
-                    None => self.permit = Some(more),
-                    Some(permit) => permit.merge(more),
-                }
-            }
+            self.take(more)?;
             self.bytes.reserve_exact(new - self.bytes.len());
         }
         self.bytes.extend_from_slice(data);
+        Ok(())
+    }
+
+    /// Of a large body, what the parser needs is taken as well: for one of many small values it is 20 times the body.
+    fn ready_to_parse(mut self) -> Result<Self, BadBody> {
+        if self.bytes.len() > FREE {
+            self.take(admission::memory_to_parse(&self.bytes))?;
+        }
+        Ok(self)
+    }
+
+    fn take(&mut self, bytes: usize) -> Result<(), BadBody> {
+        if bytes > 0 {
+            let taken = self.memory.take(bytes).ok_or(BadBody::NoMemory)?;
+            match &mut self.permit {
+                None => self.permit = Some(taken),
+                Some(permit) => permit.merge(taken),
+            }
+        }
         Ok(())
     }
 }
