@@ -48,7 +48,7 @@ pub(crate) fn http(input: &[u8]) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
     let output = runtime.unwrap().block_on(async {
         // A small pipe makes the server read and write in pieces.
-        let (client, server) = duplex(if input.len() % 2 == 0 { 64 } else { 1 << 16 });
+        let (client, server) = duplex(if input.len().is_multiple_of(2) { 64 } else { 1 << 16 });
         let (_announcer, drain) = drain::channel();
         let serving = MUTATE.clone().serve_connection(server, TIMEOUTS, drain);
         let (mut reads, mut writes) = split(client);
