@@ -283,7 +283,12 @@ pub struct LimitArgs {
     /// The most bytes that a request's body may have
     #[arg(long, env, value_name = "BYTES", default_value = "8388608")]
     pub max_body_bytes: usize,
-    /// The most connections that may be open; further ones wait to be accepted
+    /// The most bytes that bodies over 64 KiB, with what it takes to parse them, and requests that wait for their
+    /// ServiceAccount may hold together; further ones are answered with 503 at once
+    #[arg(long, env, value_name = "BYTES", default_value = "67108864")]
+    pub max_request_memory: usize,
+    /// The most connections that may be open; further ones wait to be accepted. Half of them may wait for unknown
+    /// ServiceAccounts, those of one namespace a quarter of that
     #[arg(long, env, value_name = "COUNT", default_value = "2048", value_parser = positive_count)]
     pub max_connections: usize,
     /// How long a TLS handshake may take

@@ -149,7 +149,7 @@ impl TryFrom<ServeArgs> for Config {
         if matches!((&source, &certificate), (Source::Manifests(_), Certificate::SelfManaged(_))) {
             return Err(Contradiction::NoCluster);
         }
-        Ok(Self {
+        let mut config = Self {
             reload_interval,
             source,
             settings: Arc::new(args.injection.into_settings()),
@@ -166,13 +166,26 @@ impl TryFrom<ServeArgs> for Config {
                 body_bytes: args.limits.max_body_bytes,
                 body_time: args.limits.body_timeout,
                 lookup_grace: args.limits.lookup_grace,
+                waits: 0,
+                memory: args.limits.max_request_memory,
             },
             debug: args.listen.debug_endpoints.then_some(args.flags),
             metrics_namespaces: args.listen.metrics_namespaces.into(),
             record: args.record.into_folder(),
             drain_delay,
             drain_timeout,
-        })
+        };
+        config.limit_connections(max_connections);
+        Ok(config)
+    }
+}
+
+impl Config {
+    /// Allows so many connections. Half of them may wait for unknown accounts, so that there are always others for pods
+    /// whose accounts are known.
+    pub fn limit_connections(&mut self, most: usize) {
+        self.max_connections = most;
+        self.requests.waits = most.div_ceil(2);
     }
 }
 

@@ -134,7 +134,12 @@ impl TokenExpiration {
     /// Reads an annotation: any whole number, brought into the range; `None` if it is not a number.
     pub fn from_annotation(text: &str) -> Option<Self> {
         use std::num::IntErrorKind::{NegOverflow, PosOverflow};
-        match text.trim().parse::<i128>() {
+        let text = text.trim();
+        // An overflow is told before the end is looked at.
+        if !text.bytes().skip(1).all(|c| c.is_ascii_digit()) {
+            return None;
+        }
+        match text.parse::<i128>() {
             Ok(seconds) => {
                 let seconds = seconds.clamp(Self::MIN.into(), Self::MAX.into());
                 u64::try_from(seconds).ok().map(Self)
@@ -274,7 +279,8 @@ mod tests {
         assert_eq!(seconds("4294967297"), Some(1 << 32));
         assert_eq!(seconds(&"9".repeat(60)), Some(1 << 32));
         assert_eq!(seconds(&format!("-{}", "9".repeat(60))), Some(600));
-        for bad in ["", "forever", "1h", "3600.0", "1e3"] {
+        let number_no_more = format!("{}?", "9".repeat(60));
+        for bad in ["", "-", "forever", "1h", "3600.0", "1e3", &number_no_more] {
             assert_eq!(seconds(bad), None, "{bad:?}");
         }
     }

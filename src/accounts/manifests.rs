@@ -59,16 +59,23 @@ pub fn load(path: &Path, binder: &Binder) -> Result<Vec<Declared>, BadManifests>
     for path in files(path).map_err(|error| BadManifests::Unreadable { path: path.into(), error })? {
         let text = fs::read_to_string(&path)
             .map_err(|error| BadManifests::Unreadable { path: path.clone(), error })?;
-        for document in yaml::documents(&text) {
-            let read = document.parse().and_then(|Parsed { value, .. }| {
-                read(&value, binder, &mut accounts).map_err(|message| BadDocument {
-                    number: document.number,
-                    line: document.line,
-                    message,
-                })
-            });
-            read.map_err(|error| BadManifests::Malformed { path: path.clone(), error })?;
-        }
+        accounts.extend(
+            parse(&text, binder).map_err(|error| BadManifests::Malformed { path: path.clone(), error })?,
+        );
+    }
+    Ok(accounts)
+}
+
+/// Reads the ServiceAccounts of a file's text.
+pub fn parse(text: &str, binder: &Binder) -> Result<Vec<Declared>, BadDocument> {
+    let mut accounts = Vec::new();
+    for document in yaml::documents(text) {
+        let Parsed { value, .. } = document.parse()?;
+        read(&value, binder, &mut accounts).map_err(|message| BadDocument {
+            number: document.number,
+            line: document.line,
+            message,
+        })?;
     }
     Ok(accounts)
 }

@@ -33,7 +33,7 @@ use std::sync::Arc;
 use thiserror::Error;
 
 pub use self::{
-    document::{Document, PADDING, Scratch},
+    document::{Document, PADDING, Scratch, memory_to_parse},
     outcome::{Operation, Outcome},
     request::{Exempt, PodRequest, Request},
     skim::Skimmed,

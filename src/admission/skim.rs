@@ -3,7 +3,8 @@
 //! Most pods of most clusters have no role, and their answer depends on nothing but that. So every
 //! `"serviceAccountName":"…"` in the body is looked up: one of them is the pod's, and the others, if there are any, are
 //! keys of some map in it (a label, an annotation). If all of them are known and none has a role, neither has the pod.
-//! Within a JSON string the needle can't hide, since the quotes in it are escaped there.
+//! Within a JSON string the needle can't hide, since the quotes in it are escaped there. That the pod's is among them is
+//! told by what follows it: the deprecated `serviceAccount`, which in a map, whose keys are sorted, would come before it.
 //!
 //! Whatever is not written as kube-apiserver writes it is left to the parser.
 
@@ -55,7 +56,7 @@ impl Needles {
                 if !is_unannotated(skimmed.namespace, name_after(&mut rest, b":\"")?) {
                     return None;
                 }
-                found = true;
+                found |= rest.starts_with(br#","serviceAccount":"#);
             }
             Some(found)
         };

@@ -66,7 +66,7 @@ async fn serve(mut config: Config) -> anyhow::Result<()> {
         token_expiration = %settings.token_expiration,
         "starting"
     );
-    config.max_connections = fitted_to_open_files(config.max_connections);
+    config.limit_connections(fitted_to_open_files(config.max_connections));
 
     let metrics = Metrics::with_namespaces(config.metrics_namespaces);
     metrics.http.connections_limit.set(config.max_connections as i64);

@@ -25,6 +25,8 @@ pub struct AdmissionMetrics {
     pub waits_timed_out: Histogram,
     /// Waits that the caller broke off, in seconds.
     pub waits_abandoned: Histogram,
+    /// Waits that were not begun, since too many waited already.
+    pub waits_refused: Histogram,
 }
 
 impl AdmissionMetrics {
@@ -56,6 +58,7 @@ impl AdmissionMetrics {
             waits_arrived: waits.with_label_values(&["arrived"]),
             waits_timed_out: waits.with_label_values(&["timed_out"]),
             waits_abandoned: waits.with_label_values(&["abandoned"]),
+            waits_refused: waits.with_label_values(&["refused"]),
         }
     }
 

@@ -8,13 +8,14 @@ use hyper::{
     body::{Body, Incoming},
     header::EXPECT,
 };
-use tokio::time::timeout;
+use tokio::{sync::SemaphorePermit, time::timeout};
 
-use super::reply::Reply;
+use super::{limits::Memory, reply::Reply};
 use crate::admission;
 
-/// Room made for a body before its first byte has come, at most.
-const MAX_INITIAL_CAPACITY: usize = 1 << 20;
+/// What each body may hold without a question: nearly every review is smaller. Only what comes beyond it is taken from
+/// the memory that requests share.
+const FREE: usize = 64 << 10;
 
 /// Bodies are read, and thrown away, up to this multiple of the limit.
 const DISCARDED: usize = 3;
@@ -24,11 +25,12 @@ const DISCARDED: usize = 3;
 pub(super) enum BadBody {
     TooLarge,
     TooSlow,
+    NoMemory,
     Broken(hyper::Error),
 }
 
 impl BadBody {
-    /// What the peer is told. The connection ends, since what is left of the body stands before any next request.
+    /// What the peer is told. The connection ends, since what may be left of the body stands before any next request.
     pub(super) fn reply(&self, limit: usize) -> Reply {
         let mut reply = match self {
             Self::TooLarge => {
@@ -36,6 +38,7 @@ impl BadBody {
                 Reply::text(StatusCode::PAYLOAD_TOO_LARGE, sentence)
             }
             Self::TooSlow => Reply::text(StatusCode::REQUEST_TIMEOUT, "the body came too slowly"),
+            Self::NoMemory => Reply::retry_later("too much is being read at once; try again"),
             Self::Broken(error) => {
                 Reply::text(StatusCode::BAD_REQUEST, format!("the body can't be read: {error}"))
             }
@@ -45,41 +48,94 @@ impl BadBody {
     }
 }
 
+/// A body that was read, and what it holds of the shared memory.
+pub(super) struct Held<'m> {
+    pub(super) bytes: Vec<u8>,
+    memory: &'m Memory,
+    permit: Option<SemaphorePermit<'m>>,
+}
+
 /// Reads a body of at most `limit` bytes in at most `time`. There is room for the parser's padding behind it.
 pub(super) async fn read(
     request: Request<Incoming>,
     limit: usize,
     time: Duration,
-) -> Result<Vec<u8>, BadBody> {
+    memory: &Memory,
+) -> Result<Held<'_>, BadBody> {
     let announced = usize::try_from(request.body().size_hint().lower()).unwrap_or(usize::MAX);
     // Who asks first is told at once; what would not be read to its end is not begun.
     let asks_first = request.headers().contains_key(EXPECT);
     if announced > limit && (asks_first || announced > limit.saturating_mul(DISCARDED)) {
         return Err(BadBody::TooLarge);
     }
-    match timeout(time, collect(request.into_body(), announced, limit)).await {
+    let held = Held::new(announced.min(limit), memory);
+    match timeout(time, collect(request.into_body(), announced, limit, held)).await {
         Ok(result) => result,
         Err(_) if announced > limit => Err(BadBody::TooLarge),
         Err(_) => Err(BadBody::TooSlow),
     }
 }
 
-/// One that is too large is read on for a while and thrown away: a peer that is still sending would otherwise meet a
-/// reset instead of the answer.
-async fn collect(mut body: Incoming, announced: usize, limit: usize) -> Result<Vec<u8>, BadBody> {
-    let mut collected =
-        Vec::with_capacity(announced.min(limit).min(MAX_INITIAL_CAPACITY) + admission::PADDING);
-    let mut received = 0_usize;
+/// What is not taken is read on for a while and thrown away: a peer that is still sending would otherwise meet a reset
+/// instead of the answer.
+async fn collect<'m>(
+    mut body: Incoming,
+    announced: usize,
+    limit: usize,
+    mut held: Held<'m>,
+) -> Result<Held<'m>, BadBody> {
+    let (mut received, mut refused) = (0_usize, None);
     while let Some(frame) = body.frame().await {
         let Ok(data) = frame.map_err(BadBody::Broken)?.into_data() else { continue };
         received += data.len();
-        if received.max(announced) <= limit {
-            collected.extend_from_slice(&data);
-        } else if received <= limit.saturating_mul(DISCARDED) {
-            collected = Vec::new();
-        } else {
+        if refused.is_none() {
+            let is_too_large = received.max(announced) > limit;
+            refused = if is_too_large { Some(BadBody::TooLarge) } else { held.extend(&data, limit).err() };
+            if refused.is_some() {
+                held = Held::new(0, held.memory);
+            }
+        } else if received > limit.saturating_mul(DISCARDED) {
             break;
         }
     }
-    if received > limit { Err(BadBody::TooLarge) } else { Ok(collected) }
+    refused.map_or_else(|| held.ready_to_parse(), Err)
+}
+
+impl<'m> Held<'m> {
+    fn new(expected: usize, memory: &'m Memory) -> Self {
+        let bytes = Vec::with_capacity(expected.min(FREE) + admission::PADDING);
+        Self { bytes, memory, permit: None }
+    }
+
+    /// Memory is taken as bytes come in, so that who only announces them takes none from others.
+    fn extend(&mut self, data: &[u8], limit: usize) -> Result<(), BadBody> {
+        let (old, needed) = (self.bytes.capacity(), self.bytes.len() + data.len() + admission::PADDING);
+        if needed > old {
+            let new = needed.max((2 * old).min(limit + admission::PADDING));
+            let more = new.saturating_sub(FREE) - old.saturating_sub(FREE);
+            self.take(more)?;
+            self.bytes.reserve_exact(new - self.bytes.len());
+        }
+        self.bytes.extend_from_slice(data);
+        Ok(())
+    }
+
+    /// Of a large body, what the parser needs is taken as well: for one of many small values it is 20 times the body.
+    fn ready_to_parse(mut self) -> Result<Self, BadBody> {
+        if self.bytes.len() > FREE {
+            self.take(admission::memory_to_parse(&self.bytes))?;
+        }
+        Ok(self)
+    }
+
+    fn take(&mut self, bytes: usize) -> Result<(), BadBody> {
+        if bytes > 0 {
+            let taken = self.memory.take(bytes).ok_or(BadBody::NoMemory)?;
+            match &mut self.permit {
+                None => self.permit = Some(taken),
+                Some(permit) => permit.merge(taken),
+            }
+        }
+        Ok(())
+    }
 }

@@ -29,6 +29,10 @@ use super::{
 };
 use crate::metrics::Closed;
 
+/// The most bytes that a request's head may have; beyond that it is answered with 431. kube-apiserver's has a few hundred,
+/// and every connection may hold as many.
+const MAX_HEAD_BYTES: usize = 16 << 10;
+
 /// How long a connection may take, at the end, to send the request that it was opened for or has begun.
 const LAST_REQUEST: Duration = Duration::from_secs(1);
 
@@ -58,8 +62,10 @@ where
             Ok::<_, Infallible>(reply.into_response())
         }
     });
-    let connection =
-        http1::Builder::new().header_read_timeout(None).serve_connection(TokioIo::new(io), service);
+    let connection = http1::Builder::new()
+        .header_read_timeout(None)
+        .max_buf_size(MAX_HEAD_BYTES)
+        .serve_connection(TokioIo::new(io), service);
     let mut connection = pin!(connection);
     let (ended, closed) = tokio::select! {
         // A request that has arrived is taken before anything else is looked at.

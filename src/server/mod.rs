@@ -10,6 +10,7 @@ mod body;
 mod connection;
 pub mod debug;
 pub mod drain;
+mod limits;
 pub mod listen;
 pub mod mutate;
 mod reply;

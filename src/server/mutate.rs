@@ -8,10 +8,20 @@ use hyper::{
     header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap},
 };
 use prometheus::Histogram;
-use tokio::time::Instant;
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    time::Instant,
+};
 use tracing::debug;
 
-use super::{body, connection::Handler, listen::Listener, reply::Reply};
+use super::{
+    Timeouts, body,
+    connection::{self, Handler},
+    drain::Drain,
+    limits::{Memory, Waits},
+    listen::Listener,
+    reply::Reply,
+};
 use crate::{
     accounts::cache::Cache,
     admission::{self, BadReview, Operation, Outcome, PodRequest, Scratch, Webhook},
@@ -30,6 +40,10 @@ pub struct RequestLimits {
     pub body_time: Duration,
     /// How long to wait for an unknown account, at most.
     pub lookup_grace: Duration,
+    /// How many requests may wait for unknown accounts at once.
+    pub waits: usize,
+    /// How many bytes large bodies and requests that wait may hold together.
+    pub memory: usize,
 }
 
 /// Answers admission requests.
@@ -41,6 +55,8 @@ struct Inner {
     webhook: Webhook,
     cache: Arc<Cache>,
     limits: RequestLimits,
+    waits: Waits,
+    memory: Memory,
     metrics: Metrics,
     recorder: Option<Recorder>,
 }
@@ -54,12 +70,21 @@ impl Mutate {
         metrics: Metrics,
         recorder: Option<Recorder>,
     ) -> Self {
-        Self(Arc::new(Inner { webhook, cache, limits, metrics, recorder }))
+        let (waits, memory) = (Waits::new(limits.waits), Memory::new(limits.memory));
+        Self(Arc::new(Inner { webhook, cache, limits, waits, memory, metrics, recorder }))
     }
 
     /// Serves until the drain closes and every connection has ended.
     pub async fn serve(self, listener: Listener) {
         listener.serve(self).await;
+    }
+
+    /// Serves one connection that is open already, whatever it runs over, until it has ended.
+    pub async fn serve_connection<IO>(self, io: IO, timeouts: Timeouts, drain: Drain)
+    where
+        IO: AsyncRead + AsyncWrite + Unpin,
+    {
+        connection::serve(io, self, timeouts, drain).await;
     }
 }
 
@@ -96,8 +121,8 @@ fn without_body(request: &Request<Incoming>) -> Reply {
 impl Inner {
     async fn mutate(&self, request: Request<Incoming>) -> Reply {
         let grace = self.grace(request.uri().query());
-        match body::read(request, self.limits.body_bytes, self.limits.body_time).await {
-            Ok(body) => self.admit(body, grace).await,
+        match body::read(request, self.limits.body_bytes, self.limits.body_time, &self.memory).await {
+            Ok(mut held) => self.admit(std::mem::take(&mut held.bytes), grace).await,
             Err(error) => error.reply(self.limits.body_bytes),
         }
     }
@@ -161,7 +186,7 @@ impl Inner {
         record.is_for(request.namespace());
         let outcome = match &request {
             admission::Request::Exempt(exempt) => self.webhook.allow(exempt, scratch),
-            admission::Request::Pod(pod) => match self.look_up(pod, deadline).await {
+            admission::Request::Pod(pod) => match self.look_up(pod, deadline, document.memory()).await {
                 Ok(account) => self.webhook.answer(pod, &account, scratch)?,
                 Err(outcome) => outcome,
             },
@@ -171,16 +196,26 @@ impl Inner {
         Ok(outcome)
     }
 
-    /// Looks up the pod's account, and waits for one that is unknown.
-    async fn look_up(&self, pod: &PodRequest<'_>, deadline: Instant) -> Result<Account, Outcome> {
+    /// Looks up the pod's account, and waits for one that is unknown, while `bytes` are held for it.
+    async fn look_up(
+        &self,
+        pod: &PodRequest<'_>,
+        deadline: Instant,
+        bytes: usize,
+    ) -> Result<Account, Outcome> {
         let (namespace, name) = (pod.namespace(), pod.service_account());
         if let Some(account) = self.cache.look_up(namespace, name) {
             return Ok(account);
         }
         let metrics = &self.metrics.admissions;
         let mut wait = Wait { begun: Instant::now(), histogram: &metrics.waits_abandoned };
-        let found = self.cache.wait(namespace, name, deadline).await;
-        wait.histogram = if found.is_some() { &metrics.waits_arrived } else { &metrics.waits_timed_out };
+        let mut found = None;
+        if let (Some(_waiting), Some(_held)) = (self.waits.enter(namespace), self.memory.take(bytes)) {
+            found = self.cache.wait(namespace, name, deadline).await;
+            wait.histogram = if found.is_some() { &metrics.waits_arrived } else { &metrics.waits_timed_out };
+        } else {
+            wait.histogram = &metrics.waits_refused;
+        }
         found.ok_or(if self.cache.is_synced() { Outcome::UnknownAccount } else { Outcome::NotSynced })
     }
 
@@ -199,11 +234,13 @@ thread_local! {
     static SCRATCH: Cell<Option<Scratch>> = const { Cell::new(None) };
 }
 
+/// Of a header that comes twice, each counts.
 fn is_json(headers: &HeaderMap) -> bool {
-    let text = |name| headers.get(name).map(|value| value.to_str().unwrap_or("?"));
-    let media_type = text(CONTENT_TYPE).and_then(|value| value.split(';').next()).unwrap_or_default();
-    media_type.trim().eq_ignore_ascii_case("application/json")
-        && text(CONTENT_ENCODING).is_none_or(|encoding| encoding.eq_ignore_ascii_case("identity"))
+    let texts = |name| headers.get_all(name).iter().map(|value| value.to_str().unwrap_or("?"));
+    let mut media_types = texts(CONTENT_TYPE).map(|text| text.split(';').next().unwrap_or_default().trim());
+    media_types.next().is_some_and(|media_type| media_type.eq_ignore_ascii_case("application/json"))
+        && media_types.next().is_none()
+        && texts(CONTENT_ENCODING).all(|encoding| encoding.eq_ignore_ascii_case("identity"))
 }
 
 /// Counts an admission when it is dropped, be it answered or abandoned.

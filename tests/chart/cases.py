@@ -159,6 +159,7 @@ CASES = {
             "debugEndpoints": True,
             "lookupGrace": "500ms",
             "maxBodyBytes": 67108864,
+            "maxRequestMemory": 134217728,
             "maxConnections": 1000000,
             "tlsHandshakeTimeout": "5s",
             "headerTimeout": "5s",

@@ -3,11 +3,16 @@
 #![allow(missing_docs, reason = "tests are named by what they promise")]
 #![allow(clippy::unwrap_used, reason = "a test that can't go on fails")]
 
+#[path = "../checks/mod.rs"]
+mod checks;
 mod support;
 
+mod abuse;
+mod bad_input;
 mod binary;
 mod certificates;
 mod compare;
+mod corpus;
 mod docs;
 mod drain;
 mod golden;

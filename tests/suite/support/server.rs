@@ -45,6 +45,8 @@ impl Default for Options {
                 body_bytes: 1 << 20,
                 body_time: long,
                 lookup_grace: Duration::from_secs(1),
+                waits: 50,
+                memory: 8 << 20,
             },
             max_connections: 100,
             require_client_cert: false,

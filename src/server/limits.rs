@@ -1,0 +1,130 @@
+//! What requests may hold together: how many may wait for accounts, and how much memory.
+//!
+//! Neither is touched by an ordinary request, whose account is known and whose body is small. What is over a bound is
+//! answered with 503 at once: kube-apiserver tries again within its timeout (`client-go/rest/with_retry.go`), while one
+//! that was queued here would take its connection and its memory with it.
+
+use std::{
+    collections::HashMap,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+use tokio::sync::{Semaphore, SemaphorePermit};
+
+/// Memory is counted in units of this many bytes, rounded up.
+const UNIT: usize = 1024;
+
+/// Of the requests that may wait, one namespace may have this part. Who creates pods faster than the watch shows their
+/// accounts, or knows how to make up accounts, takes no room from others.
+const PART_OF_A_NAMESPACE: usize = 4;
+
+/// The requests that wait for unknown accounts.
+#[derive(Debug)]
+pub(super) struct Waits {
+    most: usize,
+    counts: Mutex<Counts>,
+}
+
+#[derive(Debug, Default)]
+struct Counts {
+    all: usize,
+    by_namespace: HashMap<Box<str>, usize>,
+}
+
+impl Waits {
+    /// At most so many.
+    pub(super) fn new(most: usize) -> Self {
+        Self { most, counts: Mutex::default() }
+    }
+
+    /// Lets a request of this namespace wait, until what is returned is dropped; `None` if too many wait already.
+    pub(super) fn enter<'a>(&'a self, namespace: &'a str) -> Option<Waiting<'a>> {
+        let mut counts = self.counts();
+        let of_namespace = counts.by_namespace.get(namespace).copied().unwrap_or_default();
+        if counts.all >= self.most || of_namespace >= self.most.div_ceil(PART_OF_A_NAMESPACE) {
+            return None;
+        }
+        counts.all += 1;
+        counts.by_namespace.insert(namespace.into(), of_namespace + 1);
+        Some(Waiting { waits: self, namespace })
+    }
+
+    fn counts(&self) -> MutexGuard<'_, Counts> {
+        self.counts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A request that waits.
+#[derive(Debug)]
+pub(super) struct Waiting<'a> {
+    waits: &'a Waits,
+    namespace: &'a str,
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        let mut counts = self.waits.counts();
+        counts.all -= 1;
+        if let Some(count) = counts.by_namespace.get_mut(self.namespace) {
+            *count -= 1;
+            // A namespace that nobody waits in is forgotten, so made-up ones leave nothing behind.
+            if *count == 0 {
+                counts.by_namespace.remove(self.namespace);
+            }
+        }
+    }
+}
+
+/// The memory of large bodies and of requests that wait.
+#[derive(Debug)]
+pub(super) struct Memory(Semaphore);
+
+impl Memory {
+    /// At most so many bytes.
+    pub(super) fn new(bytes: usize) -> Self {
+        Self(Semaphore::new(bytes.div_ceil(UNIT).min(Semaphore::MAX_PERMITS)))
+    }
+
+    /// Takes so many bytes, until what is returned is dropped; `None` if there is no room for them.
+    pub(super) fn take(&self, bytes: usize) -> Option<SemaphorePermit<'_>> {
+        self.0.try_acquire_many(u32::try_from(bytes.div_ceil(UNIT)).ok()?).ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_namespace_has_a_part_of_the_waits_and_all_have_no_more_than_there_are() {
+        let waits = Waits::new(8);
+        let of = |namespace| waits.enter(namespace);
+        let (first, _second) = (of("a").unwrap(), of("a").unwrap());
+        assert!(of("a").is_none());
+        let _others: Vec<_> = ["b", "b", "c", "c", "d", "d"].map(|other| of(other).unwrap()).into();
+        assert!(of("e").is_none(), "all are taken");
+        drop(first);
+        assert!(of("b").is_none());
+        drop(of("e").unwrap());
+        drop(of("a").unwrap());
+    }
+
+    #[test]
+    fn namespaces_leave_nothing_behind() {
+        let waits = Waits::new(8);
+        for number in 0..1000 {
+            assert!(waits.enter(&format!("made-up-{number}")).is_some());
+        }
+        let counts = waits.counts();
+        assert!(counts.all == 0 && counts.by_namespace.is_empty());
+    }
+
+    #[test]
+    fn memory_is_taken_until_it_is_given_back() {
+        let memory = Memory::new(10 * UNIT);
+        let held = memory.take(9 * UNIT + 1).unwrap();
+        assert!(memory.take(1).is_none());
+        drop(held);
+        assert!(memory.take(10 * UNIT + 1).is_none() && memory.take(10 * UNIT).is_some());
+    }
+}

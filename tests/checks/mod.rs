@@ -1,0 +1,14 @@
+//! What is checked of one input, whatever it is. The fuzz targets (`fuzz/`) call these with inputs of their own, the suite
+//! with the committed corpus.
+
+pub(crate) mod admission;
+mod http;
+mod manifests;
+mod reference;
+mod shape;
+
+pub(crate) use self::{
+    admission::{annotations, core, review},
+    http::http,
+    manifests::manifests,
+};
