@@ -54,19 +54,19 @@ fn tape(review: Review) -> (TapeParse, Vec<u8>) {
 // What is returned is dropped outside of the measurement.
 
 #[library_benchmark(setup = annotated)]
-#[bench::minimal(args = (REVIEWS[0]), config = budget(45_500))]
-#[bench::mesh_sidecar(args = (REVIEWS[1]), config = budget(243_000))]
-#[bench::twenty_containers(args = (REVIEWS[2]), config = budget(2_960_000))]
-#[bench::already_injected(args = (ALREADY_INJECTED), config = budget(65_500))]
+#[bench::minimal(args = (REVIEWS[0]), config = budget(39_300))]
+#[bench::mesh_sidecar(args = (REVIEWS[1]), config = budget(128_500))]
+#[bench::twenty_containers(args = (REVIEWS[2]), config = budget(1_373_000))]
+#[bench::already_injected(args = (ALREADY_INJECTED), config = budget(47_600))]
 fn admit_annotated((mut core, mut body): (Core, Vec<u8>)) -> (Core, Vec<u8>) {
     core.admit(black_box(&mut body));
     (core, body)
 }
 
 #[library_benchmark(setup = unannotated)]
-#[bench::minimal(args = (REVIEWS[0]), config = budget(7_200))]
-#[bench::mesh_sidecar(args = (REVIEWS[1]), config = budget(19_900))]
-#[bench::twenty_containers(args = (REVIEWS[2]), config = budget(215_500))]
+#[bench::minimal(args = (REVIEWS[0]), config = budget(9_100))]
+#[bench::mesh_sidecar(args = (REVIEWS[1]), config = budget(22_300))]
+#[bench::twenty_containers(args = (REVIEWS[2]), config = budget(218_000))]
 fn admit_unannotated((mut core, mut body): (Core, Vec<u8>)) -> (Core, Vec<u8>) {
     core.admit(black_box(&mut body));
     (core, body)
@@ -83,7 +83,7 @@ fn parse_tape((mut tape, mut body): (TapeParse, Vec<u8>)) -> (TapeParse, Vec<u8>
 }
 
 #[library_benchmark(setup = Binder::new)]
-#[bench::defaults(args = (Default::default()), config = budget(4_600))]
+#[bench::defaults(args = (Default::default()), config = budget(4_500))]
 fn bind(binder: Binder) -> (Binder, Account) {
     let account = binder.bind(black_box(fixtures::ANNOTATIONS));
     (binder, account)
