@@ -16,6 +16,7 @@ mod webhook;
 
 mod accounts;
 mod audit;
+mod certificates;
 mod costs;
 mod ephemeral;
 mod outage;
@@ -25,4 +26,5 @@ mod recorded;
 mod reinvocation;
 mod require;
 mod rights;
+mod scale;
 mod writes;
