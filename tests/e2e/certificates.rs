@@ -20,7 +20,11 @@ use crate::{
     api::Api,
     control_plane::ControlPlane,
     pods::{has_role, pod},
-    support::client::{Client, Handshake},
+    support::{
+        client::{Client, Handshake},
+        pki::Ca,
+    },
+    wait::{eventually, within},
     webhook::{ACCOUNT, Cluster, DEFAULTS, NAMESPACE, Replica},
 };
 
@@ -85,13 +89,12 @@ async fn what_overwrites_the_ca_bundle_is_undone() {
     let api = cluster.api().await;
     api.create_namespace("ca-bundle").await;
     let stored = stored(&api).await;
-    let another = STANDARD.encode_to_string(crate::support::pki::Ca::new().pem());
+    let another = STANDARD.encode_to_string(Ca::new().pem());
     for bundle in [Value::Null, json!(another)] {
         let change =
             entries(&api, |entry| json!({"name": entry["name"], "clientConfig": {"caBundle": bundle}}));
         api.merge_strategically(CONFIGURATION, &change.await).await.unwrap();
-        is_published(&api, &stored).await;
-        is_called(&api, "ca-bundle").await;
+        is_repaired(&api, &stored).await;
     }
 
     // As a re-install does it.
@@ -103,8 +106,7 @@ async fn what_overwrites_the_ca_bundle_is_undone() {
     }
     let (collection, _) = CONFIGURATION.rsplit_once('/').unwrap();
     api.create(collection, &configuration).await.unwrap();
-    is_published(&api, &stored).await;
-    is_called(&api, "ca-bundle").await;
+    is_repaired(&api, &stored).await;
     assert_eq!(self::stored(&api).await, stored, "none of this was a reason for another certificate");
 }
 
@@ -163,48 +165,35 @@ async fn stored(api: &Api) -> Stored {
 
 /// Waits until the Secret is as it should be: for a minute, since certificates take their time.
 async fn until(api: &Api, what: &str, holds: impl Fn(&Stored) -> bool) -> Stored {
-    for _ in 0..1200 {
-        let stored = Reading::of(&api.get(SECRET).await.unwrap()).stored;
-        if let Some(stored) = stored.filter(&holds) {
-            return stored;
-        }
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
-    panic!("not within a minute: {what}");
+    let mut last = None;
+    within(Duration::from_secs(60), what, async || {
+        last = Reading::of(&api.get(SECRET).await.unwrap()).stored.filter(&holds);
+        last.is_some()
+    })
+    .await;
+    last.unwrap()
 }
 
-/// Waits until every entry publishes the Secret's authorities and nothing else.
-async fn is_published(api: &Api, stored: &Stored) {
+/// Waits until every entry publishes the Secret's authorities and nothing else, and the API server has read that.
+async fn is_repaired(api: &Api, stored: &Stored) {
     let pem: String = stored.authorities().map(Certificate::pem).collect();
     let bundle = json!(STANDARD.encode_to_string(pem));
-    for _ in 0..1000 {
+    eventually("the caBundle is the Secret's", async || {
         let configuration = api.get(CONFIGURATION).await.unwrap();
         let mut entries = configuration["webhooks"].as_array().unwrap().iter();
-        if entries.all(|entry| entry["clientConfig"]["caBundle"] == bundle) {
-            return;
-        }
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-    panic!("the caBundle is not the Secret's after 20 s");
-}
-
-/// Waits until the API server has read that.
-async fn is_called(api: &Api, namespace: &str) {
-    let pods = format!("/api/v1/namespaces/{namespace}/pods?dryRun=All");
-    for _ in 0..1000 {
-        if api.create(&pods, &pod("probe")).await.is_ok_and(|pod| has_role(&pod)) {
-            return;
-        }
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-    panic!("pods have no role after 20 s");
+        entries.all(|entry| entry["clientConfig"]["caBundle"] == bundle)
+    })
+    .await;
+    let pods = "/api/v1/namespaces/ca-bundle/pods?dryRun=All";
+    eventually("pods have their role", async || has_role(&api.create(pods, &pod("probe")).await.unwrap()))
+        .await;
 }
 
 /// Waits until a replica serves a leaf that is not this one, to whoever trusts what is published.
 async fn serves_another_than(api: &Api, replica: &Replica, old: &Stored) {
     let old = &old.leaf.as_ref().unwrap().certificate;
     let name = format!("{ACCOUNT}.{NAMESPACE}.svc");
-    for _ in 0..1000 {
+    eventually("another leaf is served", async || {
         let configuration = api.get(CONFIGURATION).await.unwrap();
         let bundle = configuration["webhooks"][0]["clientConfig"]["caBundle"].as_str().unwrap();
         let bundle = String::from_utf8(STANDARD.decode_to_vec(bundle).unwrap()).unwrap();
@@ -212,12 +201,9 @@ async fn serves_another_than(api: &Api, replica: &Replica, old: &Stored) {
         let client = Client::try_connect(replica.address, &bundle, handshake).await.unwrap();
         let (_, session) = client.stream.get_ref();
         let served = session.peer_certificates().unwrap()[0].clone().into_owned();
-        if &Certificate::parse(served).unwrap() != old {
-            return;
-        }
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-    panic!("the old leaf is still served after 20 s");
+        &Certificate::parse(served).unwrap() != old
+    })
+    .await;
 }
 
 /// How many rotations the replicas have done, together.

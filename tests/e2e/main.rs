@@ -12,6 +12,7 @@ mod process;
 #[allow(dead_code, reason = "shared with the suite, which uses all of it")]
 #[path = "../suite/support/mod.rs"]
 mod support;
+mod wait;
 mod webhook;
 
 mod accounts;

@@ -1,26 +1,76 @@
 //! What the manifests let the program do: enough, nothing beyond, and nothing that it could do without.
 
-use std::time::Duration;
+use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 
 use crate::{
     api::{Api, path_of},
     manifests,
-    webhook::{ACCOUNT, Cluster, DEFAULTS, NAMESPACE, Replica, shared, token},
+    wait::eventually,
+    webhook::{ACCOUNT, Cluster, DEFAULTS, NAMESPACE, shared, token},
 };
 
+/// A verb that the manifests grant, and what becomes of a program that starts without it, its Secret empty and its
+/// `caBundle` too: which errors it counts, and why it is not ready, if it is not.
+pub(crate) struct Granted {
+    pub(crate) resource: &'static str,
+    pub(crate) verb: &'static str,
+    errors: &'static str,
+    unready: Option<&'static str>,
+}
+
+const fn granted(
+    resource: &'static str,
+    verb: &'static str,
+    errors: &'static str,
+    unready: Option<&'static str>,
+) -> Granted {
+    Granted { resource, verb, errors, unready }
+}
+
 /// Every verb that the manifests grant.
-pub(crate) const VERBS: [(&str, &str); 8] = [
-    ("serviceaccounts", "list"),
-    ("serviceaccounts", "watch"),
-    ("secrets", "get"),
-    ("secrets", "watch"),
-    ("secrets", "update"),
-    ("mutatingwebhookconfigurations", "get"),
-    ("mutatingwebhookconfigurations", "watch"),
-    ("mutatingwebhookconfigurations", "patch"),
+pub(crate) const GRANTED: [Granted; 8] = [
+    granted(
+        "serviceaccounts",
+        "list",
+        r#"watch_errors_total{reason="list"}"#,
+        Some("the ServiceAccounts have not been listed yet"),
+    ),
+    granted("serviceaccounts", "watch", r#"watch_errors_total{reason="watch_start"}"#, None),
+    granted("secrets", "get", SECRET_WATCH, Some("the certificate's Secret has not been read yet")),
+    granted("secrets", "watch", SECRET_WATCH, None),
+    granted("secrets", "update", r#"tls_self_managed_errors_total{operation="secret_update"}"#, UNCOVERED),
+    granted(
+        "mutatingwebhookconfigurations",
+        "get",
+        CONFIGURATION_WATCH,
+        Some("the webhook configuration has not been read yet"),
+    ),
+    granted("mutatingwebhookconfigurations", "watch", CONFIGURATION_WATCH, None),
+    granted(
+        "mutatingwebhookconfigurations",
+        "patch",
+        r#"tls_self_managed_errors_total{operation="publish"}"#,
+        UNCOVERED,
+    ),
 ];
+
+const SECRET_WATCH: &str = r#"tls_self_managed_errors_total{operation="secret_watch"}"#;
+const CONFIGURATION_WATCH: &str = r#"tls_self_managed_errors_total{operation="configuration_watch"}"#;
+const UNCOVERED: Option<&str> = Some("the webhook configuration's caBundle does not cover the certificate");
+
+impl Granted {
+    /// A request that it is for.
+    fn access(&self) -> Access {
+        let Self { resource, verb, .. } = *self;
+        match resource {
+            "serviceaccounts" => [verb, "", resource, "", ""],
+            "secrets" => [verb, "", resource, NAMESPACE, SECRET],
+            _ => [verb, CONFIGURATIONS[0], resource, "", ACCOUNT],
+        }
+    }
+}
 
 /// A request: verb, group, resource, namespace and name, empty where it is for all.
 type Access = [&'static str; 5];
@@ -33,17 +83,8 @@ async fn the_program_may_do_its_work_and_nothing_else() {
     let Some(cluster) = shared().await else { return };
     let api = cluster.api_of_program().await;
     let [group, configurations] = CONFIGURATIONS;
-    for access in [
-        ["list", "", "serviceaccounts", "", ""],
-        ["watch", "", "serviceaccounts", "", ""],
-        ["get", "", "secrets", NAMESPACE, SECRET],
-        ["watch", "", "secrets", NAMESPACE, SECRET],
-        ["update", "", "secrets", NAMESPACE, SECRET],
-        ["get", group, configurations, "", ACCOUNT],
-        ["watch", group, configurations, "", ACCOUNT],
-        ["patch", group, configurations, "", ACCOUNT],
-    ] {
-        assert!(may(&api, access).await, "{access:?}");
+    for granted in &GRANTED {
+        assert!(may(&api, granted.access()).await, "{:?}", granted.access());
     }
     for access in [
         ["get", "", "serviceaccounts", "", ""],
@@ -80,74 +121,49 @@ async fn no_rule_applies_to_the_program_but_those_of_the_manifests() {
     for object in manifests::read(DEFAULTS) {
         granted.extend(object["rules"].as_array().cloned().unwrap_or_default());
     }
+    let verbs = granted.iter().flat_map(|rule| {
+        let items = |list: &str| rule[list].as_array().unwrap().iter().map(|item| item.as_str().unwrap());
+        items("resources").flat_map(move |resource| items("verbs").map(move |verb| (resource, verb)))
+    });
+    let known = GRANTED.map(|granted| (granted.resource, granted.verb));
+    assert_eq!(verbs.collect::<BTreeSet<_>>(), BTreeSet::from(known));
     assert_eq!(sorted(ours), sorted(granted));
 }
-
-/// What becomes of a program that starts without one verb, its Secret empty and its `caBundle` too: which errors it
-/// counts, and why it is not ready, if it is not.
-const WITHOUT: [(&str, Option<&str>); 8] = [
-    (r#"watch_errors_total{reason="list"}"#, Some("ServiceAccounts")),
-    (r#"watch_errors_total{reason="watch_start"}"#, None),
-    (r#"tls_self_managed_errors_total{operation="secret_watch"}"#, Some("Secret")),
-    (r#"tls_self_managed_errors_total{operation="secret_watch"}"#, None),
-    (r#"tls_self_managed_errors_total{operation="secret_update"}"#, Some("does not cover")),
-    (r#"tls_self_managed_errors_total{operation="configuration_watch"}"#, Some("configuration")),
-    (r#"tls_self_managed_errors_total{operation="configuration_watch"}"#, None),
-    (r#"tls_self_managed_errors_total{operation="publish"}"#, Some("does not cover")),
-];
 
 #[tokio::test]
 async fn without_any_one_verb_something_breaks() {
     let Some(mut cluster) = Cluster::start("rights").await else { return };
     cluster.kill_program();
     let (api, program) = (cluster.api().await, cluster.api_of_program().await);
-    for ((resource, verb), (errors, unready)) in VERBS.into_iter().zip(WITHOUT) {
-        let without = format!("{resource}-{verb}");
+    for granted in &GRANTED {
+        let without = format!("without-{}-{}", granted.verb, granted.resource);
         start_over(&api).await;
-        api.apply(&role_without(resource, verb)).await.unwrap();
-        is(&program, resource, verb, false).await;
+        api.apply(&role_without(granted)).await.unwrap();
+        // The API server reads roles from a watch.
+        eventually(&without, async || !may(&program, granted.access()).await).await;
 
         let replica = cluster.run(&without).await;
-        match unready {
-            Some(reason) => is_unready(&replica, reason).await,
+        match granted.unready {
+            Some(reason) => {
+                let unready = (503, format!("not ready: {reason}\n"));
+                eventually(&without, async || replica.readyz().await == unready).await;
+            }
             None => replica.is_ready().await,
         }
         // Tried, and tried again.
-        counts(&replica, errors, 2.0).await;
+        eventually(&without, async || replica.metric(granted.errors).await >= 2.0).await;
     }
 
     // With all of them it starts from the same state, and nothing is refused.
     start_over(&api).await;
-    for (resource, verb) in VERBS {
-        is(&program, resource, verb, true).await;
+    for granted in &GRANTED {
+        eventually("granted again", async || may(&program, granted.access()).await).await;
     }
     let replica = cluster.run("with-every-verb").await;
     replica.is_ready().await;
-    for (errors, _) in WITHOUT {
-        assert_eq!(replica.metric(errors).await, 0.0, "{errors}");
+    for granted in &GRANTED {
+        assert_eq!(replica.metric(granted.errors).await, 0.0, "{}", granted.errors);
     }
-}
-
-async fn is_unready(replica: &Replica, reason: &str) {
-    let mut said = (0, String::new());
-    for _ in 0..1000 {
-        said = replica.readyz().await;
-        if said.0 == 503 && said.1.contains(reason) {
-            return;
-        }
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-    panic!("not unready for {reason:?} after 20 s, but {said:?}");
-}
-
-async fn counts(replica: &Replica, series: &str, least: f64) {
-    for _ in 0..1000 {
-        if replica.metric(series).await >= least {
-            return;
-        }
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-    panic!("{series} is not {least} after 20 s");
 }
 
 /// As it is right after the manifests were applied.
@@ -166,7 +182,7 @@ async fn start_over(api: &Api) {
 }
 
 /// The Role or ClusterRole that grants it, without it.
-fn role_without(resource: &str, verb: &str) -> Value {
+fn role_without(&Granted { resource, verb, .. }: &Granted) -> Value {
     let mut objects = manifests::read(DEFAULTS);
     for object in &mut objects {
         for rule in object["rules"].as_array_mut().into_iter().flatten() {
@@ -178,22 +194,6 @@ fn role_without(resource: &str, verb: &str) -> Value {
         }
     }
     panic!("nothing grants {verb} {resource}");
-}
-
-/// Roles are read from a watch: waits until the API server has seen that the program may, or may no longer.
-async fn is(program: &Api, resource: &'static str, verb: &'static str, granted: bool) {
-    let access = match resource {
-        "serviceaccounts" => [verb, "", resource, "", ""],
-        "secrets" => [verb, "", resource, NAMESPACE, SECRET],
-        _ => [verb, CONFIGURATIONS[0], resource, "", ACCOUNT],
-    };
-    for _ in 0..1000 {
-        if may(program, access).await == granted {
-            return;
-        }
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-    panic!("{verb} {resource}: not {granted} after 20 s");
 }
 
 /// The rules that apply to whoever asks.

@@ -12,7 +12,8 @@ use crate::{
     control_plane::ControlPlane,
     manifests,
     process::Process,
-    support::{eventually, metric, server::plain_get},
+    support::{metric, server::plain_get},
+    wait::eventually,
 };
 
 /// Where the manifests put the program, and what they call its account.
@@ -130,7 +131,7 @@ impl Cluster {
             let mut lines = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
             lines.find(|line| line["message"] == "listening")
         };
-        eventually("the program listens", || listening().is_some()).await;
+        eventually("the program listens", async || listening().is_some()).await;
         let line = listening().unwrap();
         let [address, admin] =
             ["listen", "admin_listen"].map(|key| line[key].as_str().unwrap().parse().unwrap());
@@ -161,15 +162,11 @@ impl Cluster {
             "spec": {"serviceAccountName": "plain", "containers": [{"name": "app", "image": "app"}]},
         });
         for replica in &self.replicas {
-            for _ in 0..1000 {
+            eventually("each replica is asked", async || {
                 api.create("/api/v1/namespaces/probe/pods?dryRun=All", &pod).await.unwrap();
-                if replica.metric(r#"http_responses_total{code="200"}"#).await > 0.0 {
-                    break;
-                }
-                tokio::time::sleep(Duration::from_millis(20)).await;
-            }
-            let answered = replica.metric(r#"http_responses_total{code="200"}"#).await;
-            assert!(answered > 0.0, "not called within 20 s:\n{}", replica.process.last_words());
+                replica.metric(r#"http_responses_total{code="200"}"#).await > 0.0
+            })
+            .await;
         }
     }
 }
