@@ -32,8 +32,8 @@ const CONFIGURATION: &str =
     "/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations/eks-pod-identity-webhook";
 const SECRET: &str = "/api/v1/namespaces/aws-pod-identity-webhook/secrets/eks-pod-identity-webhook-tls";
 
-/// The API server's certificates can't be hurried, so lives are short: a leaf is due after 5.3 s to 6.1 s and an authority
-/// after 16 s to 18.4 s, and what is due is late only 2 s after that.
+/// A real API server's clock can't be moved, so lives are short. A leaf is due after 5.3 s to 6.1 s, an authority after 16 s
+/// to 18.4 s; a busy machine may be 1.9 s late before anything expires.
 const HURRIED: [&str; 3] = ["--tls-ca-validity=24s", "--tls-leaf-validity=8s", "--tls-rotation-overlap=2s"];
 
 #[tokio::test]
