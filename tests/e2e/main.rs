@@ -12,10 +12,12 @@ mod process;
 #[allow(dead_code, reason = "shared with the suite, which uses all of it")]
 #[path = "../suite/support/mod.rs"]
 mod support;
+mod wait;
 mod webhook;
 
 mod accounts;
 mod audit;
+mod certificates;
 mod costs;
 mod ephemeral;
 mod outage;
@@ -25,4 +27,5 @@ mod recorded;
 mod reinvocation;
 mod require;
 mod rights;
+mod scale;
 mod writes;

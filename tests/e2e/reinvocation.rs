@@ -12,12 +12,7 @@ use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
 
-use crate::{
-    identity, manifests,
-    pods::pod,
-    support::pki::Ca,
-    webhook::{called_at, shared},
-};
+use crate::{identity, manifests, pods::pod, support::pki::Ca, webhook::shared};
 
 #[tokio::test]
 async fn a_sidecar_that_a_later_webhook_adds_has_the_identity_too() {
@@ -49,10 +44,11 @@ async fn a_sidecar_that_a_later_webhook_adds_has_the_identity_too() {
 /// The configuration of a webhook whose name puts it behind ours, for pods with a label.
 fn configuration(address: SocketAddr, ca: &Ca) -> Value {
     let mut objects = manifests::read("deploy/kubernetes/self-managed/webhook.yaml");
-    let ours = manifests::of_kind(&mut objects, "MutatingWebhookConfiguration").take();
-    let mut configuration = called_at(ours, address, ca);
+    let mut configuration = manifests::of_kind(&mut objects, "MutatingWebhookConfiguration").take();
     configuration["metadata"] = json!({"name": "zz-sidecars"});
     let webhook = &mut configuration["webhooks"][0];
+    let url = format!("https://localhost:{}/mutate", address.port());
+    webhook["clientConfig"] = json!({"url": url, "caBundle": STANDARD.encode_to_string(ca.pem())});
     webhook["name"] = json!("sidecars.example.com");
     webhook["objectSelector"] = json!({"matchLabels": {"sidecar": "yes"}});
     webhook["reinvocationPolicy"] = json!("Never");

@@ -1,9 +1,9 @@
-//! The program itself on a control plane: installed by the manifests of `deploy/kubernetes`, with the rights of their
-//! ServiceAccount and no others, called by URL since no pod runs here.
+//! The program itself on a control plane: installed by the manifests of `deploy/kubernetes`, with the arguments of their
+//! Deployment and the rights of their ServiceAccount and no others. No pod runs here: a Service of type ExternalName leads
+//! to loopback, by the name that the certificate is for.
 
 use std::{fs, net::SocketAddr, path::Path, time::Duration};
 
-use base64_simd::STANDARD;
 use serde_json::{Value, json};
 use tokio::sync::OnceCell;
 
@@ -12,7 +12,8 @@ use crate::{
     control_plane::ControlPlane,
     manifests,
     process::Process,
-    support::{eventually, metric, pki::Ca, server::plain_get},
+    support::{metric, server::plain_get},
+    wait::eventually,
 };
 
 /// Where the manifests put the program, and what they call its account.
@@ -22,7 +23,15 @@ pub(crate) const ACCOUNT: &str = "eks-pod-identity-webhook";
 /// A control plane with the program beside it.
 pub(crate) struct Cluster {
     pub(crate) plane: ControlPlane,
-    process: Option<Process>,
+    /// The Deployment's arguments, but for addresses.
+    args: Vec<String>,
+    pub(crate) replicas: Vec<Replica>,
+}
+
+/// A process of the program.
+pub(crate) struct Replica {
+    process: Process,
+    pub(crate) address: SocketAddr,
     admin: SocketAddr,
 }
 
@@ -42,21 +51,41 @@ impl Cluster {
     }
 
     pub(crate) async fn install(plane: ControlPlane, manifests: &str) -> Self {
+        Self::install_replicas(plane, manifests, 1, &[]).await
+    }
+
+    /// Installs what the manifests hold, but for as many replicas, with further arguments.
+    pub(crate) async fn install_replicas(
+        plane: ControlPlane,
+        manifests: &str,
+        replicas: usize,
+        args: &[&str],
+    ) -> Self {
         let api = plane.api().await;
         let mut objects = manifests::read(manifests);
-        let configuration = manifests::of_kind(&mut objects, "MutatingWebhookConfiguration").take();
-        for object in objects.iter().filter(|object| !object.is_null()) {
+        let service = manifests::of_kind(&mut objects, "Service");
+        service["spec"]["type"] = json!("ExternalName");
+        service["spec"]["externalName"] = json!("localhost");
+        for object in &objects {
             api.apply(object).await.unwrap_or_else(|error| panic!("{error}: {object}"));
         }
 
-        let ca = Ca::new();
-        ca.server(2).write(&webhook_dir(&plane.dir));
-        let kubeconfig = plane.kubeconfig(&json!({"token": token(&api).await}));
+        fs::create_dir(plane.dir.join("webhook")).unwrap();
+        let kubeconfig = plane.kubeconfig(&json!({"token": token(&api, ACCOUNT).await}));
         fs::write(plane.dir.join("webhook/kubeconfig"), kubeconfig.to_string()).unwrap();
-        let (process, [webhook, admin]) = run(&plane.dir.join("webhook")).await;
-        let cluster = Self { plane, process: Some(process), admin };
-        cluster.is_ready().await;
-        api.apply(&called_at(configuration, webhook, &ca)).await.unwrap();
+        let mut rendered = rendered_args(manifests::of_kind(&mut objects, "Deployment"));
+        rendered.extend(args.iter().map(|&arg| arg.to_owned()));
+        let mut cluster = Self { plane, args: rendered, replicas: Vec::new() };
+        for index in 0..replicas {
+            let replica = cluster.run(&format!("replica-{index}")).await;
+            cluster.replicas.push(replica);
+        }
+        let configuration = manifests::of_kind(&mut objects, "MutatingWebhookConfiguration");
+        cluster.call_each_replica(configuration);
+        api.apply(configuration).await.unwrap();
+        for replica in &cluster.replicas {
+            replica.is_ready().await;
+        }
         cluster.is_called(&api).await;
         cluster
     }
@@ -67,23 +96,18 @@ impl Cluster {
 
     /// A client with the program's own rights.
     pub(crate) async fn api_of_program(&self) -> Api {
-        let token = token(&self.api().await).await;
+        let token = token(&self.api().await, ACCOUNT).await;
         Api::new(self.plane.kubeconfig(&json!({"token": token}))).await
     }
 
     /// The value of one of the program's metrics.
     pub(crate) async fn metric(&self, series: &str) -> f64 {
-        let (_, exposition) = plain_get(self.admin, "/metrics").await;
-        metric(&exposition, &format!("pod_identity_webhook_{series}"))
+        self.replicas[0].metric(series).await
     }
 
     /// Ends the program without a word, as a crash would.
     pub(crate) fn kill_program(&mut self) {
-        self.process = None;
-    }
-
-    fn last_words(&self) -> String {
-        self.process.as_ref().map(Process::last_words).unwrap_or_default()
+        self.replicas.clear();
     }
 
     /// The user that the API server sees.
@@ -91,14 +115,43 @@ impl Cluster {
         format!("system:serviceaccount:{NAMESPACE}:{ACCOUNT}")
     }
 
-    async fn is_ready(&self) {
-        for _ in 0..1000 {
-            if plain_get(self.admin, "/readyz").await.0 == 200 {
-                return;
-            }
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-        panic!("not ready after 20 s:\n{}", self.last_words());
+    /// Runs the program, and returns once it listens.
+    pub(crate) async fn run(&self, name: &str) -> Replica {
+        let dir = self.plane.dir.join("webhook");
+        let args = self.args.iter().cloned().chain([
+            format!("--kubeconfig={}", dir.join("kubeconfig").display()),
+            "--listen=127.0.0.1:0".to_owned(),
+            "--admin-listen=127.0.0.1:0".to_owned(),
+            "--log-format=json".to_owned(),
+        ]);
+        let program = Path::new(env!("CARGO_BIN_EXE_eks-pod-identity-webhook"));
+        let process = Process::start(program, args, dir.join(name).with_extension("log"));
+        let listening = || {
+            let log = process.log();
+            let mut lines = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+            lines.find(|line| line["message"] == "listening")
+        };
+        eventually("the program listens", async || listening().is_some()).await;
+        let line = listening().unwrap();
+        let [address, admin] =
+            ["listen", "admin_listen"].map(|key| line[key].as_str().unwrap().parse().unwrap());
+        Replica { process, address, admin }
+    }
+
+    /// Gives each replica an entry of its own, so that each of them is asked about every pod.
+    fn call_each_replica(&self, configuration: &mut Value) {
+        let entries = configuration["webhooks"].take();
+        let calls = self.replicas.iter().enumerate().flat_map(|(index, replica)| {
+            entries.as_array().unwrap().iter().map(move |entry| {
+                let mut entry = entry.clone();
+                entry["clientConfig"]["service"]["port"] = json!(replica.address.port());
+                if index > 0 {
+                    entry["name"] = json!(format!("replica-{index}.{}", entry["name"].as_str().unwrap()));
+                }
+                entry
+            })
+        });
+        configuration["webhooks"] = calls.collect();
     }
 
     /// The API server reads webhook configurations from a watch of its own: waits until it has seen this one.
@@ -108,60 +161,50 @@ impl Cluster {
             "metadata": {"name": "probe"},
             "spec": {"serviceAccountName": "plain", "containers": [{"name": "app", "image": "app"}]},
         });
+        for replica in &self.replicas {
+            eventually("each replica is asked", async || {
+                api.create("/api/v1/namespaces/probe/pods?dryRun=All", &pod).await.unwrap();
+                replica.metric(r#"http_responses_total{code="200"}"#).await > 0.0
+            })
+            .await;
+        }
+    }
+}
+
+impl Replica {
+    pub(crate) async fn metric(&self, series: &str) -> f64 {
+        let (_, exposition) = plain_get(self.admin, "/metrics").await;
+        metric(&exposition, &format!("pod_identity_webhook_{series}"))
+    }
+
+    /// Status and text of the readiness probe.
+    pub(crate) async fn readyz(&self) -> (u16, String) {
+        plain_get(self.admin, "/readyz").await
+    }
+
+    pub(crate) async fn is_ready(&self) {
         for _ in 0..1000 {
-            api.create("/api/v1/namespaces/probe/pods?dryRun=All", &pod).await.unwrap();
-            if self.metric("connections_total").await > 0.0 {
+            if self.readyz().await.0 == 200 {
                 return;
             }
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
-        panic!("not called within 20 s:\n{}", self.last_words());
+        panic!("not ready after 20 s:\n{}", self.process.last_words());
     }
 }
 
-fn webhook_dir(plane: &Path) -> std::path::PathBuf {
-    let dir = plane.join("webhook");
-    fs::create_dir(&dir).unwrap();
-    dir
+/// The arguments as the chart renders them, without the addresses to listen on.
+fn rendered_args(deployment: &Value) -> Vec<String> {
+    let args = &deployment["spec"]["template"]["spec"]["containers"][0]["args"];
+    let args = args.as_array().unwrap().iter().map(|arg| arg.as_str().unwrap());
+    args.filter(|arg| !arg.starts_with("--listen=") && !arg.starts_with("--admin-listen="))
+        .map(ToOwned::to_owned)
+        .collect()
 }
 
-/// A token of the program's account, as its pod would have one.
-async fn token(api: &Api) -> Value {
-    let path = format!("/api/v1/namespaces/{NAMESPACE}/serviceaccounts/{ACCOUNT}/token");
+/// A token of an account of the program's namespace, as its pod would have one.
+pub(crate) async fn token(api: &Api, account: &str) -> Value {
+    let path = format!("/api/v1/namespaces/{NAMESPACE}/serviceaccounts/{account}/token");
     let request = json!({"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {}});
     api.create(&path, &request).await.unwrap()["status"]["token"].clone()
-}
-
-/// Runs the program; returns it with the addresses that it listens on.
-async fn run(dir: &Path) -> (Process, [SocketAddr; 2]) {
-    let file = |name| dir.join(name).display().to_string();
-    let args = [
-        "serve".to_owned(),
-        format!("--kubeconfig={}", file("kubeconfig")),
-        format!("--tls-cert-file={}", file("tls.crt")),
-        format!("--tls-key-file={}", file("tls.key")),
-        "--listen=127.0.0.1:0".to_owned(),
-        "--admin-listen=127.0.0.1:0".to_owned(),
-        "--log-format=json".to_owned(),
-    ];
-    let program = Path::new(env!("CARGO_BIN_EXE_eks-pod-identity-webhook"));
-    let process = Process::start(program, args, dir.with_extension("log"));
-    let listening = || {
-        let log = process.log();
-        let mut lines = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-        lines.find(|line| line["message"] == "listening")
-    };
-    eventually("the program listens", || listening().is_some()).await;
-    let line = listening().unwrap();
-    let addresses = ["listen", "admin_listen"].map(|key| line[key].as_str().unwrap().parse().unwrap());
-    (process, addresses)
-}
-
-/// The manifests' webhook configuration, but for where the program is.
-pub(crate) fn called_at(mut configuration: Value, address: SocketAddr, ca: &Ca) -> Value {
-    for webhook in configuration["webhooks"].as_array_mut().unwrap() {
-        let url = format!("https://localhost:{}/mutate", address.port());
-        webhook["clientConfig"] = json!({"url": url, "caBundle": STANDARD.encode_to_string(ca.pem())});
-    }
-    configuration
 }
