@@ -283,7 +283,7 @@ pub struct LimitArgs {
     /// The most bytes that a request's body may have
     #[arg(long, env, value_name = "BYTES", default_value = "8388608")]
     pub max_body_bytes: usize,
-    /// The most bytes that bodies over 64 KiB, with what it takes to parse them, and requests that wait for their
+    /// The most bytes that bodies over 64 KiB, what it takes to parse those over 1 MiB, and requests that wait for their
     /// ServiceAccount may hold together; further ones are answered with 503 at once
     #[arg(long, env, value_name = "BYTES", default_value = "67108864")]
     pub max_request_memory: usize,

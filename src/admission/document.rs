@@ -1,6 +1,5 @@
 //! A parsed body, and what parsing works in.
 
-use memchr::memchr2_iter;
 use simd_json::{Buffers, INPUT_PADDING, Tape};
 
 use super::{BadReview, json::Value, managed_fields::ManagedFields};
@@ -49,7 +48,11 @@ impl Default for Scratch {
 /// How many bytes it may take to parse `body`, beside its own: all but the first value of an array or object stand behind
 /// a comma, and those of objects behind a colon.
 pub fn memory_to_parse(body: &[u8]) -> usize {
-    memchr2_iter(b',', b':', body).count() * BYTES_PER_VALUE
+    // So many at once that a byte can count them: the compiler makes vector instructions of that.
+    let in_chunk =
+        |chunk: &[u8]| chunk.iter().map(|&byte| u8::from(byte == b',' || byte == b':')).sum::<u8>();
+    let values: usize = body.chunks(224).map(|chunk| usize::from(in_chunk(chunk))).sum();
+    values * BYTES_PER_VALUE
 }
 
 /// A parsed body.

@@ -17,6 +17,12 @@ use crate::admission;
 /// the memory that requests share.
 const FREE: usize = 64 << 10;
 
+/// Bodies up to this size are parsed without a question.
+const PARSED_FREELY: usize = 1 << 20;
+
+/// Room made for a body before its first byte has come, at most.
+const MAX_INITIAL_CAPACITY: usize = 1 << 20;
+
 /// Bodies are read, and thrown away, up to this multiple of the limit.
 const DISCARDED: usize = 3;
 
@@ -51,6 +57,10 @@ impl BadBody {
 /// A body that was read, and what it holds of the shared memory.
 pub(super) struct Held<'m> {
     pub(super) bytes: Vec<u8>,
+    /// How many bytes there may be in the end.
+    expected: usize,
+    /// How many bytes it may have before it takes more.
+    taken: usize,
     memory: &'m Memory,
     permit: Option<SemaphorePermit<'m>>,
 }
@@ -68,7 +78,9 @@ pub(super) async fn read(
     if announced > limit && (asks_first || announced > limit.saturating_mul(DISCARDED)) {
         return Err(BadBody::TooLarge);
     }
-    let held = Held::new(announced.min(limit), memory);
+    // Of a body that comes in chunks nothing is announced.
+    let expected = if announced == 0 { limit } else { announced.min(limit) };
+    let held = Held::new(expected, memory);
     match timeout(time, collect(request.into_body(), announced, limit, held)).await {
         Ok(result) => result,
         Err(_) if announced > limit => Err(BadBody::TooLarge),
@@ -90,7 +102,7 @@ async fn collect<'m>(
         received += data.len();
         if refused.is_none() {
             let is_too_large = received.max(announced) > limit;
-            refused = if is_too_large { Some(BadBody::TooLarge) } else { held.extend(&data, limit).err() };
+            refused = if is_too_large { Some(BadBody::TooLarge) } else { held.extend(&data).err() };
             if refused.is_some() {
                 held = Held::new(0, held.memory);
             }
@@ -103,26 +115,32 @@ async fn collect<'m>(
 
 impl<'m> Held<'m> {
     fn new(expected: usize, memory: &'m Memory) -> Self {
-        let bytes = Vec::with_capacity(expected.min(FREE) + admission::PADDING);
-        Self { bytes, memory, permit: None }
+        let bytes = Vec::with_capacity(expected.min(MAX_INITIAL_CAPACITY) + admission::PADDING);
+        Self { bytes, expected, taken: FREE, memory, permit: None }
     }
 
-    /// Memory is taken as bytes come in, so that who only announces them takes none from others.
-    fn extend(&mut self, data: &[u8], limit: usize) -> Result<(), BadBody> {
-        let (old, needed) = (self.bytes.capacity(), self.bytes.len() + data.len() + admission::PADDING);
-        if needed > old {
-            let new = needed.max((2 * old).min(limit + admission::PADDING));
-            let more = new.saturating_sub(FREE) - old.saturating_sub(FREE);
+    /// Memory is taken as bytes come in, so that who only announces them takes none from others: pages that nothing
+    /// was written to are not there.
+    fn extend(&mut self, data: &[u8]) -> Result<(), BadBody> {
+        let len = self.bytes.len() + data.len();
+        if len > self.taken {
+            let more = (len - self.taken).next_multiple_of(FREE);
             self.take(more)?;
+            self.taken += more;
+        }
+        let (capacity, needed) = (self.bytes.capacity(), len + admission::PADDING);
+        if needed > capacity {
+            let new = needed.max((4 * capacity).min(self.expected + admission::PADDING));
             self.bytes.reserve_exact(new - self.bytes.len());
         }
         self.bytes.extend_from_slice(data);
         Ok(())
     }
 
-    /// Of a large body, what the parser needs is taken as well: for one of many small values it is 20 times the body.
+    /// Of a huge body, what the parser needs is taken as well: for one of many small values it is 20 times the body. Of
+    /// smaller ones each thread parses one at a time, and one that then waits is counted with those that wait.
     fn ready_to_parse(mut self) -> Result<Self, BadBody> {
-        if self.bytes.len() > FREE {
+        if self.bytes.len() > PARSED_FREELY {
             self.take(admission::memory_to_parse(&self.bytes))?;
         }
         Ok(self)
