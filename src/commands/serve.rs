@@ -1,6 +1,11 @@
 //! `serve`: the one place that wires the parts together, starts them and ends them.
 
-use std::{io, net::SocketAddr, sync::Arc};
+use std::{
+    io,
+    net::SocketAddr,
+    sync::{Arc, mpsc},
+    thread,
+};
 
 use anyhow::{Context, anyhow, bail};
 use arc_swap::ArcSwap;
@@ -8,7 +13,9 @@ use rustls::{ServerConfig, crypto::aws_lc_rs};
 use serde_json::{Value, json};
 use tokio::{
     net::TcpListener,
+    runtime::Builder,
     signal::unix::{Signal, SignalKind, signal},
+    sync::oneshot,
     task::{JoinHandle, JoinSet},
     time::{sleep, timeout},
 };
@@ -242,12 +249,40 @@ fn start_source(
             background.spawn(manifests.follow(config.reload_interval));
         }
         (_, Some(cluster)) => {
-            let client = watch::client(cluster, metrics).context(cluster::NO_CLIENT)?;
-            background.spawn(watch::follow(client, binder, writer));
+            let ended = start_watch(cluster, metrics, binder, writer)?;
+            background.spawn(async { ended.await.unwrap_or(()) });
         }
         (_, None) => bail!("no cluster to watch"),
     }
     Ok(())
+}
+
+/// Starts the watch on a thread of its own: decoding a list of all accounts then keeps no thread from its requests, and
+/// leaves what the allocator keeps of it in one place rather than in every thread. Tells when it has ended.
+fn start_watch(
+    cluster: kube::Config,
+    metrics: AccountMetrics,
+    binder: Binder,
+    writer: Writer,
+) -> anyhow::Result<oneshot::Receiver<()>> {
+    let (started, start) = mpsc::channel();
+    let (running, ended) = oneshot::channel();
+    let watch = move || {
+        let _running: oneshot::Sender<()> = running;
+        let follow = async {
+            let client = watch::client(cluster, metrics).context(cluster::NO_CLIENT)?;
+            started.send(Ok(())).ok();
+            watch::follow(client, binder, writer).await;
+            Ok(())
+        };
+        let runtime = Builder::new_current_thread().enable_all().build().context("can't start the watch");
+        if let Err(error) = runtime.and_then(|runtime| runtime.block_on(follow)) {
+            started.send(Err(error)).ok();
+        }
+    };
+    thread::Builder::new().name("watch".to_owned()).spawn(watch).context("can't start the watch")?;
+    start.recv().context("the watch ended")??;
+    Ok(ended)
 }
 
 /// The signals that end the process.
