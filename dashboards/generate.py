@@ -114,6 +114,10 @@ def overview():
             series("Reloads", "Changed certificate files: taken into use, or refused while the old ones are served.", "short", [
                 (f"sum by (result) (increase({P}_tls_reloads_total{{m}}[$__rate_interval]))", "{{result}}"),
                 (f"count({P}_tls_last_reload_successful{{m}} == 0) or vector(0)", "replicas with files that can't be used")]),
+            series("Self-managed", "What was done to keep the certificate: changes of its Secret, patches of the caBundle, and failures.", "short", [
+                (f"sum by (kind) (increase({P}_tls_rotations_total{{m}}[$__rate_interval]))", "{{kind}}"),
+                (f"sum(increase({P}_tls_ca_bundle_patches_total{{m}}[$__rate_interval]))", "caBundle patched"),
+                (f"sum(increase({P}_tls_self_managed_errors_total{{m}}[$__rate_interval]))", "failures")]),
             series("Handshakes", "Failed ones are most often a caBundle that does not fit the certificate.", "ops", [
                 (f"sum by (result) (rate({P}_tls_handshakes_total{{m}}[$__rate_interval]))", "{{result}}")]),
             series("Open connections", "Of the most that may be open. Each API server keeps up to 25.", "percentunit", [

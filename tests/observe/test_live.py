@@ -22,6 +22,8 @@ NOT_DRIVEN = {
     "PodIdentityWebhookAbsent",
     "PodIdentityWebhookNotReady",
     "PodIdentityWebhookWatchStale",
+    "PodIdentityWebhookCertificateNotKept",
+    "PodIdentityWebhookCaBundleOverwritten",
     "PodIdentityWebhookConnectionsNearLimit",
 }
 
