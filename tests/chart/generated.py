@@ -40,9 +40,13 @@ def plain_policy():
 
 
 def for_tests():
-    """What `tests/e2e` applies beside that. It has no Helm."""
+    """What `tests/suite` and `tests/e2e` apply beside that. They have no Helm."""
     require = {"requirePodIdentity": {"enabled": True, "validatingPolicy": True}}
     rendered = {
+        # What the README installs.
+        "install": (ROOT / "deploy/kubernetes/namespace.yaml").read_text()
+        + "---\n"
+        + plain({"env": {"AWS_REGION": "us-west-2"}}),
         "policy-settings": plain(CASES["policy-settings"]),
         "require-pod-identity": (ROOT / "deploy/kubernetes/namespace.yaml").read_text() + "---\n" + plain(require),
     }

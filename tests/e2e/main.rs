@@ -7,7 +7,6 @@ mod api;
 mod cases;
 mod control_plane;
 mod identity;
-mod manifests;
 mod process;
 #[allow(dead_code, reason = "shared with the suite, which uses all of it")]
 #[path = "../suite/support/mod.rs"]

@@ -8,10 +8,10 @@ use crate::{
     api::Api,
     cases::{self, Case},
     control_plane::ControlPlane,
-    identity, manifests,
+    identity,
     pods::pod,
     recorded,
-    support::{ROLE, ROLE_ANNOTATION},
+    support::{ROLE, ROLE_ANNOTATION, manifests},
     webhook::Cluster,
 };
 

@@ -12,7 +12,12 @@ use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
 
-use crate::{identity, manifests, pods::pod, support::pki::Ca, webhook::shared};
+use crate::{
+    identity,
+    pods::pod,
+    support::{manifests, pki::Ca},
+    webhook::shared,
+};
 
 #[tokio::test]
 async fn a_sidecar_that_a_later_webhook_adds_has_the_identity_too() {

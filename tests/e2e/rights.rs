@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::{
     api::{Api, path_of},
-    manifests,
+    support::manifests,
     wait::eventually,
     webhook::{ACCOUNT, Cluster, DEFAULTS, NAMESPACE, shared, token},
 };

@@ -10,9 +10,8 @@ use tokio::sync::OnceCell;
 use crate::{
     api::Api,
     control_plane::ControlPlane,
-    manifests,
     process::Process,
-    support::{metric, server::plain_get},
+    support::{manifests, metric, server::plain_get},
     wait::eventually,
 };
 
@@ -73,7 +72,7 @@ impl Cluster {
         fs::create_dir(plane.dir.join("webhook")).unwrap();
         let kubeconfig = plane.kubeconfig(&json!({"token": token(&api, ACCOUNT).await}));
         fs::write(plane.dir.join("webhook/kubeconfig"), kubeconfig.to_string()).unwrap();
-        let mut rendered = rendered_args(manifests::of_kind(&mut objects, "Deployment"));
+        let mut rendered = manifests::args(manifests::of_kind(&mut objects, "Deployment"));
         rendered.extend(args.iter().map(|&arg| arg.to_owned()));
         let mut cluster = Self { plane, args: rendered, replicas: Vec::new() };
         for index in 0..replicas {
@@ -191,15 +190,6 @@ impl Replica {
         }
         panic!("not ready after 20 s:\n{}", self.process.last_words());
     }
-}
-
-/// The arguments as the chart renders them, without the addresses to listen on.
-fn rendered_args(deployment: &Value) -> Vec<String> {
-    let args = &deployment["spec"]["template"]["spec"]["containers"][0]["args"];
-    let args = args.as_array().unwrap().iter().map(|arg| arg.as_str().unwrap());
-    args.filter(|arg| !arg.starts_with("--listen=") && !arg.starts_with("--admin-listen="))
-        .map(ToOwned::to_owned)
-        .collect()
 }
 
 /// A token of an account of the program's namespace, as its pod would have one.

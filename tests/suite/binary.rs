@@ -489,8 +489,9 @@ pub(crate) struct Daemon {
     seen: Vec<String>,
     pub(crate) address: SocketAddr,
     pub(crate) admin: SocketAddr,
-    ca: Ca,
-    _certs: TempDir,
+    /// Who signed the certificate that it was given, if it was given one.
+    ca_pem: String,
+    _certs: Option<TempDir>,
 }
 
 impl Daemon {
@@ -498,21 +499,20 @@ impl Daemon {
         let (ca, certs) = (Ca::new(), tempfile::tempdir().unwrap());
         ca.server(1).write(certs.path());
         let file = |name: &str| certs.path().join(name).to_str().unwrap().to_owned();
-        let mut command = command(&[
-            "--listen=127.0.0.1:0",
-            "--admin-listen=127.0.0.1:0",
-            "--log-format=json",
-            "--tls-cert-file",
-            &file("tls.crt"),
-            "--tls-key-file",
-            &file("tls.key"),
-        ]);
-        command.args(args).stderr(Stdio::piped());
+        let mut command = command(&["--tls-cert-file", &file("tls.crt"), "--tls-key-file", &file("tls.key")]);
+        command.args(args);
+        Self { ca_pem: ca.pem(), _certs: Some(certs), ..Self::run(command).await }
+    }
+
+    /// Runs that command, on loopback.
+    pub(crate) async fn run(mut command: std::process::Command) -> Self {
+        command.args(["--listen=127.0.0.1:0", "--admin-listen=127.0.0.1:0", "--log-format=json"]);
+        command.stderr(Stdio::piped());
         let mut child = tokio::process::Command::from(command).kill_on_drop(true).spawn().unwrap();
         let lines = BufReader::new(child.stderr.take().unwrap()).lines();
         let unknown = SocketAddr::from(([127, 0, 0, 1], 0));
-        let mut daemon =
-            Self { child, lines, seen: Vec::new(), address: unknown, admin: unknown, ca, _certs: certs };
+        let (address, admin, ca_pem) = (unknown, unknown, String::new());
+        let mut daemon = Self { child, lines, seen: Vec::new(), address, admin, ca_pem, _certs: None };
         let listening = daemon.line("listening").await;
         let address = |key: &str| listening[key].as_str().unwrap().parse().unwrap();
         (daemon.address, daemon.admin) = (address("listen"), address("admin_listen"));
@@ -561,7 +561,7 @@ async fn the_daemon_serves_drains_and_says_little() {
     ])
     .await;
     assert_eq!(plain_get(daemon.admin, "/readyz").await, (200, "ok\n".to_owned()));
-    let mut client = Client::connect(daemon.address, &daemon.ca.pem()).await;
+    let mut client = Client::connect(daemon.address, &daemon.ca_pem).await;
     let response = client.mutate(&recorded("unicode-and-escapes")).await;
     let expected =
         support::admit(recorded("unicode-and-escapes"), support::recorded_account).unwrap().unwrap();
@@ -613,7 +613,7 @@ async fn requests_that_outlast_the_drain_do_not_hold_the_daemon() {
     let args =
         ["--service-accounts", &accounts, "--drain-delay=0s", "--drain-timeout=100ms", "--lookup-grace=1h"];
     let mut daemon = Daemon::start(&args).await;
-    let mut client = Client::connect(daemon.address, &daemon.ca.pem()).await;
+    let mut client = Client::connect(daemon.address, &daemon.ca_pem).await;
     client.send(&support::client::request("POST", "/mutate", &support::minimal_of("never"))).await;
     loop {
         let (_, metrics) = plain_get(daemon.admin, "/metrics").await;
@@ -637,7 +637,7 @@ async fn the_daemon_says_once_why_it_records_no_more() {
         let record = ["--record", path.to_str().unwrap(), "--record-max-files=1"];
         let args = ["--service-accounts", &accounts, "--drain-delay=0s"];
         let mut daemon = Daemon::start(&[&args[..], &record].concat()).await;
-        let mut client = Client::connect(daemon.address, &daemon.ca.pem()).await;
+        let mut client = Client::connect(daemon.address, &daemon.ca_pem).await;
         if is_removed {
             fs::remove_dir(&path).unwrap();
         }
@@ -657,7 +657,7 @@ async fn the_daemon_writes_what_is_still_to_be_recorded_before_it_ends() {
     let record = dir.path().to_str().unwrap();
     let args = ["--service-accounts", &accounts, "--drain-delay=0s", "--record", record];
     let mut daemon = Daemon::start(&args).await;
-    let mut client = Client::connect(daemon.address, &daemon.ca.pem()).await;
+    let mut client = Client::connect(daemon.address, &daemon.ca_pem).await;
     for _ in 0..10 {
         assert_eq!(client.mutate(&recorded("resize")).await.status, 200);
     }
@@ -679,7 +679,7 @@ async fn the_daemon_watches_the_cluster_of_a_kubeconfig() {
         if !daemon.seen.iter().any(|line| line.contains("synced ServiceAccounts from the cluster")) {
             daemon.line("synced ServiceAccounts from the cluster").await;
         }
-        let mut client = Client::connect(daemon.address, &daemon.ca.pem()).await;
+        let mut client = Client::connect(daemon.address, &daemon.ca_pem).await;
         let response = client.mutate(&recorded("minimal")).await;
         let patch = serde_json::to_string(&support::patch_of(&response.json()).unwrap()).unwrap();
         assert!(patch.contains("AWS_ROLE_ARN") && !patch.contains("AWS_REGION"), "{patch}");

@@ -37,7 +37,7 @@ use crate::{
     },
 };
 
-const SERVER_NAME: &str = "eks-pod-identity-webhook.webhooks.svc";
+const SERVER_NAME: &str = "eks-pod-identity-webhook.aws-pod-identity-webhook.svc";
 const OVERLAP: Duration = Duration::from_millis(500);
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -205,8 +205,8 @@ async fn replicas_that_start_at_once_agree_on_one_certificate() {
     // The names by which the cluster may call it.
     for name in [
         SERVER_NAME,
-        "eks-pod-identity-webhook.webhooks.svc.cluster.local",
-        "eks-pod-identity-webhook.webhooks",
+        "eks-pod-identity-webhook.aws-pod-identity-webhook.svc.cluster.local",
+        "eks-pod-identity-webhook.aws-pod-identity-webhook",
     ] {
         let handshake = Handshake { server_name: Some(name), ..Handshake::default() };
         let address = replicas[0].server.address;
@@ -468,7 +468,7 @@ async fn the_daemon_keeps_its_certificate() {
     let kubeconfig = write_kubeconfig(dir.path(), api.address, None);
     let mut daemon = Daemon::start(&[
         "--tls-self-managed",
-        "--namespace=webhooks",
+        "--namespace=aws-pod-identity-webhook",
         "--kubeconfig",
         &kubeconfig,
         "--context=test",

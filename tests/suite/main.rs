@@ -16,6 +16,7 @@ mod corpus;
 mod docs;
 mod drain;
 mod golden;
+mod installed;
 mod observe;
 mod pages;
 mod properties;

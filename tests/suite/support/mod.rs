@@ -1,7 +1,9 @@
-//! What the tests share: recorded requests, a server on loopback, a client that shows every byte, an API server.
+//! What the tests share: recorded requests, a server on loopback, a client that shows every byte, an API server, the manifests of
+//! `deploy/`.
 
 pub(crate) mod api_server;
 pub(crate) mod client;
+pub(crate) mod manifests;
 pub(crate) mod pki;
 pub(crate) mod server;
 

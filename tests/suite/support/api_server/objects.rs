@@ -14,8 +14,9 @@ use tokio::sync::mpsc;
 
 use super::{ApiServer, Body, State, WatchFrame, failure, streamed, whole};
 
-pub(crate) const NAMESPACE: &str = "webhooks";
-const SECRET: &str = "/api/v1/namespaces/webhooks/secrets/eks-pod-identity-webhook-tls";
+/// Namespace and names are those that the manifests give.
+pub(crate) const NAMESPACE: &str = "aws-pod-identity-webhook";
+const SECRET: &str = "/api/v1/namespaces/aws-pod-identity-webhook/secrets/eks-pod-identity-webhook-tls";
 const CONFIGURATION: &str =
     "/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations/eks-pod-identity-webhook";
 
@@ -54,6 +55,20 @@ impl ApiServer {
         let configuration = json!({"kind": "MutatingWebhookConfiguration", "metadata": {"name": "eks-pod-identity-webhook"},
             "webhooks": [entry("a.example.com"), entry("b.example.com")]});
         self.state().put(CONFIGURATION, "ADDED", configuration);
+    }
+
+    /// Creates the Secret or the configuration of a manifest, under its own name.
+    pub(crate) fn create(&self, object: &Value) {
+        let [name, namespace] = ["name", "namespace"].map(|key| object["metadata"][key].as_str());
+        let path = match (namespace, object["kind"].as_str()) {
+            (Some(namespace), Some("Secret")) => format!("/api/v1/namespaces/{namespace}/secrets/"),
+            (None, Some("MutatingWebhookConfiguration")) => {
+                "/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations/".to_owned()
+            }
+            _ => panic!("not kept here: {object}"),
+        } + name.unwrap();
+        let path = [SECRET, CONFIGURATION].into_iter().find(|known| *known == path);
+        self.state().put(path.expect("the name that this server keeps it under"), "ADDED", object.clone());
     }
 
     pub(crate) fn secret(&self) -> Value {

@@ -15,3 +15,18 @@ pub(crate) fn read(path: &str) -> Vec<Value> {
 pub(crate) fn of_kind<'a>(objects: &'a mut [Value], kind: &str) -> &'a mut Value {
     objects.iter_mut().find(|object| object["kind"] == kind).unwrap()
 }
+
+/// The one container of a Deployment.
+pub(crate) fn container(deployment: &Value) -> &Value {
+    let containers = deployment["spec"]["template"]["spec"]["containers"].as_array().unwrap();
+    assert_eq!(containers.len(), 1);
+    &containers[0]
+}
+
+/// Its arguments, without the addresses to listen on.
+pub(crate) fn args(deployment: &Value) -> Vec<String> {
+    let args = container(deployment)["args"].as_array().unwrap().iter().map(|arg| arg.as_str().unwrap());
+    args.filter(|arg| !arg.starts_with("--listen=") && !arg.starts_with("--admin-listen="))
+        .map(ToOwned::to_owned)
+        .collect()
+}
