@@ -26,10 +26,11 @@
 //! - [`admission`]: the core
 //! - [`binding`]: what the pods of an account are given, which both halves share
 //! - [`settings`], [`render`], [`warning`]: what is injected, and how it is written
-//! - [`files`], [`webhook_url`], [`yaml`]: helpers that know nothing of the rest
+//! - [`backoff`], [`files`], [`webhook_url`], [`yaml`]: helpers that know nothing of the rest
 
 pub mod accounts;
 pub mod admission;
+pub mod backoff;
 pub mod binding;
 pub mod certificates;
 pub mod cli;

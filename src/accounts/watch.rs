@@ -5,7 +5,6 @@
 
 use std::time::{Duration, Instant};
 
-use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
 use futures::StreamExt;
 use hyper::Response;
 use kube::{
@@ -19,6 +18,7 @@ use tracing::{info, warn};
 
 use super::{cache::Writer, metadata::AccountMeta};
 use crate::{
+    backoff::{self, Backoff},
     binding::{Account, Binder},
     metrics::{AccountMetrics, SourceFailure},
 };
@@ -172,28 +172,23 @@ fn classify(error: &watcher::Error) -> (SourceFailure, bool) {
 /// Failures in a row, and the pauses after them.
 struct Failures {
     in_a_row: u32,
-    pauses: ExponentialBackoff,
+    pauses: Backoff,
     last: Instant,
 }
 
 impl Failures {
     fn new() -> Self {
-        let pauses = ExponentialBuilder::default()
-            .with_min_delay(Duration::from_millis(200))
-            .with_max_delay(MAX_PAUSE)
-            .without_max_times()
-            .with_jitter();
-        Self { in_a_row: 0, pauses: pauses.build(), last: Instant::now() }
+        Self { in_a_row: 0, pauses: Backoff::new(MAX_PAUSE), last: Instant::now() }
     }
 
-    /// Logs a failure and tells how long to pause. An outage is logged at its beginning and then ever more rarely.
+    /// Logs a failure and tells how long to pause.
     fn next(&mut self, error: &watcher::Error, is_synced: bool) -> Duration {
         if self.last.elapsed() > FORGET_FAILURES {
             *self = Self::new();
         }
         self.last = Instant::now();
         self.in_a_row += 1;
-        if self.in_a_row.is_power_of_two() {
+        if backoff::is_told(self.in_a_row) {
             warn!(
                 %error,
                 cause = %root_cause(error),
@@ -202,8 +197,7 @@ impl Failures {
                 "can't watch ServiceAccounts"
             );
         }
-        // Jitter comes on top of the builder's own limit.
-        self.pauses.next().unwrap_or(MAX_PAUSE).min(MAX_PAUSE)
+        self.pauses.pause()
     }
 
     /// A list was completed. Pauses stay long: who may list but not watch is not to list without a rest.
