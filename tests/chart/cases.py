@@ -1,5 +1,18 @@
 """Values for every branch of the templates. Each case is linted, rendered and held against Kubernetes' schemas."""
 
+# Selectors of every kind, which both modes take.
+SELECTORS = {
+    "namespaceSelector": {
+        "matchLabels": {"team": "a"},
+        "matchExpressions": [{"key": "no", "operator": "DoesNotExist"}],
+    },
+    "objectSelector": {
+        "matchLabels": {"app": "a"},
+        "matchExpressions": [{"key": "tier", "operator": "In", "values": ["web"]}],
+    },
+    "matchConditions": [{"name": "not-the-batch-user", "expression": "request.userInfo.username != 'batch'"}],
+}
+
 CASES = {
     "defaults": {},
     "one-replica": {"replicaCount": 1},
@@ -34,17 +47,7 @@ CASES = {
         },
     },
     "selectors": {
-        "webhook": {
-            "namespaceSelector": {
-                "matchLabels": {"team": "a"},
-                "matchExpressions": [{"key": "no", "operator": "DoesNotExist"}],
-            },
-            "objectSelector": {
-                "matchLabels": {"app": "a"},
-                "matchExpressions": [{"key": "tier", "operator": "In", "values": ["web"]}],
-            },
-            "matchConditions": [{"name": "not-the-batch-user", "expression": "request.userInfo.username != 'batch'"}],
-        },
+        "webhook": SELECTORS,
         "requirePodIdentity": {"enabled": True},
     },
     "require": {"requirePodIdentity": {"enabled": True}},
@@ -196,18 +199,7 @@ CASES = {
         "mode": "policy",
         "policy": {"serviceAccountSelector": {"matchLabels": {"has": "role"}}},
         "env": {"AWS_REGION": "us-west-2"},
-        "webhook": {
-            "failurePolicy": "Fail",
-            "namespaceSelector": {
-                "matchLabels": {"team": "a"},
-                "matchExpressions": [{"key": "no", "operator": "DoesNotExist"}],
-            },
-            "objectSelector": {
-                "matchLabels": {"app": "a"},
-                "matchExpressions": [{"key": "tier", "operator": "In", "values": ["web"]}],
-            },
-            "matchConditions": [{"name": "not-the-batch-user", "expression": "request.userInfo.username != 'batch'"}],
-        },
+        "webhook": {"failurePolicy": "Fail", **SELECTORS},
     },
     "policy-require": {"mode": "policy", "requirePodIdentity": {"enabled": True, "validatingPolicy": True}},
 }
