@@ -180,12 +180,11 @@ impl Object {
         seen: &watch::Sender<Seen>,
         failures: &mut Failures,
     ) -> Result<(), CallError> {
-        let object = self.get().await?;
-        // Of an object that is not there a watch from the beginning tells once it is.
-        let from = object.version().map(|version| format!("&resourceVersion={version}")).unwrap_or_default();
-        tell(seen, object);
+        tell(seen, self.get().await?);
+        // Without a version the watch begins with the object as it is. The object's own may be weeks old, and a watch
+        // from there is refused with 410.
         let uri = format!(
-            "{}?watch=true&fieldSelector=metadata.name%3D{}&timeoutSeconds={WATCH_SECONDS}{from}",
+            "{}?watch=true&fieldSelector=metadata.name%3D{}&timeoutSeconds={WATCH_SECONDS}",
             self.collection, self.name
         );
         let request = Request::builder().uri(uri).header(ACCEPT, "application/json").body(Vec::new());

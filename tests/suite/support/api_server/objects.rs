@@ -12,7 +12,7 @@ use hyper::{Method, Request, Response, StatusCode, body::Incoming, header::DATE}
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
-use super::{ApiServer, Body, State, WatchFrame, failure, streamed, whole};
+use super::{super::eventually, ApiServer, Body, State, WatchFrame, failure, streamed, whole};
 
 /// Namespace and names are those that the manifests give.
 pub(crate) const NAMESPACE: &str = "aws-pod-identity-webhook";
@@ -23,8 +23,6 @@ const CONFIGURATION: &str =
 #[derive(Default)]
 pub(super) struct Objects {
     by_path: BTreeMap<&'static str, Value>,
-    /// What happened, and to which object.
-    events: Vec<(u64, &'static str, Value)>,
     watchers: Vec<(&'static str, mpsc::UnboundedSender<WatchFrame>)>,
     /// What the next calls with this method are answered with.
     failures: VecDeque<(Method, u16)>,
@@ -124,16 +122,24 @@ impl ApiServer {
         self.state().objects.now()
     }
 
-    /// Lets time pass for this server, and breaks the watches, upon which everybody asks again.
-    pub(crate) fn let_pass(&self, time: Duration) {
-        self.state().objects.ahead += time;
-        self.break_object_watches();
+    /// Lets time pass for this server, and breaks the watches, upon which everybody asks again. Not before so many
+    /// replicas watch both objects: one that has asked already and only then watches would not learn of the time.
+    pub(crate) async fn let_pass(&self, time: Duration, replicas: usize) {
+        eventually("everybody watches", || {
+            let objects = &mut self.state().objects;
+            objects.watchers.retain(|(_, watcher)| !watcher.is_closed());
+            let all_watch = objects.watchers.len() >= 2 * replicas;
+            if all_watch {
+                objects.ahead += time;
+                objects.break_watches();
+            }
+            all_watch
+        })
+        .await;
     }
 
     pub(crate) fn break_object_watches(&self) {
-        for (_, watcher) in self.state().objects.watchers.drain(..) {
-            watcher.send(WatchFrame::Abort).ok();
-        }
+        self.state().objects.break_watches();
     }
 
     pub(crate) fn fail_calls(&self, method: &Method, statuses: &[u16]) {
@@ -154,6 +160,14 @@ impl ApiServer {
 impl Objects {
     fn now(&self) -> SystemTime {
         if self.is_behind { SystemTime::now() - self.ahead } else { SystemTime::now() + self.ahead }
+    }
+}
+
+impl Objects {
+    fn break_watches(&mut self) {
+        for (_, watcher) in self.watchers.drain(..) {
+            watcher.send(WatchFrame::Abort).ok();
+        }
     }
 }
 
@@ -179,7 +193,6 @@ impl State {
             *watched != path || watcher.send(WatchFrame::Line(event.to_string())).is_ok()
         };
         self.objects.watchers.retain(told);
-        self.objects.events.push((self.revision, path, event));
     }
 }
 
@@ -223,19 +236,13 @@ fn permitted(method: &Method, path: &str, query: &str) -> Option<(&'static str, 
 fn watch(state: &mut State, path: &'static str, query: &str) -> Response<Body> {
     state.objects.watches += 1;
     let (sender, receiver) = mpsc::unbounded_channel();
-    let since = query.split('&').find_map(|pair| pair.strip_prefix("resourceVersion="));
-    let send = |event: &Value| sender.send(WatchFrame::Line(event.to_string())).unwrap();
-    match since.map(|since| since.parse::<u64>().unwrap()) {
-        Some(since) => {
-            let events = state.objects.events.iter();
-            events
-                .filter(|(revision, of, _)| *revision > since && *of == path)
-                .for_each(|(.., event)| send(event));
-        }
-        None => {
-            let object = state.objects.by_path.get(path);
-            object.iter().for_each(|object| send(&json!({"type": "ADDED", "object": object})));
-        }
+    // The only version that is known without a list is the object's own, and that is too old on any busy cluster.
+    if query.contains("resourceVersion=") {
+        return failure(410);
+    }
+    if let Some(object) = state.objects.by_path.get(path) {
+        let event = json!({"type": "ADDED", "object": object});
+        sender.send(WatchFrame::Line(event.to_string())).unwrap();
     }
     state.objects.watchers.push((path, sender));
     streamed(receiver)
