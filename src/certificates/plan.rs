@@ -7,7 +7,7 @@
 //! 2. an overlap later a new leaf is signed by it; replicas serve it as soon as they see it;
 //! 3. an old authority goes when the last leaf that it signed has expired: whoever could still serve it can't.
 
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use super::{certificate::Certificate, policy::Policy, publication::Publication, stored::Stored};
 use crate::metrics::Rotation;
@@ -53,8 +53,9 @@ impl Situation<'_> {
                 Some(leaf) => leaf.is_signed_by(&stored.newest).then(|| policy.due(leaf)),
             };
             match now_by_newest {
-                None if age >= policy.overlap => return Step::Rotate(Rotation::Leaf),
-                None => wake = wake.min(self.now + (policy.overlap - age)),
+                // An API server that is behind by just an overlap has to know the authority, too.
+                None if age > policy.overlap => return Step::Rotate(Rotation::Leaf),
+                None => wake = wake.min(self.now + (policy.overlap - age) + Duration::from_millis(1)),
                 Some(due) if due <= self.now => return Step::Rotate(Rotation::Leaf),
                 Some(due) => {
                     let authority_due = policy.due(&stored.newest);

@@ -201,7 +201,7 @@ fn event() -> impl Strategy<Value = Event> {
 }
 
 proptest! {
-    // The seed is fixed while a case is open in which a served leaf is not trusted; see docs/reliability.md.
+    // The seed is fixed while it is open what is to hold once a leaf has expired; see docs/reliability.md.
     #![proptest_config(ProptestConfig { cases: 10, rng_seed: RngSeed::Fixed(1), ..ProptestConfig::default() })]
 
     #[test]
