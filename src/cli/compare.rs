@@ -1,0 +1,82 @@
+//! `compare`.
+
+use std::{path::PathBuf, time::Duration};
+
+use clap::{ArgGroup, Args, ValueEnum};
+
+use super::values::{duration, path, positive_duration, positive_number};
+use crate::webhook_url::WebhookUrl;
+
+/// Flags of `compare`.
+#[derive(Debug, Args)]
+#[command(group(ArgGroup::new("webhooks").args(["baseline", "candidate"]).required(true).multiple(true)))]
+pub struct CompareArgs {
+    /// The webhook that is compared with, such as https://localhost:8443/mutate
+    #[arg(long, env = "COMPARE_BASELINE", value_name = "URL")]
+    pub baseline: Option<WebhookUrl>,
+    /// The webhook that is compared. One URL alone is measured alone
+    #[arg(long, env = "COMPARE_CANDIDATE", value_name = "URL")]
+    pub candidate: Option<WebhookUrl>,
+    /// Recorded AdmissionReviews in JSON: a file, or the .json files of a folder
+    #[arg(long, env = "COMPARE_REVIEWS", value_name = "PATH")]
+    pub reviews: PathBuf,
+    /// What to print
+    #[arg(short, long, env = "COMPARE_OUTPUT", value_name = "FORM", default_value = "text")]
+    pub output: CompareOutput,
+    /// How the webhooks are trusted.
+    #[command(flatten, next_help_heading = "TLS")]
+    pub tls: CompareTlsArgs,
+    /// How much is measured.
+    #[command(flatten, next_help_heading = "Measurement")]
+    pub load: CompareLoadArgs,
+}
+
+/// How `compare` trusts the webhooks, and is trusted.
+#[derive(Debug, Args)]
+pub struct CompareTlsArgs {
+    /// The authorities that signed the webhooks' certificates (PEM)
+    #[arg(long, env = "COMPARE_CA_FILE", value_name = "FILE", value_parser = path())]
+    pub ca_file: Option<PathBuf>,
+    /// Take any certificate, for webhooks on this machine
+    #[arg(long, env = "COMPARE_INSECURE", value_name = "BOOL", default_value = "false", default_missing_value = "true",
+        num_args = 0..=1, require_equals = true, action = clap::ArgAction::Set)]
+    pub insecure: bool,
+    /// The chain to present to webhooks that require a client certificate (PEM)
+    #[arg(long, env = "COMPARE_CLIENT_CERT_FILE", value_name = "FILE", value_parser = path())]
+    pub client_cert_file: Option<PathBuf>,
+    /// Its key (PEM)
+    #[arg(long, env = "COMPARE_CLIENT_KEY_FILE", value_name = "FILE", value_parser = path())]
+    pub client_key_file: Option<PathBuf>,
+}
+
+/// How much `compare` measures.
+#[derive(Debug, Args)]
+pub struct CompareLoadArgs {
+    /// How many requests are under way at once, each on a connection of its own
+    #[arg(long, env = "COMPARE_CONCURRENCY", value_name = "COUNT", default_value = "8",
+        value_parser = clap::value_parser!(u16).range(1..=1000))]
+    pub concurrency: u16,
+    /// How long to measure
+    #[arg(long, env = "COMPARE_DURATION", value_name = "DURATION", default_value = "10s",
+        value_parser = positive_duration, conflicts_with = "count")]
+    pub duration: Duration,
+    /// How many requests each webhook is sent, instead of a duration
+    #[arg(long, env = "COMPARE_COUNT", value_name = "COUNT", value_parser = clap::value_parser!(u64).range(1..))]
+    pub count: Option<u64>,
+    /// How long to send requests before the measurement begins
+    #[arg(long, env = "COMPARE_WARM_UP", value_name = "DURATION", default_value = "1s", value_parser = duration)]
+    pub warm_up: Duration,
+    /// End with exit code 4 if the candidate's median latency is more than this many times the baseline's
+    #[arg(long, env = "COMPARE_MAX_RATIO", value_name = "NUMBER", value_parser = positive_number,
+        requires_all = ["baseline", "candidate"])]
+    pub max_ratio: Option<f64>,
+}
+
+/// What `compare` prints.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum CompareOutput {
+    /// A table, for people
+    Text,
+    /// One JSON object, for pipelines
+    Json,
+}

@@ -1,0 +1,38 @@
+//! `mutate`.
+
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+
+use super::InjectionArgs;
+
+/// Flags of `mutate`.
+#[derive(Debug, Args)]
+pub struct MutateArgs {
+    /// Manifests or AdmissionReviews, in YAML or JSON; - for standard input
+    #[arg(short, long, env = "MUTATE_FILE", value_name = "FILE")]
+    pub file: PathBuf,
+    /// The ServiceAccounts: a YAML file, or a folder of them
+    #[arg(long, env, value_name = "PATH")]
+    pub service_accounts: PathBuf,
+    /// The namespace of manifests that name none
+    #[arg(short, long, env = "MUTATE_NAMESPACE", value_name = "NAME", default_value = "default")]
+    pub namespace: String,
+    /// What to print. Without it, manifests are printed in the form they came in
+    #[arg(short, long, env = "MUTATE_OUTPUT", value_name = "FORM")]
+    pub output: Option<Output>,
+    /// What is injected.
+    #[command(flatten, next_help_heading = "Injection")]
+    pub injection: InjectionArgs,
+}
+
+/// What `mutate` prints of a manifest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Output {
+    /// The JSON Patch
+    Patch,
+    /// The injected manifest in YAML
+    Yaml,
+    /// The injected manifest in JSON
+    Json,
+}

@@ -1,0 +1,246 @@
+//! `serve`.
+
+use std::{ffi::OsStr, net::SocketAddr, path::PathBuf, time::Duration};
+
+use clap::{ArgMatches, Args, CommandFactory, ValueEnum, parser::ValueSource};
+
+use super::{
+    Cli, InjectionArgs,
+    values::{
+        dns_name, dns_name_or_nothing, duration, idle_duration, long_duration, path, positive_count,
+        positive_duration,
+    },
+};
+
+/// Flags of `serve`.
+#[derive(Debug, Args)]
+pub struct ServeArgs {
+    /// Where accounts come from.
+    #[command(flatten, next_help_heading = "ServiceAccounts")]
+    pub source: SourceArgs,
+    /// What is injected.
+    #[command(flatten, next_help_heading = "Injection")]
+    pub injection: InjectionArgs,
+    /// Where to listen.
+    #[command(flatten, next_help_heading = "Listeners")]
+    pub listen: ListenArgs,
+    /// The certificate.
+    #[command(flatten, next_help_heading = "TLS")]
+    pub tls: TlsArgs,
+    /// Limits.
+    #[command(flatten, next_help_heading = "Limits")]
+    pub limits: LimitArgs,
+    /// Recording.
+    #[command(flatten, next_help_heading = "Recording")]
+    pub record: RecordArgs,
+    /// Logging.
+    #[command(flatten, next_help_heading = "Logging")]
+    pub log: LogArgs,
+    /// Every flag as it is in use, for `/debug/config`.
+    #[arg(skip)]
+    pub flags: Vec<FlagInUse>,
+}
+
+/// A flag of `serve` that has a value. None holds a secret: keys and tokens are named by their files.
+#[derive(Clone, Debug)]
+pub struct FlagInUse {
+    /// Its name, dashes included.
+    pub name: String,
+    /// Its value; several are parted by commas.
+    pub value: String,
+    /// `flag`, `environment` or `default`.
+    pub from: &'static str,
+}
+
+impl FlagInUse {
+    pub(super) fn of_serve(matches: &ArgMatches) -> Vec<Self> {
+        let command = Cli::command();
+        let serve = command.find_subcommand("serve");
+        let args = serve.into_iter().flat_map(clap::Command::get_arguments);
+        let in_use = args.filter_map(|arg| {
+            let values = matches.get_raw(arg.get_id().as_str())?;
+            Some(Self {
+                name: format!("--{}", arg.get_long()?),
+                value: values.map(OsStr::to_string_lossy).collect::<Vec<_>>().join(","),
+                from: match matches.value_source(arg.get_id().as_str())? {
+                    ValueSource::EnvVariable => "environment",
+                    ValueSource::CommandLine => "flag",
+                    _ => "default",
+                },
+            })
+        });
+        in_use.collect()
+    }
+}
+
+/// Where accounts come from.
+#[derive(Debug, Args)]
+pub struct SourceArgs {
+    /// Read ServiceAccounts from this YAML file, or the .yaml, .yml and .json files of this folder, instead of
+    /// watching a cluster. Read again when they change
+    #[arg(long, env, value_name = "PATH", value_parser = path())]
+    pub service_accounts: Option<PathBuf>,
+    /// Watch the cluster of this kubeconfig instead of the one this process runs in
+    #[arg(long, env, value_name = "FILE", value_parser = path())]
+    pub kubeconfig: Option<PathBuf>,
+    /// Use this context of the kubeconfig
+    #[arg(long, env, value_name = "NAME")]
+    pub context: Option<String>,
+    /// How often files (manifests, certificates) are looked at for changes. A change counts once it has stood still
+    /// for as long
+    #[arg(long, env, value_name = "DURATION", default_value = "2s", value_parser = positive_duration)]
+    pub reload_interval: Duration,
+}
+
+/// Where to listen.
+#[derive(Debug, Args)]
+pub struct ListenArgs {
+    /// The webhook: POST /mutate and GET /healthz over TLS
+    #[arg(long, env, value_name = "ADDRESS", default_value = "[::]:8443")]
+    pub listen: SocketAddr,
+    /// Probes and metrics: GET /livez, /readyz and /metrics over plain HTTP
+    #[arg(long, env, value_name = "ADDRESS", default_value = "[::]:9090")]
+    pub admin_listen: SocketAddr,
+    /// Count admissions by namespace too, for the first so many that are seen and the rest together; 0 for none. Each
+    /// has six time series
+    #[arg(long, env, value_name = "COUNT", default_value = "0", value_parser = clap::value_parser!(u16))]
+    pub metrics_namespaces: u16,
+    /// Answer GET /debug/config and /debug/accounts on the admin port: the flags, and what is known of accounts
+    #[arg(long, env, value_name = "BOOL", default_value = "false", default_missing_value = "true",
+        num_args = 0..=1, require_equals = true, action = clap::ArgAction::Set)]
+    pub debug_endpoints: bool,
+}
+
+/// The certificate.
+#[derive(Debug, Args)]
+pub struct TlsArgs {
+    /// The certificate chain in PEM, leaf first. Reloaded when it changes
+    #[arg(long, env, value_name = "FILE", default_value = "/etc/webhook/certs/tls.crt")]
+    pub tls_cert_file: PathBuf,
+    /// The private key in PEM (PKCS#8, SEC1 or PKCS#1). Reloaded when it changes
+    #[arg(long, env, value_name = "FILE", default_value = "/etc/webhook/certs/tls.key")]
+    pub tls_key_file: PathBuf,
+    /// Make a self-signed certificate at the start, for trying things out
+    #[arg(long, env, value_name = "BOOL", default_value = "false", default_missing_value = "true",
+        num_args = 0..=1, require_equals = true, action = clap::ArgAction::Set)]
+    pub tls_self_signed: bool,
+    /// A DNS name or IP address of the self-signed certificate; several with commas
+    #[arg(long, env, value_name = "NAME", value_delimiter = ',', default_value = "localhost,127.0.0.1,::1")]
+    pub tls_san: Vec<String>,
+    /// Require clients to present a certificate signed by one of these authorities (PEM). Reloaded when it changes; if
+    /// the certificate is self-managed, with each new one; if it is self-signed, never
+    #[arg(long, env, value_name = "FILE", value_parser = path())]
+    pub tls_client_ca_file: Option<PathBuf>,
+    /// A certificate that nobody has to see to.
+    #[command(flatten, next_help_heading = "Self-managed TLS")]
+    pub self_managed: SelfManagedArgs,
+}
+
+/// A certificate of our own authority, kept in the cluster.
+#[derive(Debug, Args)]
+pub struct SelfManagedArgs {
+    /// Keep an authority and a certificate in a Secret, rotate them, and publish them in the webhook configuration's
+    /// caBundle
+    #[arg(long, env, value_name = "BOOL", default_value = "false", default_missing_value = "true",
+        num_args = 0..=1, require_equals = true, action = clap::ArgAction::Set)]
+    pub tls_self_managed: bool,
+    /// The Secret, which has to exist and may be empty
+    #[arg(long, env, value_name = "NAME", default_value = "eks-pod-identity-webhook-tls", value_parser = dns_name)]
+    pub tls_secret_name: String,
+    /// The Service by which the API server calls the webhook
+    #[arg(long, env, value_name = "NAME", default_value = "eks-pod-identity-webhook", value_parser = dns_name)]
+    pub tls_service_name: String,
+    /// The MutatingWebhookConfiguration
+    #[arg(long, env, value_name = "NAME", default_value = "eks-pod-identity-webhook", value_parser = dns_name)]
+    pub webhook_configuration_name: String,
+    /// The namespace of Secret and Service. Without it: the pod's own, or that of the kubeconfig's context
+    #[arg(long, env = "POD_NAMESPACE", value_name = "NAME", value_parser = dns_name_or_nothing)]
+    pub namespace: Option<String>,
+    /// The cluster's DNS domain
+    #[arg(long, env, value_name = "DOMAIN", default_value = "cluster.local", value_parser = dns_name)]
+    pub tls_cluster_domain: String,
+    /// How long an authority is valid. It is renewed at two thirds of that
+    #[arg(long, env, value_name = "DURATION", default_value = "3650days", value_parser = long_duration)]
+    pub tls_ca_validity: Duration,
+    /// How long a certificate is valid; at most a third of its authority. It is renewed at two thirds of that
+    #[arg(long, env, value_name = "DURATION", default_value = "90days", value_parser = long_duration)]
+    pub tls_leaf_validity: Duration,
+    /// How long a new authority is published beside the old ones before it signs; at most a quarter of a
+    /// certificate's validity
+    #[arg(long, env, value_name = "DURATION", default_value = "10m", value_parser = duration)]
+    pub tls_rotation_overlap: Duration,
+}
+
+/// Limits.
+#[derive(Debug, Args)]
+pub struct LimitArgs {
+    /// How long a pod of an unknown ServiceAccount waits for the watch to show it; never more than half of the
+    /// API server's timeout
+    #[arg(long, env, value_name = "DURATION", default_value = "1s", value_parser = duration)]
+    pub lookup_grace: Duration,
+    /// The most bytes that a request's body may have
+    #[arg(long, env, value_name = "BYTES", default_value = "8388608")]
+    pub max_body_bytes: usize,
+    /// The most bytes that bodies over 64 KiB, what it takes to parse those over 1 MiB, and requests that wait for their
+    /// ServiceAccount may hold together; further ones are answered with 503 at once
+    #[arg(long, env, value_name = "BYTES", default_value = "67108864")]
+    pub max_request_memory: usize,
+    /// The most connections that may be open; further ones wait to be accepted. Half of them may wait for unknown
+    /// ServiceAccounts, those of one namespace a quarter of that
+    #[arg(long, env, value_name = "COUNT", default_value = "2048", value_parser = positive_count)]
+    pub max_connections: usize,
+    /// How long a TLS handshake may take
+    #[arg(long, env, value_name = "DURATION", default_value = "10s", value_parser = positive_duration)]
+    pub tls_handshake_timeout: Duration,
+    /// How long a request's header may take, from its first byte
+    #[arg(long, env, value_name = "DURATION", default_value = "10s", value_parser = positive_duration)]
+    pub header_timeout: Duration,
+    /// How long a request's body may take
+    #[arg(long, env, value_name = "DURATION", default_value = "10s", value_parser = positive_duration)]
+    pub body_timeout: Duration,
+    /// How long a connection may be idle. At least 120s, since closing one before the API server does (after 90 s)
+    /// loses a request
+    #[arg(long, env, value_name = "DURATION", default_value = "180s", value_parser = idle_duration)]
+    pub idle_timeout: Duration,
+    /// How long requests are still taken after SIGTERM, while the cluster learns that this replica goes
+    #[arg(long, env, value_name = "DURATION", default_value = "5s", value_parser = duration)]
+    pub drain_delay: Duration,
+    /// How long requests in flight may then take
+    #[arg(long, env, value_name = "DURATION", default_value = "20s", value_parser = duration)]
+    pub drain_timeout: Duration,
+}
+
+/// Recording.
+#[derive(Debug, Args)]
+pub struct RecordArgs {
+    /// Write the AdmissionReviews that are answered to this folder, for `mutate` to replay. The values of env
+    /// variables are replaced; see the README
+    #[arg(long, env, value_name = "DIR", value_parser = path())]
+    pub record: Option<PathBuf>,
+    /// The most files that are recorded there, those of earlier runs included
+    #[arg(long, env, value_name = "COUNT", default_value = "1000", value_parser = positive_count)]
+    pub record_max_files: usize,
+    /// The most bytes that these files may have together
+    #[arg(long, env, value_name = "BYTES", default_value = "67108864")]
+    pub record_max_bytes: u64,
+}
+
+/// Logging.
+#[derive(Debug, Args)]
+pub struct LogArgs {
+    /// error, warn, info, debug or trace, or a filter such as RUST_LOG takes. Without it, RUST_LOG counts, then info
+    #[arg(long, env, value_name = "LEVEL")]
+    pub log_level: Option<String>,
+    /// The form of log lines
+    #[arg(long, env, value_name = "FORMAT", default_value = "text")]
+    pub log_format: LogFormat,
+}
+
+/// The form of log lines.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// For people
+    Text,
+    /// For machines
+    Json,
+}

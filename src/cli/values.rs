@@ -1,0 +1,64 @@
+//! What the values of flags may be: from text to a value, or a sentence that says what is wanted.
+
+use std::{path::PathBuf, time::Duration};
+
+use clap::builder::{OsStringValueParser, TypedValueParser};
+
+use crate::settings::is_dns_label;
+
+/// A path that may be empty, as a variable that is set to nothing makes it; [`crate::config`] takes that for none.
+pub(super) fn path() -> impl TypedValueParser<Value = PathBuf> {
+    OsStringValueParser::new().map(PathBuf::from)
+}
+
+pub(super) fn duration(text: &str) -> Result<Duration, String> {
+    humantime::parse_duration(text)
+        .ok()
+        .filter(|&duration| duration <= Duration::from_secs(24 * 60 * 60))
+        .ok_or_else(|| {
+            "a duration is a number with a unit, such as 500ms, 10s or 2m, and at most a day".to_owned()
+        })
+}
+
+/// The name of an object, or a part of a DNS name.
+pub(super) fn dns_name(text: &str) -> Result<String, String> {
+    if text.len() <= 253 && text.split('.').all(is_dns_label) {
+        return Ok(text.to_owned());
+    }
+    Err("a name has at most 253 characters of a-z, 0-9, '-' and '.'".to_owned())
+}
+
+/// The same, or a variable that is set to nothing; [`crate::config`] takes that for none.
+pub(super) fn dns_name_or_nothing(text: &str) -> Result<String, String> {
+    if text.is_empty() { Ok(String::new()) } else { dns_name(text) }
+}
+
+/// A validity. x509 counts whole seconds, and a century is as good as for ever.
+pub(super) fn long_duration(text: &str) -> Result<Duration, String> {
+    let bounds = Duration::from_secs(1)..=Duration::from_secs(100 * 366 * 24 * 60 * 60);
+    humantime::parse_duration(text).ok().filter(|duration| bounds.contains(duration)).ok_or_else(|| {
+        "a validity is a number with a unit, such as 12h, 90days or 10years, from 1s to 100years".to_owned()
+    })
+}
+
+pub(super) fn positive_duration(text: &str) -> Result<Duration, String> {
+    match duration(text)? {
+        Duration::ZERO => Err("it has to be longer than zero".to_owned()),
+        duration => Ok(duration),
+    }
+}
+
+pub(super) fn idle_duration(text: &str) -> Result<Duration, String> {
+    let idle = duration(text)?;
+    if idle < Duration::from_secs(120) { Err("it has to be at least 120s".to_owned()) } else { Ok(idle) }
+}
+
+pub(super) fn positive_count(text: &str) -> Result<usize, String> {
+    let count = text.parse().ok().filter(|count| (1..=1_000_000).contains(count));
+    count.ok_or_else(|| "a count is a number from 1 to 1000000".to_owned())
+}
+
+pub(super) fn positive_number(text: &str) -> Result<f64, String> {
+    let number = text.parse().ok().filter(|number: &f64| number.is_finite() && *number > 0.0);
+    number.ok_or_else(|| "want a number above zero, such as 1.1".to_owned())
+}
