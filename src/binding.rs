@@ -140,6 +140,8 @@ impl Binder {
                 Some("token-expiration") => picked.token_expiration = Some(value),
                 Some("sts-regional-endpoints") => picked.sts_regional_endpoints = Some(value),
                 Some("region") => picked.region = Some(value),
+                // The AWS webhook reads it on pods alone.
+                Some("skip-containers") if self.settings.compat.is_aws() => {}
                 Some("skip-containers") => picked.skip_containers = Some(value),
                 Some("include-containers") => picked.include_containers = Some(value),
                 _ => {}

@@ -36,6 +36,8 @@ pub struct Settings {
     pub region: Region,
     /// Whether `AWS_STS_REGIONAL_ENDPOINTS=regional` is injected.
     pub sts_regional_endpoints: bool,
+    /// Whose rules are followed.
+    pub compat: Compat,
 }
 
 impl Default for Settings {
@@ -48,6 +50,36 @@ impl Default for Settings {
             volume_name: VolumeName("aws-token".into()),
             region: Region("us-east-1".into()),
             sts_regional_endpoints: false,
+            compat: Compat::None,
+        }
+    }
+}
+
+/// Whose pods this program's are to equal, where there is more than one way.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Compat {
+    /// Nobody's: our own rules.
+    #[default]
+    None,
+    /// Those of the AWS webhook, amazon-eks-pod-identity-webhook, but for what makes pods invalid or loses their fields.
+    Aws,
+}
+
+impl Compat {
+    /// Whether it is the AWS webhook's rules that are followed.
+    pub fn is_aws(self) -> bool {
+        self == Self::Aws
+    }
+}
+
+impl FromStr for Compat {
+    type Err = InvalidSetting;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "none" => Ok(Self::None),
+            "aws" => Ok(Self::Aws),
+            _ => Err(InvalidSetting::Compat),
         }
     }
 }
@@ -76,6 +108,9 @@ pub enum InvalidSetting {
     /// Not a region name.
     #[error("a region is a name such as us-west-2 (a-z, 0-9, '-'), or empty to inject none")]
     Region,
+    /// No webhook that we know.
+    #[error("want none, or aws for amazon-eks-pod-identity-webhook")]
+    Compat,
 }
 
 /// The prefix of annotations and labels, kept with its `/`.

@@ -5,7 +5,7 @@ use super::{
     env::{EnvNames, Variable},
     json::{self, Array, Value},
 };
-use crate::settings::MountPath;
+use crate::settings::{MountPath, Settings};
 
 /// A container of any of the pod's lists.
 #[derive(Debug, Default)]
@@ -21,6 +21,9 @@ pub(super) struct Container<'a> {
     pub(super) has_mounts_array: bool,
     /// What stands where the token is to be mounted.
     pub(super) at_mount_path: Option<Mounted<'a>>,
+    /// Whether it mounts a volume of the token's name, wherever: that is all that the AWS webhook looks at. Not told under
+    /// other rules.
+    pub(super) mounts_name: bool,
 }
 
 /// What a container already has at a path.
@@ -34,7 +37,7 @@ pub(super) enum Mounted<'a> {
 
 impl<'a> Container<'a> {
     /// Reads an element of a container list.
-    pub(super) fn read(value: Value<'a>, mount_path: &MountPath) -> Result<Self, BadReview> {
+    pub(super) fn read(value: Value<'a>, settings: &Settings) -> Result<Self, BadReview> {
         if value.is_null() {
             return Err(BadReview::Shape { path: "a container", want: "an object" });
         }
@@ -44,10 +47,11 @@ impl<'a> Container<'a> {
                 "name" => container.name = json::string(value, "a container's name")?,
                 "env" => container.read_env(json::array(value, "a container's env")?)?,
                 "volumeMounts" => {
-                    container.read_mounts(json::array(value, "a container's volumeMounts")?, mount_path)?;
+                    container.read_mounts(json::array(value, "a container's volumeMounts")?, settings)?;
                 }
                 "volumeDevices" => {
-                    container.read_devices(json::array(value, "a container's volumeDevices")?, mount_path)?;
+                    let devices = json::array(value, "a container's volumeDevices")?;
+                    container.read_devices(devices, &settings.mount_path)?;
                 }
                 _ => {}
             }
@@ -76,7 +80,7 @@ impl<'a> Container<'a> {
         Ok(())
     }
 
-    fn read_mounts(&mut self, mounts: Option<Array<'a>>, mount_path: &MountPath) -> Result<(), BadReview> {
+    fn read_mounts(&mut self, mounts: Option<Array<'a>>, settings: &Settings) -> Result<(), BadReview> {
         self.has_mounts_array = mounts.is_some();
         for mount in json::items(mounts) {
             let (mut name, mut path) = ("", "");
@@ -87,9 +91,10 @@ impl<'a> Container<'a> {
                     _ => {}
                 }
             }
-            if mount_path.is(path) {
+            if settings.mount_path.is(path) {
                 self.at_mount_path = Some(Mounted::Volume(name));
             }
+            self.mounts_name |= settings.compat.is_aws() && name == settings.volume_name.as_ref();
         }
         Ok(())
     }

@@ -4,7 +4,7 @@ use super::{pod::Pod, session_name::session_name};
 use crate::{
     binding::{Binding, RegionEnv},
     render,
-    settings::{Os, Region, Settings},
+    settings::{Compat, Os, Region, Settings},
 };
 
 /// The env entries of one pod, in the order in which they are injected.
@@ -12,8 +12,9 @@ pub(super) struct Env<'a> {
     role: &'a [u8],
     token_file: &'a [u8],
     region: Option<PodRegion<'a>>,
-    session_name: &'a [u8],
+    session_name: Option<&'a [u8]>,
     sts_regional_endpoints: bool,
+    compat: Compat,
 }
 
 enum PodRegion<'a> {
@@ -26,6 +27,7 @@ impl<'a> Env<'a> {
     /// `session_name_buffer`.
     pub(super) fn new(
         token_file: &'a TokenFileEnv,
+        compat: Compat,
         pod: &Pod<'_>,
         pod_region: Option<&Region>,
         binding: &'a Binding,
@@ -41,38 +43,60 @@ impl<'a> Env<'a> {
                 Some(region) => RegionEnv::new(region).map(PodRegion::OfPod),
                 None => binding.terms.region.as_deref().map(PodRegion::OfAccount),
             },
-            session_name: if pod.name.is_empty() {
-                render::SESSION_NAME_BY_DOWNWARD_API
-            } else {
-                session_name_buffer.clear();
-                render::env(session_name_buffer, render::SESSION_NAME, &session_name(pod.name));
-                session_name_buffer
+            session_name: match compat {
+                Compat::Aws => None,
+                Compat::None if pod.name.is_empty() => Some(render::SESSION_NAME_BY_DOWNWARD_API),
+                Compat::None => {
+                    session_name_buffer.clear();
+                    render::env(session_name_buffer, render::SESSION_NAME, &session_name(pod.name));
+                    Some(session_name_buffer)
+                }
             },
             sts_regional_endpoints: binding.terms.sts_regional_endpoints,
+            compat,
         }
     }
 
     /// What a container lacks that has `present`. What the user set wins, variable by variable; the region is one
-    /// unit, since an SDK that reads the other variable would otherwise talk to another region.
-    pub(super) fn missing_from(&self, present: EnvNames) -> impl Iterator<Item = &[u8]> {
+    /// unit, since an SDK that reads the other variable would otherwise talk to another region. To the AWS webhook role
+    /// and token file are a unit as well.
+    pub(super) fn missing_from(&self, mut present: EnvNames) -> impl Iterator<Item = &[u8]> {
+        if self.compat.is_aws() && present.has_web_identity() {
+            present.insert(Variable::RoleArn);
+            present.insert(Variable::TokenFile);
+        }
         let region = match &self.region {
-            _ if present.contains(Variable::Region) || present.contains(Variable::DefaultRegion) => None,
+            _ if present.has_region() => None,
             Some(PodRegion::OfAccount(region)) => Some(*region),
             Some(PodRegion::OfPod(region)) => Some(region),
             None => None,
         };
         let unless_present = move |variable, entry| (!present.contains(variable)).then_some(entry);
         let sts = self.sts_regional_endpoints.then_some(render::STS_REGIONAL_ENV);
-        [
-            unless_present(Variable::RoleArn, self.role),
-            unless_present(Variable::TokenFile, self.token_file),
-            region.map(|region| &*region.region),
-            region.map(|region| &*region.default_region),
-            unless_present(Variable::SessionName, self.session_name),
-            sts.and_then(|sts| unless_present(Variable::StsRegionalEndpoints, sts)),
-        ]
-        .into_iter()
-        .flatten()
+        let role = unless_present(Variable::RoleArn, self.role);
+        let token_file = unless_present(Variable::TokenFile, self.token_file);
+        let default_region = region.map(|region| &*region.default_region);
+        let region = region.map(|region| &*region.region);
+        let session_name = self.session_name.and_then(|name| unless_present(Variable::SessionName, name));
+        let sts = sts.and_then(|sts| unless_present(Variable::StsRegionalEndpoints, sts));
+        let missing = match self.compat {
+            Compat::None => [role, token_file, region, default_region, session_name, sts],
+            Compat::Aws => [sts, default_region, region, role, token_file, None],
+        };
+        missing.into_iter().flatten()
+    }
+
+    /// Whether a container that has `present`, and no role, is given one.
+    pub(super) fn gives_role_to(&self, present: EnvNames) -> bool {
+        !(self.compat.is_aws() && present.has_web_identity())
+    }
+
+    /// Whether the AWS webhook takes a container for one that has all it needs, and gives it no mount either.
+    pub(super) fn leaves_alone(&self, present: EnvNames) -> bool {
+        self.compat.is_aws()
+            && present.has_web_identity()
+            && present.has_region()
+            && present.contains(Variable::StsRegionalEndpoints)
     }
 }
 
@@ -134,5 +158,13 @@ impl EnvNames {
 
     pub(super) fn contains(self, variable: Variable) -> bool {
         self.0 & 1 << variable as u8 != 0
+    }
+
+    fn has_region(self) -> bool {
+        self.contains(Variable::Region) || self.contains(Variable::DefaultRegion)
+    }
+
+    fn has_web_identity(self) -> bool {
+        self.contains(Variable::RoleArn) || self.contains(Variable::TokenFile)
     }
 }

@@ -7,7 +7,7 @@ use super::{
     json::{self, Value},
     pod::Pod,
 };
-use crate::binding::Binding;
+use crate::{binding::Binding, settings::Compat};
 
 /// Which containers are left alone, by name. Sets, since lists and containers can both be long.
 pub(super) struct Filter<'a> {
@@ -16,8 +16,12 @@ pub(super) struct Filter<'a> {
 }
 
 impl<'a> Filter<'a> {
-    pub(super) fn new(pod: &Pod<'a>, binding: &'a Binding) -> Self {
-        let names = |list: &'a str| list.split(',').map(str::trim).collect();
+    pub(super) fn new(pod: &Pod<'a>, binding: &'a Binding, compat: Compat) -> Self {
+        // The AWS webhook takes spaces for a part of the name, so the container behind a comma and a space is injected.
+        let names = |list: &'a str| {
+            let names = list.split(',');
+            if compat.is_aws() { names.collect() } else { names.map(str::trim).collect() }
+        };
         let skip = pod.annotations.skip_containers.or(binding.terms.skip_containers.as_deref());
         let include = pod.annotations.include_containers.or(binding.terms.include_containers.as_deref());
         Self { skip: skip.map(names).unwrap_or_default(), include: include.map(names) }

@@ -120,7 +120,7 @@ impl Webhook {
         }
         let object = review.object.filter(|object| !object.is_null());
         let object = object.ok_or(BadReview::Missing("request.object"))?;
-        let mut pod = Pod::read(object, &self.settings.annotation_prefix)?;
+        let mut pod = Pod::read(object, &self.settings)?;
         if pod.is_mirror {
             return Ok(Request::Exempt(Exempt { review, outcome: Outcome::MirrorPod }));
         }

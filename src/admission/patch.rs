@@ -53,6 +53,18 @@ impl<'a> Patch<'a> {
         }
     }
 
+    /// Adds `value` to the beginning of the array at `path`; `exists` tells whether there is one.
+    pub(super) fn prepend(&mut self, path: Path, exists: bool, value: &[u8]) {
+        if exists {
+            self.begin_add(path);
+            self.out.extend_from_slice(br#"/0","value":"#);
+            self.out.extend_from_slice(value);
+            self.out.push(b'}');
+        } else {
+            self.add_array(path, [value]);
+        }
+    }
+
     /// Completes the patch. An empty one stays empty.
     pub(super) fn finish(self) {
         if !self.out.is_empty() {
@@ -118,6 +130,18 @@ mod tests {
         assert_eq!(
             patch(|patch| patch.append(path, false, VALUES)),
             r#"[{"op":"add","path":"/spec/containers/10/env","value":[1,2]}]"#
+        );
+    }
+
+    #[test]
+    fn an_element_is_prepended() {
+        assert_eq!(
+            patch(|patch| patch.prepend(Path::Volumes, true, b"1")),
+            r#"[{"op":"add","path":"/spec/volumes/0","value":1}]"#
+        );
+        assert_eq!(
+            patch(|patch| patch.prepend(Path::Volumes, false, b"1")),
+            r#"[{"op":"add","path":"/spec/volumes","value":[1]}]"#
         );
     }
 

@@ -5,7 +5,7 @@ use super::{
     json::{self, Array, Value},
     os,
 };
-use crate::settings::{AnnotationPrefix, Os};
+use crate::settings::{AnnotationPrefix, Compat, Os, Settings};
 
 /// A pod that is to be created, or given ephemeral containers.
 #[derive(Debug)]
@@ -44,20 +44,20 @@ struct Metadata<'a> {
 
 impl<'a> Pod<'a> {
     /// Reads the object of a request.
-    pub(super) fn read(object: Value<'a>, prefix: &AnnotationPrefix) -> Result<Self, BadReview> {
+    pub(super) fn read(object: Value<'a>, settings: &Settings) -> Result<Self, BadReview> {
         let (mut metadata, mut spec) = (Metadata::default(), None);
         for (key, value) in json::fields(object, "request.object")? {
             match key {
-                "metadata" => metadata = Metadata::read(value, prefix)?,
+                "metadata" => metadata = Metadata::read(value, &settings.annotation_prefix)?,
                 "spec" => spec = Some(value),
                 _ => {}
             }
         }
         let spec = spec.filter(|spec| !spec.is_null()).ok_or(BadReview::Missing("request.object.spec"))?;
-        Self::read_spec(metadata, spec)
+        Self::read_spec(metadata, spec, settings.compat)
     }
 
-    fn read_spec(metadata: Metadata<'a>, spec: Value<'a>) -> Result<Self, BadReview> {
+    fn read_spec(metadata: Metadata<'a>, spec: Value<'a>, compat: Compat) -> Result<Self, BadReview> {
         let (mut service_account, mut deprecated_service_account) = ("", "");
         let (mut os, mut node_selector, mut affinity) = (None, None, None);
         let (mut volumes, mut init_containers) = (None, None);
@@ -91,7 +91,11 @@ impl<'a> Pod<'a> {
             has_skip_label: metadata.has_skip_label,
             annotations: metadata.annotations,
             service_account,
-            os: os::demanded(os, node_selector, affinity)?,
+            os: match compat {
+                Compat::None => os::demanded(os, node_selector, affinity)?,
+                // The AWS webhook goes by the node selector alone.
+                Compat::Aws => os::demanded(None, node_selector, None)?,
+            },
             volumes,
             init_containers,
             containers,

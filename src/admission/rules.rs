@@ -15,7 +15,7 @@ use super::{
 use crate::{
     binding::Binding,
     render,
-    settings::{Region, Settings, TokenExpiration},
+    settings::{Compat, Region, Settings, TokenExpiration},
     warning::{Warning, WarningKind, quote},
 };
 
@@ -61,8 +61,8 @@ pub(super) fn inject(
     session_name_buffer: &mut Vec<u8>,
     mut patch: Patch<'_>,
 ) -> Result<Injected, BadReview> {
-    let volume = TokenVolume::find(pod.volumes, &settings.volume_name, &binding.terms.audience)?;
-    let mut filter = Filter::new(pod, binding);
+    let volume = TokenVolume::find(pod.volumes, settings, &binding.terms.audience)?;
+    let mut filter = Filter::new(pod, binding, settings.compat);
     let lists = match containers {
         Containers::All => [("initContainers", pod.init_containers), ("containers", pod.containers)],
         // The subresource takes changes to ephemeral containers only, so the volume must be there already.
@@ -75,16 +75,21 @@ pub(super) fn inject(
 
     let mut warnings = Vec::new();
     let region = pod_region(settings, pod, &mut warnings);
-    let env = Env::new(&rendered.token_file, pod, region.as_ref(), binding, session_name_buffer);
+    let compat = settings.compat;
+    let env = Env::new(&rendered.token_file, compat, pod, region.as_ref(), binding, session_name_buffer);
     let addition = Addition::new((settings, rendered), binding, &volume, env, filter);
     let mut tally = Tally::default();
     for (list, containers) in lists {
         addition.add_to(list, containers, &mut patch, &mut tally)?;
     }
     warnings.extend(tally.blocked.warning(settings));
-    if tally.any_container && !volume.exists {
+    // The AWS webhook adds its volume even where no container mounts it, and at the beginning.
+    if (tally.any_container || compat.is_aws()) && !volume.exists {
         let json = render_volume(settings, pod, binding, &volume, &mut warnings);
-        patch.append(Path::Volumes, pod.volumes.is_some(), [&*json]);
+        match compat {
+            Compat::None => patch.append(Path::Volumes, pod.volumes.is_some(), [&*json]),
+            Compat::Aws => patch.prepend(Path::Volumes, pod.volumes.is_some(), &json),
+        }
     }
 
     let outcome = match (patch.is_empty(), tally.any_container) {
@@ -156,11 +161,18 @@ impl<'a> Addition<'a> {
         tally: &mut Tally<'c>,
     ) -> Result<(), BadReview> {
         for (index, value) in json::items(containers).enumerate() {
-            let container = Container::read(value, &self.settings.mount_path)?;
+            let container = Container::read(value, self.settings)?;
             if !self.filter.admits(container.name) {
                 continue;
             }
+            if self.env.leaves_alone(container.env) {
+                tally.any_container = true;
+                tally.has_role |=
+                    container.role_arn.is_some_and(|role_arn| self.binding.is_role_arn(role_arn));
+                continue;
+            }
             match container.at_mount_path {
+                _ if container.mounts_name => {}
                 Some(Mounted::Volume(name)) if name == self.volume_name => {}
                 Some(_) => {
                     tally.blocked.push(container.name);
@@ -172,7 +184,10 @@ impl<'a> Addition<'a> {
                 }
             }
             tally.any_container = true;
-            tally.has_role |= container.role_arn.is_none_or(|role_arn| self.binding.is_role_arn(role_arn));
+            tally.has_role |= match container.role_arn {
+                Some(role_arn) => self.binding.is_role_arn(role_arn),
+                None => self.env.gives_role_to(container.env),
+            };
             let path = Path::OfContainer { list, index, field: "env" };
             patch.append(path, container.has_env_array, self.env.missing_from(container.env));
             if patch.len() > MAX_PATCH_BYTES {

@@ -4,7 +4,7 @@ use super::{
     BadReview,
     json::{self, Array, Value},
 };
-use crate::settings::{TOKEN_PATH, VolumeName};
+use crate::settings::{Settings, TOKEN_PATH};
 
 /// The volume that containers are to mount.
 #[derive(Debug, PartialEq, Eq)]
@@ -16,10 +16,11 @@ pub(super) struct TokenVolume {
 }
 
 impl TokenVolume {
-    /// Takes the first name that is free or is a token volume like ours; a foreign volume of the name is left alone.
+    /// Takes the first name that is free or is a token volume like ours; a foreign volume of the name is left alone. The
+    /// AWS webhook takes whatever has the name.
     pub(super) fn find(
         volumes: Option<Array<'_>>,
-        name: &VolumeName,
+        settings: &Settings,
         audience: &str,
     ) -> Result<Self, BadReview> {
         // By number: whether the volume of that name is a token volume like ours.
@@ -33,8 +34,9 @@ impl TokenVolume {
                     _ => {}
                 }
             }
-            let Some(number) = name.number_of(volume_name) else { continue };
+            let Some(number) = settings.volume_name.number_of(volume_name) else { continue };
             let is_token = match projected {
+                _ if settings.compat.is_aws() => true,
                 Some(projected) => has_token_source(projected, audience)?,
                 None => false,
             };

@@ -2,13 +2,25 @@
 
 use clap::Args;
 
-use crate::settings::{AnnotationPrefix, Audience, MountPath, Region, Settings, TokenExpiration, VolumeName};
+use crate::settings::{
+    AnnotationPrefix, Audience, Compat, MountPath, Region, Settings, TokenExpiration, VolumeName,
+};
 
 /// What is injected.
 #[derive(Debug, Args)]
 pub struct InjectionArgs {
+    /// Give the same pods as another webhook: aws for amazon-eks-pod-identity-webhook, whose defaults hold then for what
+    /// is not given
+    #[arg(long, env, value_name = "WEBHOOK", default_value = "none")]
+    pub compat: Compat,
     /// AWS_REGION and AWS_DEFAULT_REGION of the pods; empty injects neither
-    #[arg(long, env, value_name = "REGION", default_value = "us-east-1")]
+    #[arg(
+        long,
+        env,
+        value_name = "REGION",
+        default_value = "us-east-1",
+        default_value_if("compat", "aws", "")
+    )]
     pub aws_region: Region,
     /// The prefix of the annotations and labels to read
     #[arg(long, env, value_name = "DOMAIN", default_value = "eks.amazonaws.com")]
@@ -17,7 +29,14 @@ pub struct InjectionArgs {
     #[arg(long, env, value_name = "AUDIENCE", default_value = "sts.amazonaws.com")]
     pub token_audience: Audience,
     /// The lifetime of the projected token, in seconds
-    #[arg(long, env, value_name = "SECONDS", default_value = "3600", allow_negative_numbers = true)]
+    #[arg(
+        long,
+        env,
+        value_name = "SECONDS",
+        default_value = "3600",
+        default_value_if("compat", "aws", "86400"),
+        allow_negative_numbers = true
+    )]
     pub token_expiration: TokenExpiration,
     /// Where the token is mounted
     #[arg(
@@ -28,7 +47,13 @@ pub struct InjectionArgs {
     )]
     pub token_mount_path: MountPath,
     /// The name of the token's volume
-    #[arg(long, env, value_name = "NAME", default_value = "aws-token")]
+    #[arg(
+        long,
+        env,
+        value_name = "NAME",
+        default_value = "aws-token",
+        default_value_if("compat", "aws", "aws-iam-token")
+    )]
     pub token_volume_name: VolumeName,
     /// Inject AWS_STS_REGIONAL_ENDPOINTS=regional
     #[arg(long, env, value_name = "BOOL", default_value = "false", default_missing_value = "true",
@@ -47,6 +72,7 @@ impl InjectionArgs {
             volume_name: self.token_volume_name,
             region: self.aws_region,
             sts_regional_endpoints: self.sts_regional_endpoints,
+            compat: self.compat,
         }
     }
 }

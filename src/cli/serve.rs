@@ -96,10 +96,22 @@ pub struct SourceArgs {
 #[derive(Debug, Args)]
 pub struct ListenArgs {
     /// The webhook: POST /mutate and GET /healthz over TLS
-    #[arg(long, env, value_name = "ADDRESS", default_value = "[::]:8443")]
+    #[arg(
+        long,
+        env,
+        value_name = "ADDRESS",
+        default_value = "[::]:8443",
+        default_value_if("compat", "aws", "[::]:443")
+    )]
     pub listen: SocketAddr,
     /// Probes and metrics: GET /livez, /readyz and /metrics over plain HTTP
-    #[arg(long, env, value_name = "ADDRESS", default_value = "[::]:9090")]
+    #[arg(
+        long,
+        env,
+        value_name = "ADDRESS",
+        default_value = "[::]:9090",
+        default_value_if("compat", "aws", "[::]:9999")
+    )]
     pub admin_listen: SocketAddr,
     /// Count admissions by namespace too, for the first so many that are seen and the rest together; 0 for none. Each
     /// has six time series
@@ -145,13 +157,16 @@ pub struct SelfManagedArgs {
         num_args = 0..=1, require_equals = true, action = clap::ArgAction::Set)]
     pub tls_self_managed: bool,
     /// The Secret, which has to exist and may be empty
-    #[arg(long, env, value_name = "NAME", default_value = "eks-pod-identity-webhook-tls", value_parser = dns_name)]
+    #[arg(long, env, value_name = "NAME", default_value = "eks-pod-identity-webhook-tls", value_parser = dns_name,
+        default_value_if("compat", "aws", "pod-identity-webhook"))]
     pub tls_secret_name: String,
     /// The Service by which the API server calls the webhook
-    #[arg(long, env, value_name = "NAME", default_value = "eks-pod-identity-webhook", value_parser = dns_name)]
+    #[arg(long, env, value_name = "NAME", default_value = "eks-pod-identity-webhook", value_parser = dns_name,
+        default_value_if("compat", "aws", "pod-identity-webhook"))]
     pub tls_service_name: String,
     /// The MutatingWebhookConfiguration
-    #[arg(long, env, value_name = "NAME", default_value = "eks-pod-identity-webhook", value_parser = dns_name)]
+    #[arg(long, env, value_name = "NAME", default_value = "eks-pod-identity-webhook", value_parser = dns_name,
+        default_value_if("compat", "aws", "pod-identity-webhook"))]
     pub webhook_configuration_name: String,
     /// The namespace of Secret and Service. Without it: the pod's own, or that of the kubeconfig's context
     #[arg(long, env = "POD_NAMESPACE", value_name = "NAME", value_parser = dns_name_or_nothing)]

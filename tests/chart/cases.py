@@ -151,6 +151,7 @@ CASES = {
     },
     "every-setting": {
         "config": {
+            "compat": "aws",
             "awsRegion": "",
             "annotationPrefix": "example.com",
             "tokenAudience": "sts.example.com",

@@ -11,6 +11,7 @@ from chart import default_values, render, schema
 @pytest.mark.parametrize(
     ("values", "reason"),
     [
+        ({"mode": "policy", "config": {"compat": "aws"}}, "a policy follows our own rules"),
         ({"tls": {"mode": "secret"}}, "set tls.secret.name"),
         ({"terminationGracePeriodSeconds": 24}, "the drain may take 25 seconds"),
         ({"terminationGracePeriodSeconds": 30, "env": {"DRAIN_DELAY": "11s"}}, "the drain may take 31 seconds"),

@@ -5,7 +5,7 @@ use std::{collections::HashSet, sync::Arc};
 use eks_pod_identity_webhook::{
     admission::{Scratch, Webhook},
     binding::Binder,
-    settings::Settings,
+    settings::{Compat, Settings},
 };
 use proptest::{
     collection::{btree_map, vec},
@@ -174,7 +174,11 @@ fn review(is_ephemeral: bool, pod: &Value, old: &Value) -> Value {
 
 /// The answer and the pod that comes of it; `None` if the review was refused.
 fn admit(review: &Value) -> Option<(Value, Value)> {
-    let settings = Arc::new(Settings { sts_regional_endpoints: true, ..Settings::default() });
+    admit_as(Compat::None, review)
+}
+
+fn admit_as(compat: Compat, review: &Value) -> Option<(Value, Value)> {
+    let settings = Arc::new(Settings { sts_regional_endpoints: true, compat, ..Settings::default() });
     let account = Binder::new(Arc::clone(&settings)).bind([(ROLE_ANNOTATION, ROLE)]);
     let mut body = serde_json::to_vec(review).unwrap();
     let look_up = |_: &str, _: &str| Some(account.clone());
@@ -186,6 +190,19 @@ fn admit(review: &Value) -> Option<(Value, Value)> {
         json_patch::patch(&mut pod, &patch.0).expect("every patch applies");
     }
     Some((answer, pod))
+}
+
+/// The pod with the volume that the AWS webhook puts first where we put it.
+fn in_our_order(compat: Compat, before: &Value, after: &Value) -> Value {
+    let mut after = after.clone();
+    let had = before["spec"]["volumes"].as_array().map_or(0, Vec::len);
+    if let Some(volumes) = after["spec"]["volumes"].as_array_mut()
+        && compat.is_aws()
+        && volumes.len() > had
+    {
+        volumes.rotate_left(1);
+    }
+    after
 }
 
 /// Asserts that `after` is `before` with elements added at the ends of arrays and arrays where there was nothing, and
@@ -249,31 +266,33 @@ proptest! {
     #[test]
     fn every_patch_applies_and_only_adds_and_only_once(pod in pod(), old in pod(), is_ephemeral in any::<bool>()) {
         let request = review(is_ephemeral, &pod, &old);
-        let Some((answer, injected)) = admit(&request) else { return Ok(()) };
-        prop_assert_eq!(&answer["response"]["allowed"], &json!(true));
-        prop_assert_eq!(&answer["response"]["uid"], &json!("u"));
+        for compat in [Compat::None, Compat::Aws] {
+            let Some((answer, injected)) = admit_as(compat, &request) else { continue };
+            prop_assert_eq!(&answer["response"]["allowed"], &json!(true));
+            prop_assert_eq!(&answer["response"]["uid"], &json!("u"));
 
-        assert_only_added(&pod, &injected, "");
-        if is_ephemeral {
-            for list in ["volumes", "initContainers", "containers"] {
-                prop_assert_eq!(&pod["spec"][list], &injected["spec"][list], "can't be changed any more");
+            assert_only_added(&pod, &in_our_order(compat, &pod, &injected), "");
+            if is_ephemeral {
+                for list in ["volumes", "initContainers", "containers"] {
+                    prop_assert_eq!(&pod["spec"][list], &injected["spec"][list], "can't be changed any more");
+                }
             }
-        }
-        if are_unique(&names(&pod["spec"]["volumes"], "name")) {
-            prop_assert!(are_unique(&names(&injected["spec"]["volumes"], "name")));
-        }
-        for (before, after) in containers(&pod).zip(containers(&injected)) {
-            if are_unique(&names(&before["volumeMounts"], "mountPath")) {
-                prop_assert!(are_unique(&names(&after["volumeMounts"], "mountPath")));
+            if are_unique(&names(&pod["spec"]["volumes"], "name")) {
+                prop_assert!(are_unique(&names(&injected["spec"]["volumes"], "name")));
             }
-            if let Some(name) = added_session_name(before, after) {
-                prop_assert!(fits_sts(name), "{:?}", name);
+            for (before, after) in containers(&pod).zip(containers(&injected)) {
+                if are_unique(&names(&before["volumeMounts"], "mountPath")) {
+                    prop_assert!(are_unique(&names(&after["volumeMounts"], "mountPath")));
+                }
+                if let Some(name) = added_session_name(before, after) {
+                    prop_assert!(fits_sts(name), "{:?}", name);
+                }
             }
-        }
 
-        let (again, twice) = admit(&review(is_ephemeral, &injected, &old)).expect("still a pod");
-        prop_assert!(support::patch_of(&again).is_none(), "added again: {}", again);
-        prop_assert_eq!(twice, injected);
+            let (again, twice) = admit_as(compat, &review(is_ephemeral, &injected, &old)).expect("still a pod");
+            prop_assert!(support::patch_of(&again).is_none(), "added again: {}", again);
+            prop_assert_eq!(twice, injected);
+        }
     }
 
     #[test]

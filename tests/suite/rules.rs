@@ -14,9 +14,9 @@ use crate::support::{self, ROLE, ROLE_ANNOTATION};
 const MOUNT_PATH: &str = "/var/run/secrets/eks.amazonaws.com/serviceaccount";
 
 /// What a pod's admission comes to.
-struct Admitted {
-    pod: Value,
-    response: Value,
+pub(crate) struct Admitted {
+    pub(crate) pod: Value,
+    pub(crate) response: Value,
 }
 
 impl Admitted {
@@ -28,15 +28,15 @@ impl Admitted {
         first.map(|entry| entry.get("value").unwrap_or(entry))
     }
 
-    fn is_injected(&self, list: &str, index: usize) -> bool {
+    pub(crate) fn is_injected(&self, list: &str, index: usize) -> bool {
         self.env(list, index, "AWS_ROLE_ARN").is_some()
     }
 
-    fn outcome(&self) -> &str {
+    pub(crate) fn outcome(&self) -> &str {
         self.response["auditAnnotations"]["outcome"].as_str().unwrap()
     }
 
-    fn warnings(&self) -> Vec<&str> {
+    pub(crate) fn warnings(&self) -> Vec<&str> {
         self.response["warnings"].as_array().into_iter().flatten().map(|w| w.as_str().unwrap()).collect()
     }
 
@@ -45,7 +45,7 @@ impl Admitted {
     }
 }
 
-fn review(operation: &str, subresource: &str, pod: &Value, old: &Value) -> Value {
+pub(crate) fn review(operation: &str, subresource: &str, pod: &Value, old: &Value) -> Value {
     json!({
         "apiVersion": "admission.k8s.io/v1",
         "kind": "AdmissionReview",
@@ -61,7 +61,7 @@ fn review(operation: &str, subresource: &str, pod: &Value, old: &Value) -> Value
     })
 }
 
-fn admit_under(settings: Settings, annotations: &[(&str, &str)], review: &Value) -> Admitted {
+pub(crate) fn admit_under(settings: Settings, annotations: &[(&str, &str)], review: &Value) -> Admitted {
     let settings = Arc::new(settings);
     let annotations = annotations.iter().copied().chain([(ROLE_ANNOTATION, ROLE)]);
     let account = Binder::new(Arc::clone(&settings)).bind(annotations);
@@ -360,6 +360,7 @@ fn other_settings_are_injected_everywhere() {
         volume_name: "identity".parse().unwrap(),
         region: "eu-south-1".parse().unwrap(),
         sts_regional_endpoints: true,
+        ..Settings::default()
     };
     let annotations = [("example.com/role-arn", ROLE), ("example.com/sts-regional-endpoints", "false")];
     let review =
