@@ -33,6 +33,7 @@ RUN find src -name '*.rs' -exec touch {} + \
     && cargo build --release --locked --target "$(rustc --print host-tuple)" \
     && mkdir /image \
     && cp "/target/$(rustc --print host-tuple)/release/eks-pod-identity-webhook" /image/ \
+    && ln -s eks-pod-identity-webhook /image/webhook \
     && readelf --program-headers /image/eks-pod-identity-webhook > /tmp/headers \
     && if grep INTERP /tmp/headers; then echo 'the binary is not static' >&2; exit 1; fi
 
@@ -46,7 +47,8 @@ LABEL org.opencontainers.image.title="eks-pod-identity-webhook" \
       org.opencontainers.image.licenses="MIT" \
       org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.revision="${REVISION}"
-COPY --from=builder /image/eks-pod-identity-webhook /eks-pod-identity-webhook
+# And /webhook, by which manifests for the AWS webhook call it: docs/migrating.md.
+COPY --from=builder /image/ /
 USER 65532:65532
 EXPOSE 8443 9090
 ENTRYPOINT ["/eks-pod-identity-webhook"]

@@ -246,7 +246,7 @@ fn non_empty(value: &str) -> Option<&str> {
 }
 
 /// The spellings that Go's `strconv.ParseBool` takes, since the AWS webhook reads the annotation with it.
-fn parse_bool(text: &str) -> Option<bool> {
+pub(crate) fn parse_bool(text: &str) -> Option<bool> {
     match text.trim() {
         "1" | "t" | "T" | "true" | "TRUE" | "True" => Some(true),
         "0" | "f" | "F" | "false" | "FALSE" | "False" => Some(false),

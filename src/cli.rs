@@ -2,6 +2,8 @@
 //! `COMPARE_` (of `serve`, `POD_`) before it where a name such as `FILE` would be anybody's.
 
 mod compare;
+mod compat;
+mod go;
 mod injection;
 mod mutate;
 mod serve;
@@ -9,10 +11,11 @@ mod values;
 
 use std::ffi::{OsStr, OsString};
 
-use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand, error::ErrorKind};
 
 pub use self::{
     compare::{CompareArgs, CompareLoadArgs, CompareOutput, CompareTlsArgs},
+    compat::foreign_flags,
     injection::InjectionArgs,
     mutate::{MutateArgs, Output},
     serve::{
@@ -39,10 +42,17 @@ impl Cli {
         if !names_command(args.get(1).map(|arg| &**arg)) {
             args.insert(args.len().min(1), "serve".into());
         }
+        let mut warnings = Vec::new();
+        if args.get(1).is_some_and(|command| command == "serve") {
+            let translated = compat::translate(args, std::env::var_os("COMPAT"));
+            let refuse = |message| Self::command().error(ErrorKind::ValueValidation, message).exit();
+            compat::Translated { args, warnings } = translated.unwrap_or_else(refuse);
+        }
         let matches = Self::command().get_matches_from(args);
         let mut cli = Self::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
         if let (Command::Serve(serve), Some((_, matches))) = (&mut cli.command, matches.subcommand()) {
             serve.flags = FlagInUse::of_serve(matches);
+            serve.warnings = warnings;
         }
         cli
     }

@@ -58,6 +58,8 @@ pub enum Source {
         files: Vec<PathBuf>,
         /// A context other than the current one.
         context: Option<String>,
+        /// An API server other than the context's.
+        server: Option<String>,
     },
 }
 
@@ -66,10 +68,11 @@ impl fmt::Display for Source {
         match self {
             Self::Manifests(path) => write!(f, "manifests {}", path.display()),
             Self::InCluster => f.write_str("cluster"),
-            Self::Kubeconfig { files, context } => {
+            Self::Kubeconfig { files, context, server } => {
                 write!(f, "kubeconfig")?;
                 files.iter().try_for_each(|file| write!(f, " {}", file.display()))?;
-                context.iter().try_for_each(|context| write!(f, ", context {context}"))
+                context.iter().try_for_each(|context| write!(f, ", context {context}"))?;
+                server.iter().try_for_each(|server| write!(f, ", server {server}"))
             }
         }
     }
@@ -201,11 +204,12 @@ impl From<SourceArgs> for Source {
     fn from(args: SourceArgs) -> Self {
         let files = |path: &PathBuf| std::env::split_paths(path).filter(|path| path != "").collect();
         let files: Vec<PathBuf> = args.kubeconfig.as_ref().map(files).unwrap_or_default();
-        let context = args.context.filter(|context| !context.is_empty());
+        let [context, server] =
+            [args.context, args.kube_api].map(|text| text.filter(|text| !text.is_empty()));
         match args.service_accounts.filter(|path| path != "") {
             Some(path) => Self::Manifests(path),
-            None if files.is_empty() && context.is_none() => Self::InCluster,
-            None => Self::Kubeconfig { files, context },
+            None if files.is_empty() && context.is_none() && server.is_none() => Self::InCluster,
+            None => Self::Kubeconfig { files, context, server },
         }
     }
 }

@@ -72,6 +72,15 @@ impl Compat {
     }
 }
 
+impl fmt::Display for Compat {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::None => "none",
+            Self::Aws => "aws",
+        })
+    }
+}
+
 impl FromStr for Compat {
     type Err = InvalidSetting;
 

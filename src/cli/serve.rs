@@ -36,6 +36,9 @@ pub struct ServeArgs {
     /// Logging.
     #[command(flatten, next_help_heading = "Logging")]
     pub log: LogArgs,
+    /// What is to be said of the flags of other webhooks.
+    #[arg(skip)]
+    pub warnings: Vec<String>,
     /// Every flag as it is in use, for `/debug/config`.
     #[arg(skip)]
     pub flags: Vec<FlagInUse>,
@@ -86,6 +89,10 @@ pub struct SourceArgs {
     /// Use this context of the kubeconfig
     #[arg(long, env, value_name = "NAME")]
     pub context: Option<String>,
+    /// Reach the API server at this address, such as https://localhost:6443, instead of the kubeconfig's. Without one, no
+    /// credentials are presented
+    #[arg(long, env, value_name = "URL")]
+    pub kube_api: Option<String>,
     /// How often files (manifests, certificates) are looked at for changes. A change counts once it has stood still
     /// for as long
     #[arg(long, env, value_name = "DURATION", default_value = "2s", value_parser = positive_duration)]

@@ -51,9 +51,16 @@ const ADMIN_CONNECTIONS: usize = 32;
 /// How many open files are kept for the admin port, the watch and what is read from disk.
 const RESERVED_FILES: usize = 2 * ADMIN_CONNECTIONS;
 
+/// What to do where a port is too low. The AWS webhook's is, and its image runs as root, which ours does not.
+const PRIVILEGED_PORT: &str = ": ports below 1024 are for root on this node; set the pod's sysctl \
+    net.ipv4.ip_unprivileged_port_start to 0 (securityContext.sysctls), or take another port";
+
 /// Serves until a signal ends it.
 pub fn run(args: ServeArgs) -> anyhow::Result<()> {
     logging::start(&args.log)?;
+    for warning in &args.warnings {
+        warn!("{warning}");
+    }
     aws_lc_rs::default_provider()
         .install_default()
         .map_err(|_| anyhow!("a crypto provider is already set"))?;
@@ -67,6 +74,7 @@ async fn serve(mut config: Config) -> anyhow::Result<()> {
     info!(
         version = env!("CARGO_PKG_VERSION"),
         source = %config.source,
+        compat = %settings.compat,
         aws_region = %settings.region,
         annotation_prefix = %settings.annotation_prefix,
         token_audience = %settings.token_audience,
@@ -186,7 +194,11 @@ fn fitted_to_open_files(max_connections: usize) -> usize {
 }
 
 fn bind(flag: &str, address: SocketAddr) -> anyhow::Result<(TcpListener, SocketAddr)> {
-    let listener = listen::bind(address).with_context(|| format!("{flag} {address}: can't listen there"))?;
+    let listener = listen::bind(address).map_err(|error| {
+        let is_privileged = error.kind() == io::ErrorKind::PermissionDenied && address.port() < 1024;
+        let hint = if is_privileged { PRIVILEGED_PORT } else { "" };
+        anyhow!(error).context(format!("{flag} {address}: can't listen there{hint}"))
+    })?;
     let address = listener.local_addr()?;
     Ok((listener, address))
 }

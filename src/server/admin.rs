@@ -87,7 +87,9 @@ impl Admin {
                 _ => Reply::method_not_allowed("GET, HEAD"),
             };
         }
-        if !matches!(path, "/livez" | "/readyz" | "/metrics") {
+        // Where some manifests for the AWS webhook, such as kOps', probe it.
+        let is_live = matches!(path, "/livez" | "/healthz");
+        if !is_live && !matches!(path, "/readyz" | "/metrics") {
             return Reply::text(StatusCode::NOT_FOUND, "this port has /livez, /readyz and /metrics");
         }
         if !matches!(*request.method(), Method::GET | Method::HEAD) {

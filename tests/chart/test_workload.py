@@ -18,7 +18,7 @@ SELF_MANAGED = {
 # Flags that are no values of `config`: set by the chart, left at the path where it mounts the certificate, or for
 # trying things out.
 SET_BY_THE_CHART = {"listen", "admin-listen"} | SELF_MANAGED
-NOT_FOR_THE_CHART = {"tls-cert-file", "tls-key-file", "tls-self-signed", "tls-san"}
+NOT_FOR_THE_CHART = {"tls-cert-file", "tls-key-file", "tls-self-signed", "tls-san", "kube-api"}
 
 
 def test_every_flag_exists(webhook):

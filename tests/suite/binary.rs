@@ -506,8 +506,13 @@ impl Daemon {
 
     /// Runs that command, on loopback.
     pub(crate) async fn run(mut command: std::process::Command) -> Self {
-        command.args(["--listen=127.0.0.1:0", "--admin-listen=127.0.0.1:0", "--log-format=json"]);
-        command.stderr(Stdio::piped());
+        command.args(["--listen=127.0.0.1:0", "--admin-listen=127.0.0.1:0"]);
+        Self::spawn(command).await
+    }
+
+    /// Runs that command and nothing else.
+    pub(crate) async fn spawn(mut command: std::process::Command) -> Self {
+        command.env("LOG_FORMAT", "json").stderr(Stdio::piped());
         let mut child = tokio::process::Command::from(command).kill_on_drop(true).spawn().unwrap();
         let lines = BufReader::new(child.stderr.take().unwrap()).lines();
         let unknown = SocketAddr::from(([127, 0, 0, 1], 0));

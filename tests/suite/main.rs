@@ -16,6 +16,7 @@ mod compat;
 mod corpus;
 mod docs;
 mod drain;
+mod drop_in;
 mod golden;
 mod installed;
 mod observe;

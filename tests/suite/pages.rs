@@ -7,7 +7,7 @@ use std::{
 };
 
 use clap::CommandFactory;
-use eks_pod_identity_webhook::cli::Cli;
+use eks_pod_identity_webhook::cli::{Cli, foreign_flags};
 
 /// Flags that stand alone in the pages' prose, and are other programs'.
 const FLAGS_OF_OTHERS: &[&str] = &[
@@ -49,8 +49,11 @@ fn every_flag_in_the_pages_exists() {
     for (page, text) in pages() {
         for code in code_spans(&prose(&text), &page) {
             let Some(rest) = code.strip_prefix("--") else { continue };
-            let flag = rest.split(|c: char| !c.is_ascii_alphanumeric() && c != '-').next().unwrap();
-            let known = flag.is_empty() || flags.contains(&flag) || FLAGS_OF_OTHERS.contains(&flag);
+            let flag = rest.split(|c: char| !c.is_ascii_alphanumeric() && !"-_".contains(c)).next().unwrap();
+            let known = flag.is_empty()
+                || flags.contains(&flag)
+                || FLAGS_OF_OTHERS.contains(&flag)
+                || foreign_flags().any(|foreign| foreign == flag);
             assert!(known, "{}: `--{flag}` is no flag of serve, mutate or compare", page.display());
         }
     }

@@ -1,0 +1,484 @@
+//! The flags of other webhooks, so that their manifests start this program: each is written as one of our own before
+//! anything is parsed, or left out with a warning that says why. `docs/migrating.md` lists them.
+//!
+//! They are no flags of the definitions beside this file: those are for whoever starts anew, and say all there is to say.
+
+use std::{
+    ffi::{OsStr, OsString},
+    path::Path,
+};
+
+use clap::CommandFactory;
+
+use super::{Cli, go};
+use crate::{binding::parse_bool, settings::TokenExpiration};
+
+/// The name by which the AWS webhook's image calls it. Whoever starts this program so wants its defaults, too.
+const AWS_PROGRAM: &str = "webhook";
+
+const IN_CLUSTER: &str = "no cluster signs certificates in this way any more, so that --tls-self-managed takes its place: it \
+    keeps one in the Secret, which has to exist, and publishes it in the webhook configuration, for which it needs rights; \
+    see docs/certificates.md";
+
+const NO_COMPAT: &str = "flags of amazon-eks-pod-identity-webhook are taken, but what is not given has our own defaults: \
+    give --compat=aws for its own, or --compat=none to have this left unsaid";
+
+const STDERR: &str = "everything is logged to standard error, in one form; see --log-format";
+
+/// A flag of another webhook.
+struct Foreign {
+    name: &'static str,
+    /// Whether it takes a value behind a space.
+    takes_value: bool,
+    meaning: Meaning,
+}
+
+/// What it is here.
+enum Meaning {
+    /// A flag of ours, by another name.
+    Renamed(&'static str),
+    /// A switch of ours.
+    Switch(&'static str),
+    /// A port of ours, on every address.
+    Port(&'static str),
+    /// An address of ours.
+    Address(&'static str),
+    /// A duration of ours.
+    Duration(&'static str),
+    /// klog's number for how much is logged.
+    Verbosity,
+    /// Our own flag, within its range instead of refused.
+    Expiration,
+    /// Certificates that the cluster signs.
+    InCluster,
+    /// Pages of another name.
+    DebugHandlers,
+    /// What we do in any case, if it is on.
+    Always(&'static str),
+    /// What we do not, for this reason.
+    Nothing(&'static str),
+    /// Print the version and end.
+    Version,
+}
+
+use Meaning::{
+    Address, Always, DebugHandlers, Duration, Expiration, InCluster, Nothing, Port, Renamed, Switch,
+    Verbosity, Version,
+};
+
+const fn value(name: &'static str, meaning: Meaning) -> Foreign {
+    Foreign { name, takes_value: true, meaning }
+}
+
+const fn switch(name: &'static str, meaning: Meaning) -> Foreign {
+    Foreign { name, takes_value: false, meaning }
+}
+
+/// Those of amazon-eks-pod-identity-webhook that are not ours as they are.
+const OF_AWS: &[Foreign] = &[
+    switch("in-cluster", InCluster),
+    value("service-name", Renamed("--tls-service-name")),
+    value("tls-secret", Renamed("--tls-secret-name")),
+    value("tls-cert", Renamed("--tls-cert-file")),
+    value("tls-key", Renamed("--tls-key-file")),
+    value(
+        "tls-min-version",
+        Nothing("TLS 1.2 and 1.3 are spoken, and nothing older; kube-apiserver takes 1.3 of them"),
+    ),
+    value(
+        "tls-cipher-suites",
+        Nothing(
+            "ECDHE with AES-GCM or ChaCha20-Poly1305 is all that is offered, and there is no choice to make",
+        ),
+    ),
+    value("port", Port("--listen")),
+    value("metrics-port", Port("--admin-listen")),
+    value("token-expiration", Expiration),
+    value("aws-default-region", Renamed("--aws-region")),
+    switch("sts-regional-endpoint", Switch("--sts-regional-endpoints")),
+    switch(
+        "compose-role-arn",
+        Nothing("the account can't be asked of the node where that is no EC2 instance; it has to be given"),
+    ),
+    value("service-account-lookup-grace-period", Duration("--lookup-grace")),
+    value("resync-period", Nothing("the watch tells every change as it happens, so nothing is read again")),
+    switch("enable-debugging-handlers", DebugHandlers),
+    switch("version", Version),
+];
+
+/// Those that klog adds to it.
+const OF_KLOG: &[Foreign] = &[
+    value("v", Verbosity),
+    value("vmodule", Nothing("--log-level takes a filter by module")),
+    switch("logtostderr", Always(STDERR)),
+    switch("alsologtostderr", Nothing(STDERR)),
+    value("alsologtostderrthreshold", Nothing(STDERR)),
+    value("stderrthreshold", Nothing(STDERR)),
+    switch("legacy_stderr_threshold_behavior", Nothing(STDERR)),
+    value("log_dir", Nothing(STDERR)),
+    value("log_file", Nothing(STDERR)),
+    value("log_file_max_size", Nothing(STDERR)),
+    switch("one_output", Nothing(STDERR)),
+    switch("add_dir_header", Nothing(STDERR)),
+    switch("skip_headers", Nothing(STDERR)),
+    switch("skip_log_headers", Nothing(STDERR)),
+    value("log_backtrace_at", Nothing("no line of the log carries a stack trace")),
+];
+
+/// Those of mondu-ai/eks-pod-identity-webhook.
+const OF_MONDU: &[Foreign] = &[
+    value("tls-cert-path", Renamed("--tls-cert-file")),
+    value("tls-key-path", Renamed("--tls-key-file")),
+    value("listen-addr", Address("--listen")),
+];
+
+/// The flags that are taken and are not ours, without dashes.
+pub fn foreign_flags() -> impl Iterator<Item = &'static str> {
+    all().map(|foreign| foreign.name)
+}
+
+fn all() -> impl Iterator<Item = &'static Foreign> {
+    [OF_AWS, OF_KLOG, OF_MONDU].into_iter().flatten()
+}
+
+/// What was typed, in our own terms.
+#[derive(Debug, Default, PartialEq)]
+pub(super) struct Translated {
+    pub(super) args: Vec<OsString>,
+    pub(super) warnings: Vec<String>,
+}
+
+/// Translates the arguments of `serve`: the program's name, the command, its flags. `compat` is the variable `COMPAT`.
+/// An error says what is wrong with a value.
+pub(super) fn translate(args: Vec<OsString>, compat: Option<OsString>) -> Result<Translated, String> {
+    let mut translator = Translator::new(&args, compat);
+    let mut args = args.into_iter();
+    translator.args.extend(args.by_ref().take(2));
+    while let Some(arg) = args.next() {
+        if arg == "--" {
+            translator.args.push(arg);
+            break;
+        }
+        match foreign(&arg) {
+            Some((foreign, value)) => {
+                let value = match value {
+                    Some(value) => value,
+                    None if !foreign.takes_value => "true".into(),
+                    None => args.next().ok_or_else(|| format!("--{} wants a value", foreign.name))?,
+                };
+                translator.take(foreign, value)?;
+            }
+            None => translator.args.push(with_both_dashes(arg)),
+        }
+    }
+    translator.args.extend(args);
+    Ok(translator.finish())
+}
+
+/// The foreign flag that an argument is, in pflag's spelling or in Go's, and the value that it carries.
+fn foreign(arg: &OsStr) -> Option<(&'static Foreign, Option<OsString>)> {
+    let text = arg.to_str();
+    // pflag's short flag, the only one: -v=4, -v4, and -v 4 as any other.
+    if let Some(level) = text.and_then(|text| text.strip_prefix("-v")).filter(|level| !level.is_empty()) {
+        let level = level.strip_prefix('=').unwrap_or(level);
+        if level.bytes().all(|c| c.is_ascii_digit()) {
+            return Some((all().find(|foreign| foreign.name == "v")?, Some(level.into())));
+        }
+    }
+    let (name, value) = split(arg)?;
+    Some((all().find(|foreign| foreign.name == name)?, value))
+}
+
+/// The name of a flag, and the value behind its `=`, which may be a path that is no UTF-8.
+fn split(arg: &OsStr) -> Option<(&str, Option<OsString>)> {
+    use std::os::unix::ffi::{OsStrExt, OsStringExt};
+    let bytes = arg.as_bytes();
+    let bytes = bytes.strip_prefix(b"--").or_else(|| bytes.strip_prefix(b"-"))?;
+    let (name, value) = match bytes.iter().position(|&c| c == b'=') {
+        Some(end) => (&bytes[..end], Some(OsString::from_vec(bytes[end + 1..].to_vec()))),
+        None => (bytes, None),
+    };
+    std::str::from_utf8(name).ok().map(|name| (name, value))
+}
+
+/// A flag of ours in Go's spelling, `-listen`, in ours.
+fn with_both_dashes(arg: OsString) -> OsString {
+    let is_ours = |name: &str| {
+        let command = Cli::command();
+        let serve = command.find_subcommand("serve");
+        serve.is_some_and(|serve| serve.get_arguments().any(|arg| arg.get_long() == Some(name)))
+    };
+    let is_go = |bytes: &[u8]| bytes.starts_with(b"-") && !bytes.starts_with(b"--") && bytes.len() > 2;
+    match split(&arg) {
+        Some((name, _)) if is_go(arg.as_encoded_bytes()) && is_ours(name) => {
+            let mut dashed = OsString::from("-");
+            dashed.push(arg);
+            dashed
+        }
+        _ => arg,
+    }
+}
+
+struct Translator {
+    args: Vec<OsString>,
+    /// Foreign flags in our terms: ours, the one that was typed, the value.
+    translated: Vec<(&'static str, &'static str, OsString)>,
+    warnings: Vec<String>,
+    /// What `--compat` says, as far as anybody says it.
+    compat: Option<OsString>,
+    wants_version: bool,
+    has_flag_of_aws: bool,
+}
+
+impl Translator {
+    fn new(args: &[OsString], variable: Option<OsString>) -> Self {
+        let flag = args.iter().enumerate().find_map(|(index, arg)| match split(arg)? {
+            ("compat", value) => value.or_else(|| args.get(index + 1).cloned()),
+            _ => None,
+        });
+        let compat = flag.or(variable);
+        let program = args.first().and_then(|program| Path::new(program).file_name());
+        let by_name = compat.is_none() && program.is_some_and(|name| name == AWS_PROGRAM);
+        Self {
+            args: Vec::new(),
+            translated: by_name.then(|| ("--compat", AWS_PROGRAM, "aws".into())).into_iter().collect(),
+            warnings: Vec::new(),
+            compat: if by_name { Some("aws".into()) } else { compat },
+            wants_version: false,
+            has_flag_of_aws: false,
+        }
+    }
+
+    fn take(&mut self, foreign: &'static Foreign, value: OsString) -> Result<(), String> {
+        let name = foreign.name;
+        let text = value.to_str().unwrap_or_default();
+        let refused = |want: &str| format!("--{name} {}: want {want}", value.display());
+        let is_on = || parse_bool(text).ok_or_else(|| refused("true or false"));
+        match foreign.meaning {
+            Renamed(ours) => self.give(ours, name, &value),
+            Switch(ours) => self.give(ours, name, is_on()?.to_string()),
+            Port(ours) => {
+                let port: u16 = text.parse().map_err(|_| refused("a port, 0 to 65535"))?;
+                self.give(ours, name, format!("[::]:{port}"));
+            }
+            Address(ours) if text.starts_with(':') => self.give(ours, name, format!("[::]{text}")),
+            Address(ours) => self.give(ours, name, &value),
+            Duration(ours) => {
+                let duration = go::duration(text);
+                let duration = duration.ok_or_else(|| refused("a duration such as 100ms or 1m30s, or 0"))?;
+                self.give(ours, name, humantime::format_duration(duration).to_string());
+            }
+            Verbosity => {
+                let level: u32 = text.parse().map_err(|_| refused("a number"))?;
+                // From 3 on the AWS webhook logs a line for each pod, as we do at debug.
+                self.give("--log-level", name, if level < 3 { "info" } else { "debug" });
+            }
+            Expiration => self.give_expiration(name, &value),
+            InCluster if is_on()? => {
+                self.warn(name, IN_CLUSTER);
+                self.give("--tls-self-managed", name, "true");
+            }
+            DebugHandlers if is_on()? => {
+                self.warn(name, "the pages are /debug/accounts and /debug/config of --admin-listen");
+                self.give("--debug-endpoints", name, "true");
+            }
+            Always(otherwise) if !is_on()? => self.warn(name, otherwise),
+            Nothing(why) if foreign.takes_value || is_on()? => self.warn(name, why),
+            Version => self.wants_version |= is_on()?,
+            InCluster | DebugHandlers | Always(_) | Nothing(_) => {}
+        }
+        self.has_flag_of_aws |=
+            OF_AWS.iter().any(|of_aws| of_aws.name == name) && !matches!(foreign.meaning, Expiration);
+        Ok(())
+    }
+
+    /// Takes the last of several, as pflag does.
+    fn give(&mut self, ours: &'static str, name: &'static str, value: impl Into<OsString>) {
+        self.translated.retain(|(before, ..)| *before != ours);
+        self.translated.push((ours, name, value.into()));
+    }
+
+    fn give_expiration(&mut self, name: &'static str, value: &OsStr) {
+        let is_aws = self.compat.as_ref().is_some_and(|compat| compat == "aws");
+        let within = value.to_str().filter(|_| is_aws).and_then(TokenExpiration::from_annotation);
+        let within = within.map(|within| OsString::from(within.to_string()));
+        if let Some(within) = within.as_ref().filter(|within| *within != value) {
+            self.warn(
+                name,
+                &format!(
+                    "{} is no lifetime that Kubernetes takes; it is {}",
+                    value.display(),
+                    within.display()
+                ),
+            );
+        }
+        self.give("--token-expiration", name, within.unwrap_or_else(|| value.to_owned()));
+    }
+
+    fn warn(&mut self, name: &str, why: &str) {
+        self.warnings.push(format!("--{name}: {why}"));
+    }
+
+    fn finish(mut self) -> Translated {
+        if self.wants_version {
+            let args = self.args.into_iter().take(1).chain(["--version".into()]).collect();
+            return Translated { args, warnings: Vec::new() };
+        }
+        if self.has_flag_of_aws && self.compat.is_none() {
+            self.warnings.push(NO_COMPAT.to_owned());
+        }
+        for (ours, name, value) in std::mem::take(&mut self.translated) {
+            if self.args.iter().any(|arg| split(arg).is_some_and(|(typed, _)| typed == &ours[2..])) {
+                self.warn(name, &format!("left out, since {ours} is given as well"));
+            } else {
+                let mut arg = OsString::from(format!("{ours}="));
+                arg.push(value);
+                // Behind the command, before what a `--` may end.
+                self.args.insert(self.args.len().min(2), arg);
+            }
+        }
+        Translated { args: self.args, warnings: self.warnings }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn translated(line: &str) -> (Vec<String>, Vec<String>) {
+        let args = line.split(' ').map(OsString::from).collect();
+        let Translated { args, warnings } = translate(args, None).unwrap();
+        let mut args: Vec<String> = args.into_iter().skip(2).map(|arg| arg.into_string().unwrap()).collect();
+        args.sort();
+        (args, warnings)
+    }
+
+    fn args(line: &str) -> Vec<String> {
+        translated(line).0
+    }
+
+    #[test]
+    fn flags_are_written_as_ours() {
+        for (typed, ours) in [
+            ("--port=443", "--listen=[::]:443"),
+            ("--port 443", "--listen=[::]:443"),
+            ("-port=443", "--listen=[::]:443"),
+            ("--metrics-port 0", "--admin-listen=[::]:0"),
+            ("--tls-cert=/a=b", "--tls-cert-file=/a=b"),
+            ("--aws-default-region=", "--aws-region="),
+            ("--sts-regional-endpoint", "--sts-regional-endpoints=true"),
+            ("--sts-regional-endpoint=F", "--sts-regional-endpoints=false"),
+            ("--service-account-lookup-grace-period=1m30s", "--lookup-grace=1m 30s"),
+            ("--service-account-lookup-grace-period 0", "--lookup-grace=0s"),
+            ("-v=2", "--log-level=info"),
+            ("-v 3", "--log-level=debug"),
+            ("-v5", "--log-level=debug"),
+            ("--v=5", "--log-level=debug"),
+            ("-token-audience=a", "--token-audience=a"),
+            ("--listen-addr=:8443", "--listen=[::]:8443"),
+            ("--listen-addr=127.0.0.1:8443", "--listen=127.0.0.1:8443"),
+            ("--port=1 --port=2", "--listen=[::]:2"),
+        ] {
+            assert_eq!(args(&format!("program serve {typed}")), [ours], "{typed}");
+        }
+        for typed in ["--in-cluster=false", "--logtostderr", "--compose-role-arn=false", "--one_output=0"] {
+            assert_eq!(args(&format!("program serve {typed}")), [""; 0], "{typed}");
+        }
+    }
+
+    #[test]
+    fn what_is_ours_passes_as_it_is() {
+        for line in ["--listen [::]:1 --annotation-prefix=a.b", "--no-such-flag", "-x", "-1", "-- --port=1"] {
+            let args: Vec<OsString> =
+                format!("program serve {line}").split(' ').map(OsString::from).collect();
+            assert_eq!(
+                translate(args.clone(), None),
+                Ok(Translated { args, warnings: Vec::new() }),
+                "{line}"
+            );
+        }
+    }
+
+    #[test]
+    fn ours_counts_where_both_are_given() {
+        for line in ["--port=1 --listen=a:2", "--listen a:2 --port 1", "-listen=a:2 --port=1"] {
+            let (args, warnings) = translated(&format!("program serve --compat=none {line}"));
+            assert!(!args.iter().any(|arg| arg.contains("[::]:1")), "{args:?}");
+            assert_eq!(warnings, ["--port: left out, since --listen is given as well"]);
+        }
+    }
+
+    #[test]
+    fn what_has_no_meaning_is_warned_of() {
+        for foreign in all().filter(|foreign| matches!(foreign.meaning, Nothing(_))) {
+            let (args, warnings) = translated(&format!("program serve --compat=aws --{} x", foreign.name));
+            let args: Vec<_> = args.into_iter().filter(|arg| arg != "x").collect();
+            assert_eq!(args, ["--compat=aws"], "{}", foreign.name);
+            assert!(warnings[0].starts_with(&format!("--{}: ", foreign.name)), "{warnings:?}");
+        }
+        assert_eq!(translated("program serve --logtostderr=false").1, [format!("--logtostderr: {STDERR}")]);
+    }
+
+    #[test]
+    fn certificates_signed_by_the_cluster_are_self_managed() {
+        let (args, warnings) = translated("webhook serve --in-cluster --tls-secret=s --service-name=n");
+        assert_eq!(
+            args,
+            ["--compat=aws", "--tls-secret-name=s", "--tls-self-managed=true", "--tls-service-name=n"]
+        );
+        assert_eq!(warnings, [format!("--in-cluster: {IN_CLUSTER}")]);
+    }
+
+    #[test]
+    fn the_name_of_the_program_implies_the_defaults_of_the_aws_webhook() {
+        assert_eq!(args("/webhook serve"), ["--compat=aws"]);
+        assert_eq!(args("/webhook serve --compat none"), ["--compat", "none"]);
+        let words = ["/webhook", "serve"].map(OsString::from).to_vec();
+        let translated = translate(words.clone(), Some("none".into())).unwrap();
+        assert_eq!(translated.args, words);
+    }
+
+    #[test]
+    fn flags_alone_do_not_change_the_defaults_and_that_is_said() {
+        assert_eq!(translated("program serve --in-cluster=false").1, [NO_COMPAT]);
+        for line in ["--compat=aws --in-cluster=false", "--compat=none --port=1", "-v=4", "--listen-addr=:1"]
+        {
+            assert_eq!(translated(&format!("program serve {line}")).1, [""; 0], "{line}");
+        }
+    }
+
+    #[test]
+    fn lifetimes_out_of_range_are_brought_into_it_for_the_aws_webhook() {
+        assert_eq!(args("webhook serve --token-expiration=60"), ["--compat=aws", "--token-expiration=600"]);
+        assert_eq!(args("program serve --token-expiration=60"), ["--token-expiration=60"]);
+        assert_eq!(
+            args("webhook serve --token-expiration 7200"),
+            ["--compat=aws", "--token-expiration=7200"]
+        );
+    }
+
+    #[test]
+    fn values_that_mean_nothing_are_refused_by_the_name_that_was_typed() {
+        for (flag, want) in [
+            ("--port=https", "--port https: want a port, 0 to 65535"),
+            ("--port=", "--port : want a port, 0 to 65535"),
+            ("--port", "--port wants a value"),
+            ("--in-cluster=no", "--in-cluster no: want true or false"),
+            ("-v=debug", "--v debug: want a number"),
+            (
+                "--service-account-lookup-grace-period=100",
+                "--service-account-lookup-grace-period 100: want a duration such as 100ms or 1m30s, or 0",
+            ),
+        ] {
+            let args = ["program", "serve", flag].map(OsString::from).to_vec();
+            assert_eq!(translate(args, None), Err(want.to_owned()));
+        }
+    }
+
+    #[test]
+    fn the_version_is_all_that_is_wanted_if_it_is_wanted() {
+        let args = ["webhook", "serve", "--in-cluster=false", "--version"].map(OsString::from).to_vec();
+        let translated = translate(args, None).unwrap();
+        assert_eq!(translated.args, ["webhook", "--version"]);
+    }
+}
