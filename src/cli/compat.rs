@@ -3,6 +3,8 @@
 //!
 //! They are no flags of the definitions beside this file: those are for whoever starts anew, and say all there is to say.
 
+mod flags;
+
 use std::{
     ffi::{OsStr, OsString},
     path::Path,
@@ -10,11 +12,22 @@ use std::{
 
 use clap::CommandFactory;
 
+use self::flags::{
+    Foreign,
+    Meaning::{
+        Address, Always, DebugHandlers, Duration, Expiration, InCluster, Nothing, Port, Renamed, Switch,
+        Verbosity, Version,
+    },
+    OF_AWS, all,
+};
 use super::{Cli, go};
 use crate::{binding::parse_bool, settings::TokenExpiration};
 
 /// The name by which the AWS webhook's image calls it. Whoever starts this program so wants its defaults, too.
 const AWS_PROGRAM: &str = "webhook";
+
+/// The longest that our own flags take.
+const A_DAY: std::time::Duration = std::time::Duration::from_secs(24 * 60 * 60);
 
 const IN_CLUSTER: &str = "no cluster signs certificates in this way any more, so that --tls-self-managed takes its place: it \
     keeps one in the Secret, which has to exist, and publishes it in the webhook configuration, for which it needs rights; \
@@ -23,122 +36,9 @@ const IN_CLUSTER: &str = "no cluster signs certificates in this way any more, so
 const NO_COMPAT: &str = "flags of amazon-eks-pod-identity-webhook are taken, but what is not given has our own defaults: \
     give --compat=aws for its own, or --compat=none to have this left unsaid";
 
-const STDERR: &str = "everything is logged to standard error, in one form; see --log-format";
-
-/// A flag of another webhook.
-struct Foreign {
-    name: &'static str,
-    /// Whether it takes a value behind a space.
-    takes_value: bool,
-    meaning: Meaning,
-}
-
-/// What it is here.
-enum Meaning {
-    /// A flag of ours, by another name.
-    Renamed(&'static str),
-    /// A switch of ours.
-    Switch(&'static str),
-    /// A port of ours, on every address.
-    Port(&'static str),
-    /// An address of ours.
-    Address(&'static str),
-    /// A duration of ours.
-    Duration(&'static str),
-    /// klog's number for how much is logged.
-    Verbosity,
-    /// Our own flag, within its range instead of refused.
-    Expiration,
-    /// Certificates that the cluster signs.
-    InCluster,
-    /// Pages of another name.
-    DebugHandlers,
-    /// What we do in any case, if it is on.
-    Always(&'static str),
-    /// What we do not, for this reason.
-    Nothing(&'static str),
-    /// Print the version and end.
-    Version,
-}
-
-use Meaning::{
-    Address, Always, DebugHandlers, Duration, Expiration, InCluster, Nothing, Port, Renamed, Switch,
-    Verbosity, Version,
-};
-
-const fn value(name: &'static str, meaning: Meaning) -> Foreign {
-    Foreign { name, takes_value: true, meaning }
-}
-
-const fn switch(name: &'static str, meaning: Meaning) -> Foreign {
-    Foreign { name, takes_value: false, meaning }
-}
-
-/// Those of amazon-eks-pod-identity-webhook that are not ours as they are.
-const OF_AWS: &[Foreign] = &[
-    switch("in-cluster", InCluster),
-    value("service-name", Renamed("--tls-service-name")),
-    value("tls-secret", Renamed("--tls-secret-name")),
-    value("tls-cert", Renamed("--tls-cert-file")),
-    value("tls-key", Renamed("--tls-key-file")),
-    value(
-        "tls-min-version",
-        Nothing("TLS 1.2 and 1.3 are spoken, and nothing older; kube-apiserver takes 1.3 of them"),
-    ),
-    value(
-        "tls-cipher-suites",
-        Nothing(
-            "ECDHE with AES-GCM or ChaCha20-Poly1305 is all that is offered, and there is no choice to make",
-        ),
-    ),
-    value("port", Port("--listen")),
-    value("metrics-port", Port("--admin-listen")),
-    value("token-expiration", Expiration),
-    value("aws-default-region", Renamed("--aws-region")),
-    switch("sts-regional-endpoint", Switch("--sts-regional-endpoints")),
-    switch(
-        "compose-role-arn",
-        Nothing("the account can't be asked of the node where that is no EC2 instance; it has to be given"),
-    ),
-    value("service-account-lookup-grace-period", Duration("--lookup-grace")),
-    value("resync-period", Nothing("the watch tells every change as it happens, so nothing is read again")),
-    switch("enable-debugging-handlers", DebugHandlers),
-    switch("version", Version),
-];
-
-/// Those that klog adds to it.
-const OF_KLOG: &[Foreign] = &[
-    value("v", Verbosity),
-    value("vmodule", Nothing("--log-level takes a filter by module")),
-    switch("logtostderr", Always(STDERR)),
-    switch("alsologtostderr", Nothing(STDERR)),
-    value("alsologtostderrthreshold", Nothing(STDERR)),
-    value("stderrthreshold", Nothing(STDERR)),
-    switch("legacy_stderr_threshold_behavior", Nothing(STDERR)),
-    value("log_dir", Nothing(STDERR)),
-    value("log_file", Nothing(STDERR)),
-    value("log_file_max_size", Nothing(STDERR)),
-    switch("one_output", Nothing(STDERR)),
-    switch("add_dir_header", Nothing(STDERR)),
-    switch("skip_headers", Nothing(STDERR)),
-    switch("skip_log_headers", Nothing(STDERR)),
-    value("log_backtrace_at", Nothing("no line of the log carries a stack trace")),
-];
-
-/// Those of mondu-ai/eks-pod-identity-webhook.
-const OF_MONDU: &[Foreign] = &[
-    value("tls-cert-path", Renamed("--tls-cert-file")),
-    value("tls-key-path", Renamed("--tls-key-file")),
-    value("listen-addr", Address("--listen")),
-];
-
 /// The flags that are taken and are not ours, without dashes.
 pub fn foreign_flags() -> impl Iterator<Item = &'static str> {
     all().map(|foreign| foreign.name)
-}
-
-fn all() -> impl Iterator<Item = &'static Foreign> {
-    [OF_AWS, OF_KLOG, OF_MONDU].into_iter().flatten()
 }
 
 /// What was typed, in our own terms.
@@ -266,7 +166,7 @@ impl Translator {
             Duration(ours) => {
                 let duration = go::duration(text);
                 let duration = duration.ok_or_else(|| refused("a duration such as 100ms or 1m30s, or 0"))?;
-                self.give(ours, name, humantime::format_duration(duration).to_string());
+                self.give(ours, name, humantime::format_duration(duration.min(A_DAY)).to_string());
             }
             Verbosity => {
                 let level: u32 = text.parse().map_err(|_| refused("a number"))?;
@@ -303,14 +203,8 @@ impl Translator {
         let within = value.to_str().filter(|_| is_aws).and_then(TokenExpiration::from_annotation);
         let within = within.map(|within| OsString::from(within.to_string()));
         if let Some(within) = within.as_ref().filter(|within| *within != value) {
-            self.warn(
-                name,
-                &format!(
-                    "{} is no lifetime that Kubernetes takes; it is {}",
-                    value.display(),
-                    within.display()
-                ),
-            );
+            let (value, within) = (value.display(), within.display());
+            self.warn(name, &format!("{value} is no lifetime that Kubernetes takes; it is {within}"));
         }
         self.give("--token-expiration", name, within.unwrap_or_else(|| value.to_owned()));
     }
@@ -343,7 +237,7 @@ impl Translator {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{flags::STDERR, *};
 
     fn translated(line: &str) -> (Vec<String>, Vec<String>) {
         let args = line.split(' ').map(OsString::from).collect();
@@ -370,6 +264,7 @@ mod tests {
             ("--sts-regional-endpoint=F", "--sts-regional-endpoints=false"),
             ("--service-account-lookup-grace-period=1m30s", "--lookup-grace=1m 30s"),
             ("--service-account-lookup-grace-period 0", "--lookup-grace=0s"),
+            ("--service-account-lookup-grace-period=48h", "--lookup-grace=1day"),
             ("-v=2", "--log-level=info"),
             ("-v 3", "--log-level=debug"),
             ("-v5", "--log-level=debug"),
