@@ -3,7 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use clap::CommandFactory;
-use eks_pod_identity_webhook::{admission::Outcome, cli::Cli, metrics::Metrics, warning::WarningKind};
+use eks_pod_identity_webhook::{
+    admission::Outcome,
+    cli::{Cli, foreign_flags},
+    metrics::Metrics,
+    warning::WarningKind,
+};
 
 fn readme() -> &'static str {
     include_str!("../../README.md")
@@ -24,6 +29,16 @@ fn the_readme_lists_every_flag_with_its_default() {
     for arg in of("mutate") {
         let flag = arg.get_long().unwrap();
         assert!(readme().contains(&format!("`--{flag}`")), "--{flag}");
+    }
+}
+
+#[test]
+fn the_page_on_migrating_lists_every_flag_of_other_webhooks() {
+    let page = include_str!("../../docs/migrating.md");
+    let listed = page.lines().filter_map(|line| line.strip_prefix("| `")?.split(" | ").next());
+    let listed: BTreeSet<&str> = listed.flat_map(|cell| cell.split('`').step_by(2)).map(str::trim).collect();
+    for flag in foreign_flags() {
+        assert!(listed.contains(flag), "{flag} is in no table of docs/migrating.md");
     }
 }
 

@@ -19,6 +19,7 @@ const FLAGS_OF_OTHERS: &[&str] = &[
     "provenance",
     "rounds",
     "set",
+    "set-json",
     "threshold",
     "thumbprint-list",
 ];
