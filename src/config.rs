@@ -8,7 +8,11 @@ use crate::{
     certificates::{keeper::Kept, policy::Policy},
     cli::{FlagInUse, LimitArgs, RecordArgs, SelfManagedArgs, ServeArgs, SourceArgs, TlsArgs},
     recording::Folder,
-    server::{Timeouts, mutate::RequestLimits, tls::CertificateFiles},
+    server::{
+        Timeouts,
+        mutate::RequestLimits,
+        tls::{CertificateFiles, Clients},
+    },
     settings::Settings,
 };
 
@@ -89,8 +93,8 @@ pub enum Certificate {
     SelfSigned {
         /// Its names.
         names: Vec<String>,
-        /// Who must have signed the client's certificate.
-        client_ca: Option<PathBuf>,
+        /// What is asked of clients.
+        clients: Clients,
     },
 }
 
@@ -98,7 +102,7 @@ pub enum Certificate {
 #[derive(Debug)]
 pub struct SelfManaged {
     args: SelfManagedArgs,
-    client_ca: Option<PathBuf>,
+    clients: Clients,
 }
 
 impl SelfManaged {
@@ -117,7 +121,7 @@ impl SelfManaged {
                 overlap: args.tls_rotation_overlap,
                 jitter: fastrand::f64(),
             },
-            client_ca: self.client_ca.clone(),
+            clients: self.clients.clone(),
         }
     }
 }
@@ -218,7 +222,8 @@ impl TryFrom<TlsArgs> for Certificate {
     type Error = Contradiction;
 
     fn try_from(args: TlsArgs) -> Result<Self, Contradiction> {
-        let client_ca = args.tls_client_ca_file.filter(|path| path != "");
+        let ca = args.tls_client_ca_file.filter(|path| path != "");
+        let clients = Clients { ca, min_version: args.tls_min_version };
         match (args.self_managed.tls_self_managed, args.tls_self_signed) {
             (true, true) => Err(Contradiction::TwoCertificates),
             (true, false) => {
@@ -227,12 +232,12 @@ impl TryFrom<TlsArgs> for Certificate {
                 if leaf * 3 > managed.tls_ca_validity || managed.tls_rotation_overlap * 4 > leaf {
                     return Err(Contradiction::Validities);
                 }
-                Ok(Self::SelfManaged(SelfManaged { args: managed, client_ca }))
+                Ok(Self::SelfManaged(SelfManaged { args: managed, clients }))
             }
-            (false, true) => Ok(Self::SelfSigned { names: args.tls_san, client_ca }),
+            (false, true) => Ok(Self::SelfSigned { names: args.tls_san, clients }),
             (false, false) => {
                 let (cert, key) = (args.tls_cert_file, args.tls_key_file);
-                Ok(Self::Files(CertificateFiles { cert, key, client_ca }))
+                Ok(Self::Files(CertificateFiles { cert, key, clients }))
             }
         }
     }

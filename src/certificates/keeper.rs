@@ -5,10 +5,7 @@
 //! once more, and the patch holds only for the configuration as it was seen before that. So no replica, however late,
 //! publishes the authorities of a Secret that has been replaced.
 
-use std::{
-    path::PathBuf,
-    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
-};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use thiserror::Error;
 use tokio::{sync::watch, time::sleep};
@@ -26,7 +23,10 @@ use super::{
     serving::{Certified, Serving},
     stored::{Reading, Stored},
 };
-use crate::metrics::{Rotation, SelfManagedMetrics, SelfManagedOperation, TlsMetrics};
+use crate::{
+    metrics::{Rotation, SelfManagedMetrics, SelfManagedOperation, TlsMetrics},
+    server::tls::Clients,
+};
 
 const CONFIGURATIONS: &str = "/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations";
 
@@ -51,7 +51,7 @@ pub struct Kept {
     /// For whom certificates are made, and how they are rotated.
     pub policy: Policy,
     /// Who must have signed the client's certificate.
-    pub client_ca: Option<PathBuf>,
+    pub clients: Clients,
 }
 
 /// Why a step could not be done.
@@ -94,7 +94,7 @@ pub struct Keeper {
 impl Keeper {
     /// One that has not looked yet.
     pub fn new(client: &kube::Client, kept: Kept, metrics: &TlsMetrics) -> Self {
-        let Kept { namespace, secret, configuration, policy, client_ca } = kept;
+        let Kept { namespace, secret, configuration, policy, clients } = kept;
         let clock = Clock::default();
         let object =
             |collection, name| Object { client: client.clone(), collection, name, clock: clock.clone() };
@@ -110,7 +110,7 @@ impl Keeper {
             remembered: None,
             published: Publication::default(),
             quarrel: Quarrel::default(),
-            serving: Serving::new(client_ca, metrics.clone()),
+            serving: Serving::new(clients, metrics.clone()),
             metrics: metrics.self_managed.clone(),
         }
     }

@@ -1,6 +1,6 @@
 //! The leaf that is served: the newest that kube-apiserver takes.
 
-use std::{path::PathBuf, sync::Arc, time::SystemTime};
+use std::{sync::Arc, time::SystemTime};
 
 use arc_swap::ArcSwap;
 use rustls::ServerConfig;
@@ -10,7 +10,10 @@ use tracing::warn;
 use super::{authority::Leaf, object::Seen, policy::Policy, publication::Publication};
 use crate::{
     metrics::{SelfManagedOperation, TlsMetrics},
-    server::{admin::Obstacle, tls},
+    server::{
+        admin::Obstacle,
+        tls::{self, Clients},
+    },
 };
 
 /// What a listener and the probe are told.
@@ -28,15 +31,15 @@ pub(super) struct Serving {
     leaf: Option<Leaf>,
     config: Arc<ArcSwap<ServerConfig>>,
     obstacle: watch::Sender<Option<&'static str>>,
-    client_ca: Option<PathBuf>,
+    clients: Clients,
     metrics: TlsMetrics,
 }
 
 impl Serving {
-    pub(super) fn new(client_ca: Option<PathBuf>, metrics: TlsMetrics) -> Self {
+    pub(super) fn new(clients: Clients, metrics: TlsMetrics) -> Self {
         let config = Arc::new(ArcSwap::new(tls::without_certificate()));
         let obstacle = watch::Sender::new(Some(SECRET_UNREAD));
-        Self { leaf: None, config, obstacle, client_ca, metrics }
+        Self { leaf: None, config, obstacle, clients, metrics }
     }
 
     pub(super) fn certified(&self) -> Certified {
@@ -61,7 +64,7 @@ impl Serving {
         if !published.covers(&leaf.certificate, policy, now) {
             return false;
         }
-        match tls::from_pem(leaf.certificate.der().clone(), leaf.key.pem(), self.client_ca.as_deref()) {
+        match tls::from_pem(leaf.certificate.der().clone(), leaf.key.pem(), &self.clients) {
             Ok(loaded) => {
                 tls::announce(&loaded, &self.metrics, "certificate taken into use");
                 self.config.store(loaded.config);

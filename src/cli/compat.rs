@@ -16,7 +16,7 @@ use self::flags::{
     Foreign,
     Meaning::{
         Address, Always, DebugHandlers, Duration, Expiration, InCluster, Nothing, Port, Renamed, Switch,
-        Verbosity, Version,
+        TlsMinVersion, Verbosity, Version,
     },
     OF_AWS, all,
 };
@@ -174,6 +174,15 @@ impl Translator {
                 self.give("--log-level", name, if level < 3 { "info" } else { "debug" });
             }
             Expiration => self.give_expiration(name, &value),
+            TlsMinVersion => {
+                let version =
+                    text.strip_prefix("VersionTLS1").map_or(text.to_owned(), |minor| format!("1.{minor}"));
+                let is_too_old = matches!(&*version, "1.0" | "1.1");
+                if is_too_old {
+                    self.warn(name, "nothing older than 1.2 is spoken");
+                }
+                self.give("--tls-min-version", name, if is_too_old { "1.2".to_owned() } else { version });
+            }
             InCluster if is_on()? => {
                 self.warn(name, IN_CLUSTER);
                 self.give("--tls-self-managed", name, "true");
@@ -187,8 +196,8 @@ impl Translator {
             Version => self.wants_version |= is_on()?,
             InCluster | DebugHandlers | Always(_) | Nothing(_) => {}
         }
-        self.has_flag_of_aws |=
-            OF_AWS.iter().any(|of_aws| of_aws.name == name) && !matches!(foreign.meaning, Expiration);
+        let is_ours_too = matches!(foreign.meaning, Expiration | TlsMinVersion);
+        self.has_flag_of_aws |= OF_AWS.iter().any(|of_aws| of_aws.name == name) && !is_ours_too;
         Ok(())
     }
 
@@ -265,6 +274,9 @@ mod tests {
             ("--service-account-lookup-grace-period=1m30s", "--lookup-grace=1m 30s"),
             ("--service-account-lookup-grace-period 0", "--lookup-grace=0s"),
             ("--service-account-lookup-grace-period=48h", "--lookup-grace=1day"),
+            ("--tls-min-version=VersionTLS13", "--tls-min-version=1.3"),
+            ("--tls-min-version=1.2", "--tls-min-version=1.2"),
+            ("--tls-min-version=1.0", "--tls-min-version=1.2"),
             ("-v=2", "--log-level=info"),
             ("-v 3", "--log-level=debug"),
             ("-v5", "--log-level=debug"),

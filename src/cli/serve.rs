@@ -8,9 +8,10 @@ use super::{
     Cli, InjectionArgs,
     values::{
         dns_name, dns_name_or_nothing, duration, idle_duration, long_duration, path, positive_count,
-        positive_duration,
+        positive_duration, tls_version,
     },
 };
+use crate::server::tls::TlsVersion;
 
 /// Flags of `serve`.
 #[derive(Debug, Args)]
@@ -150,6 +151,9 @@ pub struct TlsArgs {
     /// the certificate is self-managed, with each new one; if it is self-signed, never
     #[arg(long, env, value_name = "FILE", value_parser = path())]
     pub tls_client_ca_file: Option<PathBuf>,
+    /// The oldest version of TLS that is spoken: 1.2 or 1.3
+    #[arg(long, env, value_name = "VERSION", default_value = "1.2", value_parser = tls_version)]
+    pub tls_min_version: TlsVersion,
     /// A certificate that nobody has to see to.
     #[command(flatten, next_help_heading = "Self-managed TLS")]
     pub self_managed: SelfManagedArgs,

@@ -4,7 +4,7 @@ use std::{path::PathBuf, time::Duration};
 
 use clap::builder::{OsStringValueParser, TypedValueParser};
 
-use crate::settings::is_dns_label;
+use crate::{server::tls::TlsVersion, settings::is_dns_label};
 
 /// A path that may be empty, as a variable that is set to nothing makes it; [`crate::config`] takes that for none.
 pub(super) fn path() -> impl TypedValueParser<Value = PathBuf> {
@@ -39,6 +39,14 @@ pub(super) fn long_duration(text: &str) -> Result<Duration, String> {
     humantime::parse_duration(text).ok().filter(|duration| bounds.contains(duration)).ok_or_else(|| {
         "a validity is a number with a unit, such as 12h, 90days or 10years, from 1s to 100years".to_owned()
     })
+}
+
+pub(super) fn tls_version(text: &str) -> Result<TlsVersion, String> {
+    match text {
+        "1.2" => Ok(TlsVersion::Tls12),
+        "1.3" => Ok(TlsVersion::Tls13),
+        _ => Err("1.2 and 1.3 are spoken".to_owned()),
+    }
 }
 
 pub(super) fn positive_duration(text: &str) -> Result<Duration, String> {

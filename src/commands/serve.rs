@@ -217,8 +217,8 @@ fn start_tls(
     background: &mut JoinSet<()>,
 ) -> anyhow::Result<(Arc<ArcSwap<ServerConfig>>, Option<Obstacle>)> {
     match &config.certificate {
-        Certificate::SelfSigned { names, client_ca } => {
-            let loaded = tls::self_signed(names, client_ca.as_deref())?;
+        Certificate::SelfSigned { names, clients } => {
+            let loaded = tls::self_signed(names, clients)?;
             tls::announce(&loaded, metrics, "self-signed certificate made");
             Ok((Arc::new(ArcSwap::new(loaded.config)), None))
         }

@@ -12,9 +12,10 @@ use std::{
 
 use arc_swap::ArcSwap;
 use rustls::{
-    RootCertStore, ServerConfig,
+    RootCertStore, ServerConfig, SupportedProtocolVersion,
     server::{ClientHello, NoServerSessionStorage, ResolvesServerCert, WebPkiClientVerifier},
     sign::CertifiedKey,
+    version::{TLS12, TLS13},
 };
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
 use thiserror::Error;
@@ -32,8 +33,38 @@ pub struct CertificateFiles {
     pub cert: PathBuf,
     /// The key in PEM: PKCS#8, SEC1 or PKCS#1.
     pub key: PathBuf,
-    /// The authorities one of which must have signed a client's certificate, if clients need one.
-    pub client_ca: Option<PathBuf>,
+    /// What is asked of clients.
+    pub clients: Clients,
+}
+
+/// What is asked of clients.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Clients {
+    /// The authorities one of which must have signed their certificate, if they need one.
+    pub ca: Option<PathBuf>,
+    /// The oldest version that they may speak.
+    pub min_version: TlsVersion,
+}
+
+/// A version of TLS that is spoken here.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum TlsVersion {
+    /// 1.2 (RFC 5246)
+    #[default]
+    Tls12,
+    /// 1.3 (RFC 8446)
+    Tls13,
+}
+
+impl TlsVersion {
+    /// This version and those that came after it.
+    fn and_newer(self) -> &'static [&'static SupportedProtocolVersion] {
+        static BOTH: [&SupportedProtocolVersion; 2] = [&TLS13, &TLS12];
+        match self {
+            Self::Tls12 => &BOTH,
+            Self::Tls13 => &BOTH[..1],
+        }
+    }
 }
 
 /// Why a certificate can't be used.
@@ -82,19 +113,19 @@ impl CertificateFiles {
     pub fn load(&self) -> Result<Loaded, BadCertificate> {
         let chain = read_certificates(&self.cert, CERT)?;
         let key = read_key(&self.key, KEY)?;
-        build(chain, key, self.client_ca.as_deref())
+        build(chain, key, &self.clients)
     }
 
     fn paths(&self) -> Vec<PathBuf> {
-        [&self.cert, &self.key].into_iter().chain(&self.client_ca).cloned().collect()
+        [&self.cert, &self.key].into_iter().chain(&self.clients.ca).cloned().collect()
     }
 }
 
 /// A certificate of its own making, for trying things out.
-pub fn self_signed(names: &[String], client_ca: Option<&Path>) -> Result<Loaded, BadCertificate> {
+pub fn self_signed(names: &[String], clients: &Clients) -> Result<Loaded, BadCertificate> {
     let made = rcgen::generate_simple_self_signed(names)?;
     let key = PrivateKeyDer::Pkcs8(made.signing_key.serialize_der().into());
-    build(vec![made.cert.der().clone()], key, client_ca)
+    build(vec![made.cert.der().clone()], key, clients)
 }
 
 /// What is served until there is a certificate: handshakes fail.
@@ -106,7 +137,7 @@ pub fn without_certificate() -> Arc<ServerConfig> {
             None
         }
     }
-    let versions = &[&rustls::version::TLS13, &rustls::version::TLS12];
+    let versions = TlsVersion::Tls12.and_newer();
     let builder = ServerConfig::builder_with_protocol_versions(versions).with_no_client_auth();
     Arc::new(builder.with_cert_resolver(Arc::new(NoCertificate)))
 }
@@ -115,10 +146,10 @@ pub fn without_certificate() -> Arc<ServerConfig> {
 pub fn from_pem(
     leaf: CertificateDer<'static>,
     key: &str,
-    client_ca: Option<&Path>,
+    clients: &Clients,
 ) -> Result<Loaded, BadCertificate> {
     let key = PrivateKeyDer::from_pem_slice(key.as_bytes());
-    build(vec![leaf], key.map_err(|error| BadCertificate::X509(error.to_string()))?, client_ca)
+    build(vec![leaf], key.map_err(|error| BadCertificate::X509(error.to_string()))?, clients)
 }
 
 /// Certificate files that are read again when they change.
@@ -194,12 +225,11 @@ pub(crate) fn read_key(path: &Path, what: &'static str) -> Result<PrivateKeyDer<
 fn build(
     chain: Vec<CertificateDer<'static>>,
     key: PrivateKeyDer<'static>,
-    client_ca: Option<&Path>,
+    clients: &Clients,
 ) -> Result<Loaded, BadCertificate> {
-    let authorities = client_ca.map(|path| read_certificates(path, CLIENT_CA)).transpose()?;
+    let authorities = clients.ca.as_deref().map(|path| read_certificates(path, CLIENT_CA)).transpose()?;
     let expires = expiry(&chain[0])?;
-    let versions = &[&rustls::version::TLS13, &rustls::version::TLS12];
-    let builder = ServerConfig::builder_with_protocol_versions(versions);
+    let builder = ServerConfig::builder_with_protocol_versions(clients.min_version.and_newer());
     let builder = match authorities {
         None => builder.with_no_client_auth(),
         Some(authorities) => {

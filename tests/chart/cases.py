@@ -172,6 +172,7 @@ CASES = {
             "drainDelay": "1500ms",
             "drainTimeout": "1m",
             "reloadInterval": "10s",
+            "tlsMinVersion": "1.3",
             "tlsClientCaFile": "/authorities/ca.crt",
             "serviceAccounts": "/accounts",
             "kubeconfig": "/kubeconfig",

@@ -91,6 +91,7 @@ fn bad_values_end_the_start_and_name_the_flag_and_what_it_takes() {
         ("--tls-ca-validity", "500years", "from 1s to 100years"),
         ("--listen", "8443", "invalid socket address"),
         ("--log-format", "xml", "text, json"),
+        ("--tls-min-version", "1.4", "1.2 and 1.3 are spoken"),
     ] {
         for command in [&[][..], &["serve"]] {
             let output = run(&[command, &[&*format!("{flag}={value}")]].concat());

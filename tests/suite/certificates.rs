@@ -18,6 +18,7 @@ use eks_pod_identity_webhook::{
         stored::{Reading, Stored},
     },
     metrics::Metrics,
+    server::tls::Clients,
 };
 use hyper::Method;
 use serde_json::json;
@@ -69,7 +70,7 @@ impl Replica {
             secret: "eks-pod-identity-webhook-tls".to_owned(),
             configuration: "eks-pod-identity-webhook".to_owned(),
             policy: policy(jitter),
-            client_ca,
+            clients: Clients { ca: client_ca, ..Clients::default() },
         };
         let keeper = Keeper::new(&api.client(metrics.accounts.clone()), kept, &metrics.tls);
         let certified = keeper.certified();

@@ -128,6 +128,7 @@ async fn every_flag_at_once() {
         "listen-addr" => "127.0.0.1:0",
         "in-cluster" | "version" | "logtostderr" => "false",
         "token-expiration" => "60",
+        "tls-min-version" => "1.2",
         "v" => "4",
         "service-account-lookup-grace-period" => "100ms",
         "aws-default-region" => "eu-west-1",
@@ -139,7 +140,7 @@ async fn every_flag_at_once() {
         let flags: Vec<_> = foreign_flags().map(|name| format!("{dashes}{name}={}", value(name))).collect();
         let (patch, warnings) = around.serve("webhook", &flags.join(" ")).await;
         assert!(patch.contains(r#""expirationSeconds":600"#) && patch.contains("eu-west-1"), "{patch}");
-        for name in ["token-expiration", "tls-min-version", "resync-period", "log_dir", "logtostderr"] {
+        for name in ["token-expiration", "tls-cipher-suites", "resync-period", "log_dir", "logtostderr"] {
             let start = format!("--{name}: ");
             assert_eq!(
                 warnings.iter().filter(|warning| warning.starts_with(&start)).count(),

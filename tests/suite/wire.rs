@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use eks_pod_identity_webhook::server::tls::TlsVersion;
 use serde_json::Value;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -217,6 +218,17 @@ async fn tls_1_2_and_1_3_are_spoken_and_only_http_1_1() {
         assert_eq!(session.protocol_version(), Some(version.version));
         assert_eq!(session.alpn_protocol(), Some(&b"http/1.1"[..]));
         assert_eq!(client.mutate(&recorded("minimal")).await.status, 200);
+    }
+}
+
+#[tokio::test]
+async fn tls_1_3_can_be_the_oldest_that_is_spoken() {
+    let options = Options { tls_min_version: TlsVersion::Tls13, ..Options::default() };
+    let server = Server::start(options).await;
+    for (version, is_spoken) in [(&rustls::version::TLS12, false), (&rustls::version::TLS13, true)] {
+        let handshake = Handshake { version: Some(version), ..Handshake::default() };
+        let client = Client::try_connect(server.address, &server.ca.pem(), handshake).await;
+        assert_eq!(client.is_ok(), is_spoken, "{version:?}");
     }
 }
 

@@ -26,6 +26,8 @@ pub(super) enum Meaning {
     Verbosity,
     /// Our own flag, within its range instead of refused.
     Expiration,
+    /// Our own flag, and Go's names of versions; older ones than ours are raised.
+    TlsMinVersion,
     /// Certificates that the cluster signs.
     InCluster,
     /// Pages of another name.
@@ -40,7 +42,7 @@ pub(super) enum Meaning {
 
 use Meaning::{
     Address, Always, DebugHandlers, Duration, Expiration, InCluster, Nothing, Port, Renamed, Switch,
-    Verbosity, Version,
+    TlsMinVersion, Verbosity, Version,
 };
 
 const fn value(name: &'static str, meaning: Meaning) -> Foreign {
@@ -58,10 +60,7 @@ pub(super) const OF_AWS: &[Foreign] = &[
     value("tls-secret", Renamed("--tls-secret-name")),
     value("tls-cert", Renamed("--tls-cert-file")),
     value("tls-key", Renamed("--tls-key-file")),
-    value(
-        "tls-min-version",
-        Nothing("TLS 1.2 and 1.3 are spoken, and nothing older; kube-apiserver takes 1.3 of them"),
-    ),
+    value("tls-min-version", TlsMinVersion),
     value(
         "tls-cipher-suites",
         Nothing(

@@ -15,7 +15,7 @@ use eks_pod_identity_webhook::{
         drain::{self, Announcer},
         listen::{self, Listener},
         mutate::{Mutate, RequestLimits},
-        tls::{CertificateFiles, Reloader},
+        tls::{CertificateFiles, Clients, Reloader, TlsVersion},
     },
     settings::Settings,
 };
@@ -29,6 +29,7 @@ pub(crate) struct Options {
     pub(crate) requests: RequestLimits,
     pub(crate) max_connections: usize,
     pub(crate) require_client_cert: bool,
+    pub(crate) tls_min_version: TlsVersion,
     pub(crate) record: Option<Folder>,
     pub(crate) debug_endpoints: bool,
     pub(crate) metrics_namespaces: usize,
@@ -50,6 +51,7 @@ impl Default for Options {
             },
             max_connections: 100,
             require_client_cert: false,
+            tls_min_version: TlsVersion::Tls12,
             record: None,
             debug_endpoints: false,
             metrics_namespaces: 0,
@@ -104,7 +106,10 @@ impl Server {
         let files = CertificateFiles {
             cert: certs.path().join("tls.crt"),
             key: certs.path().join("tls.key"),
-            client_ca: options.require_client_cert.then(|| certs.path().join("ca.crt")),
+            clients: Clients {
+                ca: options.require_client_cert.then(|| certs.path().join("ca.crt")),
+                min_version: options.tls_min_version,
+            },
         };
         let (tls, obstacle) = match certified {
             Some(Certified { config, obstacle }) => (config, Some(obstacle)),
