@@ -74,7 +74,7 @@ pub(super) const OF_AWS: &[Foreign] = &[
     switch("sts-regional-endpoint", Switch("--sts-regional-endpoints")),
     switch(
         "compose-role-arn",
-        Nothing("the account can't be asked of the node where that is no EC2 instance; it has to be given"),
+        Nothing("the account can't be asked of a node that is no EC2 instance; --aws-account-id gives it"),
     ),
     value("service-account-lookup-grace-period", Duration("--lookup-grace")),
     value("resync-period", Nothing("the watch tells every change as it happens, so nothing is read again")),
