@@ -7,6 +7,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that can't go on fails")]
 
 mod balancer;
+mod cgroup;
 mod cluster;
 mod load;
 mod reviews;
@@ -15,4 +16,5 @@ mod reviews;
 mod support;
 
 mod replicas;
+mod resources;
 mod watch;
