@@ -107,6 +107,11 @@ impl Load {
         self.callers.iter().any(JoinHandle::is_finished)
     }
 
+    /// How many pods are answered.
+    pub(crate) fn pods(&self) -> u64 {
+        self.tally().pods
+    }
+
     /// How many calls have failed.
     pub(crate) fn failures(&self) -> usize {
         self.tally().failures.len()

@@ -17,4 +17,5 @@ mod support;
 
 mod replicas;
 mod resources;
+mod soak;
 mod watch;

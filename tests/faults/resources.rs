@@ -3,9 +3,10 @@
 use std::{
     fs,
     process::{Child, Command, Stdio},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
+use rlimit::Resource;
 use tokio::{net::TcpStream, task::JoinSet, time::sleep};
 
 use crate::{
@@ -52,10 +53,7 @@ async fn under_the_charts_memory_limit_a_flood_fails_no_call() {
         }
     };
     let cluster = Cluster::start().await;
-    for number in 0..100_000 {
-        cluster.api.apply("payments", &format!("account-{number:05}"), role(ROLE));
-    }
-    cluster.api.compact();
+    cluster.api.has_had("payments", (0..100_000).map(|number| format!("account-{number:05}")), ROLE);
     let mut replica = replica_after(&cluster, &group.enter(), &[]).await;
     let load = cluster.load();
     load.goes_on(100).await;
@@ -100,7 +98,7 @@ async fn under_the_charts_memory_limit_a_flood_fails_no_call() {
 #[tokio::test(flavor = "multi_thread")]
 async fn with_all_files_taken_no_call_fails_and_the_watch_goes_on() {
     let cluster = Cluster::start().await;
-    let replica = replica_after(&cluster, "ulimit -n 128; exec", &["--tls-handshake-timeout=500ms"]).await;
+    let replica = replica_after(&cluster, "ulimit -n 128; exec", &["--tls-handshake-timeout=2s"]).await;
     let limit = metric_of(&replica, "connections_limit").await;
     assert_eq!(limit, 64.0, "the rest is kept for other files");
     let load = cluster.load();
@@ -109,7 +107,7 @@ async fn with_all_files_taken_no_call_fails_and_the_watch_goes_on() {
     let (begun, mut floods) = (Instant::now(), 0);
     while floods == 0 || begun.elapsed() < duration_of_a_fault() {
         let mut flood = Vec::new();
-        for address in [replica.address, replica.admin].repeat(200) {
+        for address in [replica.address, replica.admin].repeat(80) {
             flood.push(TcpStream::connect(address).await.unwrap());
         }
         cluster.api.break_watches();
@@ -122,7 +120,42 @@ async fn with_all_files_taken_no_call_fails_and_the_watch_goes_on() {
         load.goes_on(100).await;
     }
     assert_eq!(metric_of(&replica, "accept_errors_total").await, 0.0, "files were left");
-    load.end().await.none_failed("open files", &format!("{floods} floods of 400 connections, 128 files"));
+    load.end().await.none_failed("open files", &format!("{floods} floods of 160 connections, 128 files"));
+}
+
+/// As if others had taken every file of the node: none can be opened, neither to accept a connection nor for the watch.
+#[tokio::test(flavor = "multi_thread")]
+async fn with_no_file_to_open_who_is_connected_is_served_and_others_wait() {
+    let cluster = Cluster::start().await;
+    let [replica] = cluster.replicas(&[]).await;
+    let load = cluster.load();
+    load.goes_on(100).await;
+    let mut connected = Client::connect(cluster.target.address, &cluster.ca.pem()).await;
+    let golden = connected.mutate(&recorded("minimal")).await.body;
+
+    let (pid, most) = (replica.child.id().unwrap(), metric_of(&replica, "process_max_fds").await as u64);
+    let limit =
+        |files| rlimit::prlimit(pid.cast_signed(), Resource::NOFILE, Some((files, most)), None).unwrap();
+    limit(1);
+    let begun = Instant::now();
+    cluster.api.break_watches();
+    cluster.api.apply("payments", "new", role(ROLE));
+    // Those who wait to be accepted do so for less than kube-apiserver's timeout.
+    while begun.elapsed() < duration_of_a_fault().min(Duration::from_secs(5)) {
+        assert_eq!(connected.mutate(&recorded("minimal")).await.body, golden);
+        sleep(Duration::from_millis(5)).await;
+    }
+    limit(most);
+    let begun = Instant::now();
+    let known = Load::on(&cluster.target, vec![Review::of("new", &[ROLE])]);
+    known.goes_on(20).await;
+    let converged = begun.elapsed();
+    known.end().await.none_failed("no file to open: a new account", "its role is known");
+    load.goes_on(200).await;
+    let errors = metric_of(&replica, "accept_errors_total").await;
+    assert!(errors > 0.0, "none could be opened");
+    let figures = format!("{errors} times none could be accepted; all was well {converged:.1?} later");
+    load.end().await.none_failed("no file to open", &figures);
 }
 
 /// A busy loop for each core, and the program has the least share of the processor that there is.

@@ -95,9 +95,7 @@ async fn a_half_open_watch_is_given_up_and_fails_no_call() {
 async fn a_list_that_trickles_fails_no_call_and_is_waited_for() {
     const ACCOUNTS: usize = 2000;
     let cluster = Cluster::start().await;
-    for number in 0..ACCOUNTS {
-        cluster.api.apply("payments", &format!("account-{number:04}"), role(ROLE));
-    }
+    cluster.api.has_had("payments", (0..ACCOUNTS).map(name), ROLE);
     let replicas = cluster.replicas::<2>(&[]).await;
     let load = cluster.load();
     load.goes_on(200).await;
@@ -127,10 +125,7 @@ async fn a_list_that_trickles_fails_no_call_and_is_waited_for() {
 async fn a_hundred_thousand_accounts_that_change_fail_no_call() {
     const ACCOUNTS: usize = 100_000;
     let cluster = Cluster::start().await;
-    for number in 0..ACCOUNTS {
-        cluster.api.apply("payments", &name(number), role(ROLE));
-    }
-    cluster.api.compact();
+    cluster.api.has_had("payments", (0..ACCOUNTS).map(name), ROLE);
     let begun = Instant::now();
     let replicas = cluster.replicas::<2>(&[]).await;
     let synced = begun.elapsed();

@@ -221,9 +221,7 @@ async fn a_list_that_breaks_off_leaves_no_ghost() {
 #[tokio::test]
 async fn a_list_that_trickles_is_read_to_its_end() {
     let api = ApiServer::start().await;
-    for index in 0..600 {
-        api.apply("a", &format!("account-{index:04}"), role());
-    }
+    api.has_had("a", (0..600).map(|index| format!("account-{index:04}")), ROLE);
     api.trickle(Some(Duration::from_micros(100)));
     let watched = Watched::follow(api);
     watched.synced().await;

@@ -34,7 +34,7 @@ use tokio::{
 use tokio_rustls::TlsAcceptor;
 
 use self::objects::Objects;
-use super::pki::Pair;
+use super::{ROLE_ANNOTATION, pki::Pair};
 
 type Body = BoxBody<Bytes, io::Error>;
 
@@ -146,7 +146,18 @@ impl ApiServer {
         state.publish(event);
     }
 
-    /// The same, but what the watches are told is garbage.
+    /// Has had accounts with this role for longer than history goes back.
+    pub(crate) fn has_had(&self, namespace: &str, names: impl Iterator<Item = String>, role: &str) {
+        let mut state = self.state();
+        for name in names {
+            state.revision += 1;
+            let account = (state.revision, json!({ROLE_ANNOTATION: role}));
+            state.accounts.insert((namespace.to_owned(), name), account);
+        }
+        state.compacted = state.revision;
+    }
+
+    /// Creates or changes one, but what the watches are told is garbage.
     pub(crate) fn apply_with_malformed_event(&self, namespace: &str, name: &str, annotations: Value) {
         let mut state = self.state();
         state.store(namespace, name, annotations);
