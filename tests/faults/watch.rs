@@ -100,8 +100,8 @@ async fn a_list_that_trickles_fails_no_call_and_is_waited_for() {
     let load = cluster.load();
     load.goes_on(200).await;
 
-    // Some 500 pieces.
-    cluster.api.trickle(Some(duration_of_a_fault() / 500));
+    // Some 500 pieces; as long as `eventually` waits at most.
+    cluster.api.trickle(Some(duration_of_a_fault().min(Duration::from_secs(8)) / 500));
     let pages = cluster.api.pages();
     cluster.api.apply("payments", "new", role(ROLE));
     cluster.api.compact();
