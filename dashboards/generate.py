@@ -37,7 +37,7 @@ def overview():
         row("Do pods get their identity?",
             stat("Ready replicas", "Replicas that take requests, of those that are scraped.", "short", [
                 (f"sum({P}_ready{{m}})", "ready"), (f"count({P}_build_info{{m}})", "scraped")]),
-            stat("Answered", "Share of the admissions that were answered, with or without a role. The rest got 503: the account was unknown.", "percentunit", [
+            stat("Answered", "Share of the admissions that were answered, with or without a role. The rest got 503: most often, the account was unknown.", "percentunit", [
                 (f'1 - sum(rate({P}_admissions_total{{m,outcome="unavailable"}}[$__rate_interval])) / {total}', "answered")],
                 steps=[("red", None), ("orange", 0.99), ("green", 0.999)]),
             stat("Failing open", "Pods a second that the API server admitted without an answer from us: they run without their role.", "reqps", [
@@ -109,8 +109,9 @@ def overview():
                 (f"sum({P}_watch_failing{{m}})", "failing")]),
             ),
         row("TLS and connections",
-            series("Certificates", "Until they expire.", "s", [
-                (f"({P}_tls_certificate_expiry_timestamp_seconds{{m}} > 0) - time()", "{{instance}}")]),
+            series("Certificates", "Until they expire; of a self-managed one, its authority too.", "s", [
+                (f"({P}_tls_certificate_expiry_timestamp_seconds{{m}} > 0) - time()", "{{instance}}"),
+                (f"({P}_tls_authority_expiry_timestamp_seconds{{m}} > 0) - time()", "{{instance}}, authority")]),
             series("Reloads", "Changed certificate files: taken into use, or refused while the old ones are served.", "short", [
                 (f"sum by (result) (increase({P}_tls_reloads_total{{m}}[$__rate_interval]))", "{{result}}"),
                 (f"count({P}_tls_last_reload_successful{{m}} == 0) or vector(0)", "replicas with files that can't be used")]),

@@ -8,7 +8,7 @@ TAG = "eks-pod-identity-webhook"
 # What every selector of ours holds. `{m}` in an expression stands for it, `{m,code="503"}` adds to it.
 MATCHERS = 'cluster=~"$cluster", namespace=~"$namespace", job=~"$job", instance=~"$instance"'
 # kube-apiserver is another job; its series about us carry the name of the webhook in the webhook configuration.
-APISERVER = 'cluster=~"$cluster", name=~".*pod-identity.*"'
+APISERVER = 'cluster=~"$cluster", name=~"(require-)?pod-identity[.]eks[.]amazonaws[.]com"'
 REPLICA = "cluster, namespace, job, instance"
 P = "pod_identity_webhook"
 
