@@ -12,6 +12,9 @@ from chart import default_values, render, schema
     ("values", "reason"),
     [
         ({"tls": {"mode": "secret"}}, "set tls.secret.name"),
+        ({"extraArgs": ["--listen=[::]:9443"]}, "extraArgs repeats --listen"),
+        ({"config": {"awsRegion": "eu-west-1"}, "extraArgs": ["--aws-region=us-east-1"]}, "extraArgs repeats --aws-region"),
+        ({"extraArgs": ["--log-level=debug", "--log-level=info"]}, "extraArgs repeats --log-level"),
         ({"terminationGracePeriodSeconds": 24}, "the drain may take 25 seconds"),
         ({"terminationGracePeriodSeconds": 30, "env": {"DRAIN_DELAY": "11s"}}, "the drain may take 31 seconds"),
         ({"adminPort": 8443}, "both 8443"),

@@ -91,8 +91,26 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | 
 {{- end }}
 {{- end }}
 
-{{/* The program's arguments, as a YAML list. */}}
+{{/* The program's arguments, as a YAML list. The program takes no flag twice. */}}
 {{- define "eks-pod-identity-webhook.args" -}}
+{{- $own := include "eks-pod-identity-webhook.ownArgs" . }}
+{{- $flags := list }}
+{{- range fromYamlArray $own }}
+{{- $flags = append $flags (splitList "=" . | first) }}
+{{- end }}
+{{- $own }}
+{{- range .Values.extraArgs }}
+{{- $flag := toString . | splitList "=" | first }}
+{{- if has $flag $flags }}
+{{- fail (printf "extraArgs repeats %s, which the chart sets from another value: change that one (config, tls, listenAddress, containerPort, adminPort)" $flag) }}
+{{- end }}
+{{- $flags = append $flags $flag }}
+- {{ toString . | quote }}
+{{- end }}
+{{- end }}
+
+{{/* Those that follow from other values than extraArgs. */}}
+{{- define "eks-pod-identity-webhook.ownArgs" -}}
 - serve
 - {{ printf "--listen=%s:%d" .Values.listenAddress (int .Values.containerPort) | quote }}
 - {{ printf "--admin-listen=%s:%d" .Values.listenAddress (int .Values.adminPort) | quote }}
@@ -116,9 +134,6 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | 
 {{- if not (kindIs "invalid" $value) }}
 - {{ printf "--%s=%s" (kebabcase $key) (include "eks-pod-identity-webhook.text" $value) | quote }}
 {{- end }}
-{{- end }}
-{{- with .Values.extraArgs }}
-{{ toYaml . }}
 {{- end }}
 {{- end }}
 
