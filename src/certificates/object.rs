@@ -23,7 +23,10 @@ use tokio::{
 };
 
 use super::{clock::Clock, failures::Failures};
-use crate::metrics::{SelfManagedMetrics, SelfManagedOperation};
+use crate::{
+    metrics::{SelfManagedMetrics, SelfManagedOperation},
+    root_cause::root_cause,
+};
 
 /// How long a call may take that is no watch.
 const CALL_TIMEOUT: Duration = Duration::from_secs(15);
@@ -95,7 +98,7 @@ impl CallError {
 }
 
 fn cause(error: &kube::Error) -> String {
-    std::error::Error::source(error).map(|cause| format!(": {cause}")).unwrap_or_default()
+    std::error::Error::source(error).map(|cause| format!(": {}", root_cause(cause))).unwrap_or_default()
 }
 
 /// What an object is called and how it is reached.
