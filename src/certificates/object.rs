@@ -166,7 +166,13 @@ impl Object {
         loop {
             let begun = Instant::now();
             match self.get_and_watch(&seen, &mut failures).await {
-                Ok(()) => sleep(SHORTEST_ROUND.saturating_sub(begun.elapsed())).await,
+                Ok(()) => {
+                    // Counted in each round, so that an alert sees it for as long as it lasts.
+                    if *seen.borrow() == Seen::Absent {
+                        metrics.failed(operation);
+                    }
+                    sleep(SHORTEST_ROUND.saturating_sub(begun.elapsed())).await;
+                }
                 Err(error) => {
                     metrics.failed(operation);
                     sleep(failures.next(operation, &error)).await;
