@@ -150,6 +150,7 @@ CASES = {
         "readinessProbe": None,
     },
     "every-setting": {
+        "tls": {"mode": "secret", "secret": {"name": "mine", "caBundle": "LS0tLS1CRUdJTg=="}},
         "config": {
             "awsRegion": "",
             "annotationPrefix": "example.com",
