@@ -21,8 +21,8 @@ CASES = {
             "clusterDomain": "example.internal",
             "selfManaged": {
                 "secretName": "certs",
-                "caValidity": "8760h",
-                "leafValidity": "720h",
+                "caValidity": "2years",
+                "leafValidity": "60days",
                 "rotationOverlap": "1h30m",
             },
         }
