@@ -18,6 +18,8 @@ from chart import default_values, render, schema
         ({"terminationGracePeriodSeconds": 24}, "the drain may take 25 seconds"),
         ({"terminationGracePeriodSeconds": 30, "env": {"DRAIN_DELAY": "11s"}}, "the drain may take 31 seconds"),
         ({"adminPort": 8443}, "both 8443"),
+        ({"config": {"serviceAccounts": "/accounts"}}, "set tls.mode"),
+        ({"env": {"SERVICE_ACCOUNTS": "/accounts"}}, "set tls.mode"),
         ({"hostNetwork": True, "containerPort": 10250}, "the kubelet's"),
         ({"serviceMonitor": {"enabled": True}, "podMonitor": {"enabled": True}}, "read twice"),
     ],

@@ -274,3 +274,19 @@ fn authorities_come_and_go_in_time() {
     assert_eq!(most, 2);
     assert_eq!(seen.len() as u64, 4 * 3 / 2);
 }
+
+#[test]
+fn replicas_that_were_given_different_cluster_domains_share_one_leaf() {
+    let mut cluster = Cluster::new();
+    let mut replicas = [0.0, 0.0].map(Replica::new);
+    replicas[1].policy.names = Policy::names("webhook", "ns", "example.internal");
+    for _ in 0..10 {
+        for replica in &mut replicas {
+            replica.look(&cluster, true, true);
+            replica.act(&mut cluster);
+        }
+    }
+    let stored = cluster.stored().unwrap();
+    assert_eq!(stored.retired, []);
+    assert!(replicas.iter().all(|replica| replica.served == stored.leaf));
+}

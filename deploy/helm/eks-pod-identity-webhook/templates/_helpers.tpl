@@ -60,6 +60,12 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | 
 {{- get $values.config $key | default $env | default (index . 2) }}
 {{- end }}
 
+{{/* The region that pods get. An empty one is a setting too, and means none. */}}
+{{- define "eks-pod-identity-webhook.region" -}}
+{{- $env := hasKey .Values.env "AWS_REGION" | ternary (get .Values.env "AWS_REGION") "us-east-1" }}
+{{- kindIs "string" .Values.config.awsRegion | ternary .Values.config.awsRegion $env }}
+{{- end }}
+
 {{/* An annotation or label of the webhook's: (list . "skip-pod-identity-webhook"). */}}
 {{- define "eks-pod-identity-webhook.key" -}}
 {{- $prefix := include "eks-pod-identity-webhook.setting" (list (index . 0) "annotationPrefix" "eks.amazonaws.com") }}
