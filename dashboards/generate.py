@@ -224,7 +224,7 @@ def tenants():
                 (f'sum(rate({total}{{m,pod_namespace="other"}}[$__rate_interval])) / sum(rate({total}{{m}}[$__rate_interval]))', "other")]),
             ),
         row("Who has a problem?",
-            series("Unknown accounts", "The ten namespaces whose pods got 503 most often. Their ServiceAccounts are new, or missing from the manifests.", "reqps", [
+            series("Unanswered", "The ten namespaces whose pods got 503 most often, or whose callers went away. Most often, their ServiceAccounts are new, or missing from the manifests.", "reqps", [
                 (top(f'rate({total}{{m{n},outcome="unavailable"}}[$__rate_interval])'), legend)]),
             series("Warnings", "The ten namespaces that are warned most often: roles that are no ARNs, malformed annotations, mounts in the way.", "reqps", [
                 (top(f"rate({warnings}{{m{n}}}[$__rate_interval])"), legend)]),

@@ -15,6 +15,7 @@ from chart import default_values, render, schema
         ({"extraArgs": ["--listen=[::]:9443"]}, "extraArgs repeats --listen"),
         ({"config": {"awsRegion": "eu-west-1"}, "extraArgs": ["--aws-region=us-east-1"]}, "extraArgs repeats --aws-region"),
         ({"extraArgs": ["--log-level=debug", "--log-level=info"]}, "extraArgs repeats --log-level"),
+        ({"service": {"port": 9090}}, "service.port and adminPort are both 9090"),
         ({"terminationGracePeriodSeconds": 24}, "the drain may take 25 seconds"),
         ({"terminationGracePeriodSeconds": 30, "env": {"DRAIN_DELAY": "11s"}}, "the drain may take 31 seconds"),
         ({"adminPort": 8443}, "both 8443"),

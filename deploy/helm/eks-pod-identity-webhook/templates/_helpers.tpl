@@ -56,14 +56,12 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | 
 {{- define "eks-pod-identity-webhook.setting" -}}
 {{- $values := (index . 0).Values }}
 {{- $key := index . 1 }}
-{{- $env := get $values.env ($key | snakecase | upper) }}
-{{- get $values.config $key | default $env | default (index . 2) }}
+{{- $variable := $key | snakecase | upper }}
+{{- $value := index $values.config $key }}
+{{- if not (kindIs "invalid" $value) }}{{ include "eks-pod-identity-webhook.text" $value }}
+{{- else if hasKey $values.env $variable }}{{ include "eks-pod-identity-webhook.text" (get $values.env $variable) }}
+{{- else }}{{ index . 2 }}
 {{- end }}
-
-{{/* The region that pods get. An empty one is a setting too, and means none. */}}
-{{- define "eks-pod-identity-webhook.region" -}}
-{{- $env := hasKey .Values.env "AWS_REGION" | ternary (get .Values.env "AWS_REGION") "us-east-1" }}
-{{- kindIs "string" .Values.config.awsRegion | ternary .Values.config.awsRegion $env }}
 {{- end }}
 
 {{/* An annotation or label of the webhook's: (list . "skip-pod-identity-webhook"). */}}
