@@ -131,6 +131,8 @@ async fn large_bodies_are_bounded_in_memory_and_small_ones_need_not_ask() {
     };
     let (mut first, response) = within("the second is refused", both).await;
     assert_eq!((response.header("retry-after"), response.header("connection")), (Some("1"), Some("close")));
+    let series = r#"admissions_total{operation="unknown",outcome="unavailable",reason="no_memory"}"#;
+    assert_eq!(server.metric(series), 1.0);
     for name in ["minimal", "mesh-sidecar"] {
         assert_eq!(server.client().await.mutate(&recorded(name)).await.status, 200, "{name}");
     }
