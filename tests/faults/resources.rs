@@ -16,7 +16,7 @@ use crate::{
     reviews::Review,
     support::{
         ROLE,
-        client::{Client, Handshake, request},
+        client::{Client, request},
         daemon::Daemon,
         manifests, minimal_of, recorded, within,
     },
@@ -42,10 +42,7 @@ async fn replica_after(cluster: &Cluster, script: &str, args: &[&str]) -> Daemon
 /// 100,000 accounts, large bodies from many sides and pods of accounts that don't come, within what the chart allows.
 #[tokio::test(flavor = "multi_thread")]
 async fn under_the_charts_memory_limit_a_flood_fails_no_call() {
-    let mut objects = manifests::read("deploy/kubernetes/self-managed/webhook.yaml");
-    let deployment = manifests::of_kind(&mut objects, "Deployment");
-    let limit = manifests::container(deployment)["resources"]["limits"]["memory"].as_str().unwrap();
-    let limit: u64 = limit.strip_suffix("Mi").unwrap().parse::<u64>().unwrap() << 20;
+    let limit = chart_limit();
     let group = match Cgroup::with_memory(limit) {
         Ok(group) => group,
         Err(error) => {
@@ -58,27 +55,7 @@ async fn under_the_charts_memory_limit_a_flood_fails_no_call() {
     let load = cluster.load();
     load.goes_on(100).await;
 
-    let mut floods = JoinSet::new();
-    let mut large = recorded("twenty-containers");
-    large.resize(7 << 20, b' ');
-    for body in
-        std::iter::repeat_n(large, 12).chain((0..100).map(|number| minimal_of(&format!("unknown-{number}"))))
-    {
-        let target = cluster.target.clone();
-        floods.spawn(async move {
-            let begun = Instant::now();
-            let mut refused = 0;
-            while begun.elapsed() < duration_of_a_fault() {
-                let trusted = target.trusted.lock().unwrap().clone();
-                let mut client =
-                    Client::try_connect(target.address, &trusted, Handshake::default()).await.unwrap();
-                client.send(&request("POST", "/mutate?timeout=10s", &body)).await;
-                refused += u64::from(client.response().await.status == 503);
-            }
-            refused
-        });
-    }
-    let refused: u64 = floods.join_all().await.into_iter().sum();
+    let refused = flood(&cluster).await;
     load.goes_on(100).await;
     assert_eq!(group.kills(), 0);
     let (resident, peak) = (metric_of(&replica, "process_resident_memory_peak_bytes").await, group.peak());
@@ -92,6 +69,35 @@ async fn under_the_charts_memory_limit_a_flood_fails_no_call() {
     assert_eq!(metric_of(&replica, ANNOTATED).await, 100_001.0);
     // The group can go when nobody is in it.
     replica.child.kill().await.unwrap();
+}
+
+/// The bytes of the memory limit in the manifests.
+fn chart_limit() -> u64 {
+    let mut objects = manifests::read("deploy/kubernetes/self-managed/webhook.yaml");
+    let deployment = manifests::of_kind(&mut objects, "Deployment");
+    let limit = manifests::container(deployment)["resources"]["limits"]["memory"].as_str().unwrap();
+    limit.strip_suffix("Mi").unwrap().parse::<u64>().unwrap() << 20
+}
+
+/// Sends large bodies, and pods of accounts that don't come, each over and over; tells how many were answered with 503.
+async fn flood(cluster: &Cluster) -> u64 {
+    let mut large = recorded("twenty-containers");
+    large.resize(7 << 20, b' ');
+    let strangers = (0..100).map(|number| minimal_of(&format!("unknown-{number}")));
+    let mut floods = JoinSet::new();
+    for body in std::iter::repeat_n(large, 12).chain(strangers) {
+        let (address, trusted) = (cluster.target.address, cluster.ca.pem());
+        floods.spawn(async move {
+            let (begun, mut refused) = (Instant::now(), 0);
+            while begun.elapsed() < duration_of_a_fault() {
+                let mut client = Client::connect(address, &trusted).await;
+                client.send(&request("POST", "/mutate?timeout=10s", &body)).await;
+                refused += u64::from(client.response().await.status == 503);
+            }
+            refused
+        });
+    }
+    floods.join_all().await.into_iter().sum()
 }
 
 /// Connections that say nothing, on both ports, more of them than there are files.
