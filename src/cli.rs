@@ -1,10 +1,12 @@
-//! What can be typed. Every flag is also an environment variable: the flag's name in capitals, with `MUTATE_` or
-//! `COMPARE_` (of `serve`, `POD_`) before it where a name such as `FILE` would be anybody's.
+//! What can be typed. Every flag is also an environment variable: the flag's name in capitals, with the
+//! command's (of `serve`, `POD_`) before it where a name such as `FILE` would be anybody's.
 
+mod cluster;
 mod compare;
 mod injection;
 mod mutate;
 mod serve;
+mod trust_policy;
 mod values;
 
 use std::ffi::{OsStr, OsString};
@@ -12,6 +14,7 @@ use std::ffi::{OsStr, OsString};
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 pub use self::{
+    cluster::ClusterArgs,
     compare::{CompareArgs, CompareLoadArgs, CompareOutput, CompareTlsArgs},
     injection::InjectionArgs,
     mutate::{MutateArgs, Output},
@@ -19,6 +22,7 @@ pub use self::{
         FlagInUse, LimitArgs, ListenArgs, LogArgs, LogFormat, RecordArgs, SelfManagedArgs, ServeArgs,
         SourceArgs, TlsArgs,
     },
+    trust_policy::{PolicyForm, TrustPolicyArgs},
 };
 
 /// Lets pods on any Kubernetes cluster assume AWS IAM roles, by the annotation that EKS uses.
@@ -65,6 +69,8 @@ pub enum Command {
     Mutate(Box<MutateArgs>),
     /// Compare two webhooks by recorded AdmissionReviews: whether both give the same pods, and how fast
     Compare(Box<CompareArgs>),
+    /// Print the trust policy by which an IAM role trusts ServiceAccounts of a cluster
+    TrustPolicy(Box<TrustPolicyArgs>),
 }
 
 #[cfg(test)]
@@ -79,9 +85,12 @@ mod tests {
 
     #[test]
     fn every_flag_is_an_environment_variable_of_the_same_name() {
-        for (command, prefixes) in
-            [("serve", &["", "POD_"][..]), ("mutate", &["", "MUTATE_"]), ("compare", &["COMPARE_"])]
-        {
+        for (command, prefixes) in [
+            ("serve", &["", "POD_"][..]),
+            ("mutate", &["", "MUTATE_"]),
+            ("compare", &["COMPARE_"]),
+            ("trust-policy", &["", "TRUST_POLICY_"]),
+        ] {
             let cli = Cli::command();
             for arg in cli.find_subcommand(command).unwrap().get_arguments() {
                 let flag = arg.get_long().unwrap();
@@ -127,6 +136,7 @@ mod tests {
             (Some("serve"), true),
             (Some("mutate"), true),
             (Some("compare"), true),
+            (Some("trust-policy"), true),
             (Some("typo"), true),
             (Some("--help"), true),
             (Some("-V"), true),

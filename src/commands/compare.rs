@@ -17,9 +17,8 @@ use std::{
     sync::Arc,
 };
 
-use anyhow::{Context, anyhow};
+use anyhow::Context;
 use indicatif::{ProgressBar, ProgressStyle};
-use rustls::crypto::aws_lc_rs;
 
 use self::{
     client::Side,
@@ -30,11 +29,7 @@ use crate::cli::{CompareArgs, CompareLoadArgs, CompareOutput};
 
 /// Asks both, compares, measures and prints. The exit code says what came of it.
 pub fn run(args: CompareArgs) -> anyhow::Result<ExitCode> {
-    aws_lc_rs::default_provider()
-        .install_default()
-        .map_err(|_| anyhow!("a crypto provider is already set"))?;
-    let runtime = tokio::runtime::Runtime::new().context("can't start the runtime")?;
-    runtime.block_on(compare(args))
+    super::block_on(compare(args))
 }
 
 async fn compare(args: CompareArgs) -> anyhow::Result<ExitCode> {

@@ -7,9 +7,9 @@ use std::{
     thread,
 };
 
-use anyhow::{Context, anyhow, bail};
+use anyhow::{Context, bail};
 use arc_swap::ArcSwap;
-use rustls::{ServerConfig, crypto::aws_lc_rs};
+use rustls::ServerConfig;
 use serde_json::{Value, json};
 use tokio::{
     net::TcpListener,
@@ -54,11 +54,7 @@ const RESERVED_FILES: usize = 2 * ADMIN_CONNECTIONS;
 /// Serves until a signal ends it.
 pub fn run(args: ServeArgs) -> anyhow::Result<()> {
     logging::start(&args.log)?;
-    aws_lc_rs::default_provider()
-        .install_default()
-        .map_err(|_| anyhow!("a crypto provider is already set"))?;
-    let runtime = tokio::runtime::Runtime::new().context("can't start the runtime")?;
-    runtime.block_on(serve(args.try_into()?))
+    super::block_on(serve(args.try_into()?))
 }
 
 async fn serve(mut config: Config) -> anyhow::Result<()> {

@@ -61,6 +61,7 @@ fn help_and_version_are_given() {
         (&["serve", "--help"], "--tls-self-signed"),
         (&["mutate", "--help"], "--service-accounts"),
         (&["compare", "--help"], "--max-ratio"),
+        (&["trust-policy", "--help"], "--aws-account-id"),
         (&["--version"], env!("CARGO_PKG_VERSION")),
     ] {
         let output = run(args);

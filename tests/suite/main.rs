@@ -26,5 +26,6 @@ mod reload;
 mod rotation;
 mod rules;
 mod skim;
+mod trust_policy;
 mod watch;
 mod wire;

@@ -51,7 +51,7 @@ fn every_flag_in_the_pages_exists() {
             let Some(rest) = code.strip_prefix("--") else { continue };
             let flag = rest.split(|c: char| !c.is_ascii_alphanumeric() && c != '-').next().unwrap();
             let known = flag.is_empty() || flags.contains(&flag) || FLAGS_OF_OTHERS.contains(&flag);
-            assert!(known, "{}: `--{flag}` is no flag of serve, mutate or compare", page.display());
+            assert!(known, "{}: `--{flag}` is no flag of any command", page.display());
         }
     }
 }
