@@ -5,6 +5,7 @@ mod cluster;
 mod compare;
 mod injection;
 mod mutate;
+mod oidc;
 mod serve;
 mod trust_policy;
 mod values;
@@ -18,6 +19,7 @@ pub use self::{
     compare::{CompareArgs, CompareLoadArgs, CompareOutput, CompareTlsArgs},
     injection::InjectionArgs,
     mutate::{MutateArgs, Output},
+    oidc::{FindingsForm, OidcCommand, OidcGenerateArgs, OidcKeysArgs, OidcVerifyArgs},
     serve::{
         FlagInUse, LimitArgs, ListenArgs, LogArgs, LogFormat, RecordArgs, SelfManagedArgs, ServeArgs,
         SourceArgs, TlsArgs,
@@ -71,6 +73,9 @@ pub enum Command {
     Compare(Box<CompareArgs>),
     /// Print the trust policy by which an IAM role trusts ServiceAccounts of a cluster
     TrustPolicy(Box<TrustPolicyArgs>),
+    /// Write or verify what the cluster's OIDC issuer publishes
+    #[command(subcommand)]
+    Oidc(Box<OidcCommand>),
 }
 
 #[cfg(test)]
@@ -85,14 +90,17 @@ mod tests {
 
     #[test]
     fn every_flag_is_an_environment_variable_of_the_same_name() {
-        for (command, prefixes) in [
-            ("serve", &["", "POD_"][..]),
-            ("mutate", &["", "MUTATE_"]),
-            ("compare", &["COMPARE_"]),
-            ("trust-policy", &["", "TRUST_POLICY_"]),
+        for (path, prefixes) in [
+            (&["serve"][..], &["", "POD_"][..]),
+            (&["mutate"], &["", "MUTATE_"]),
+            (&["compare"], &["COMPARE_"]),
+            (&["trust-policy"], &["", "TRUST_POLICY_"]),
+            (&["oidc", "generate"], &["", "OIDC_"]),
+            (&["oidc", "verify"], &["", "OIDC_"]),
         ] {
             let cli = Cli::command();
-            for arg in cli.find_subcommand(command).unwrap().get_arguments() {
+            let command = path.iter().fold(&cli, |command, name| command.find_subcommand(name).unwrap());
+            for arg in command.get_arguments() {
                 let flag = arg.get_long().unwrap();
                 let env = arg.get_env().unwrap_or_else(|| panic!("--{flag} has no environment variable"));
                 let name = flag.to_uppercase().replace('-', "_");

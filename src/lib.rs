@@ -27,7 +27,7 @@
 //! - [`admission`]: the core
 //! - [`binding`]: what the pods of an account are given, which both halves share
 //! - [`settings`], [`render`], [`warning`]: what is injected, and how it is written
-//! - [`backoff`], [`files`], [`issuer`], [`webhook_url`], [`yaml`]: helpers that know nothing of the rest
+//! - [`backoff`], [`files`], [`finding`], [`issuer`], [`webhook_url`], [`yaml`]: helpers that know nothing of the rest
 
 pub mod accounts;
 pub mod admission;
@@ -38,6 +38,7 @@ pub mod cli;
 pub mod commands;
 pub mod config;
 pub mod files;
+pub mod finding;
 pub mod issuer;
 pub mod metrics;
 pub mod oidc;

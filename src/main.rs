@@ -18,6 +18,7 @@ fn main() -> ExitCode {
         Command::Serve(args) => commands::serve::run(*args).map(|()| ExitCode::SUCCESS),
         Command::Mutate(args) => commands::mutate::run(*args).map(|()| ExitCode::SUCCESS),
         Command::Compare(args) => commands::compare::run(*args),
+        Command::Oidc(command) => commands::oidc::run(*command),
         Command::TrustPolicy(args) => commands::trust_policy::run(*args).map(|()| ExitCode::SUCCESS),
     };
     result.unwrap_or_else(|error| {

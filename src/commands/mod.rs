@@ -2,8 +2,10 @@
 
 mod cluster;
 pub mod compare;
+mod https;
 mod logging;
 pub mod mutate;
+pub mod oidc;
 pub mod serve;
 pub mod trust_policy;
 

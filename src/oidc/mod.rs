@@ -1,5 +1,15 @@
-//! What an OIDC issuer publishes of a cluster, as kube-apiserver writes it.
+//! What an OIDC issuer publishes of a cluster, as kube-apiserver writes it, and whether it is what the cluster signs with.
+//!
+//! Text in, text or findings out: who fetches and writes is `commands`.
 
 mod discovery;
+mod jwks;
+mod key;
+mod verification;
 
-pub use self::discovery::Discovery;
+pub use self::{
+    discovery::Discovery,
+    jwks::{Jwk, Jwks},
+    key::{BadKey, read_keys},
+    verification::{Fetched, verify_discovery, verify_issuer, verify_keys},
+};

@@ -18,6 +18,7 @@ mod drain;
 mod golden;
 mod installed;
 mod observe;
+mod oidc;
 mod pages;
 mod properties;
 mod race;
