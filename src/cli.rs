@@ -3,6 +3,7 @@
 
 mod cluster;
 mod compare;
+mod completions;
 mod injection;
 mod mutate;
 mod oidc;
@@ -17,6 +18,7 @@ use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 pub use self::{
     cluster::ClusterArgs,
     compare::{CompareArgs, CompareLoadArgs, CompareOutput, CompareTlsArgs},
+    completions::{CompletionsArgs, ManPagesArgs},
     injection::InjectionArgs,
     mutate::{MutateArgs, Output},
     oidc::{FindingsForm, OidcCommand, OidcGenerateArgs, OidcKeysArgs, OidcVerifyArgs},
@@ -76,6 +78,10 @@ pub enum Command {
     /// Write or verify what the cluster's OIDC issuer publishes
     #[command(subcommand)]
     Oidc(Box<OidcCommand>),
+    /// Print the completions of a shell
+    Completions(CompletionsArgs),
+    /// Write man pages, one for each command
+    ManPages(ManPagesArgs),
 }
 
 #[cfg(test)]

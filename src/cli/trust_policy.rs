@@ -25,7 +25,7 @@ pub struct TrustPolicyArgs {
     /// The AWS account that has the issuer as an identity provider
     #[arg(long, env, value_name = "NUMBER")]
     pub aws_account_id: AccountId,
-    /// The partition of that account: aws, aws-cn, aws-us-gov, …
+    /// The partition of that account: such as aws-cn or aws-us-gov
     #[arg(long, env, value_name = "NAME", default_value = "aws")]
     pub aws_partition: Partition,
     /// The cluster's OIDC issuer. Without it, the cluster is asked

@@ -2,6 +2,7 @@
 
 mod cluster;
 pub mod compare;
+pub mod completions;
 mod https;
 mod logging;
 pub mod mutate;

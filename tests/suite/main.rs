@@ -12,6 +12,7 @@ mod bad_input;
 mod binary;
 mod certificates;
 mod compare;
+mod completions;
 mod corpus;
 mod docs;
 mod drain;
