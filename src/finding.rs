@@ -84,6 +84,8 @@ impl fmt::Display for Findings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let width = self.findings.iter().map(|finding| finding.check.len()).max().unwrap_or(0);
         for Finding { check, level, found, cure } in &self.findings {
+            // What others published is told, and does nothing to the terminal.
+            let found = found.replace(char::is_control, "\u{fffd}");
             writeln!(f, "{level}  {check:width$}  {found}")?;
             if let Some(cure) = cure {
                 writeln!(f, "{:1$}to do: {cure}", "", width + 8)?;
@@ -101,15 +103,16 @@ mod tests {
     fn findings_are_a_table_and_an_object() {
         let mut findings = Findings::default();
         assert_eq!(findings.verdict(), Level::Pass);
-        findings.extend([Finding::warn("keys", "one too many", "remove it"), Finding::pass("issuer", "x")]);
+        findings
+            .extend([Finding::warn("keys", "one\u{1b}too many", "remove it"), Finding::pass("issuer", "x")]);
         assert_eq!(
             findings.to_string(),
-            "warn  keys    one too many\n              to do: remove it\npass  issuer  x\n"
+            "warn  keys    one\u{fffd}too many\n              to do: remove it\npass  issuer  x\n"
         );
         assert_eq!(
             findings.to_json(),
             serde_json::json!({"verdict": "warn", "findings": [
-                {"check": "keys", "level": "warn", "found": "one too many", "cure": "remove it"},
+                {"check": "keys", "level": "warn", "found": "one\u{1b}too many", "cure": "remove it"},
                 {"check": "issuer", "level": "pass", "found": "x"},
             ]})
         );
