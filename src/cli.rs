@@ -17,11 +17,11 @@ use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 pub use self::{
     cluster::ClusterArgs,
-    compare::{CompareArgs, CompareLoadArgs, CompareOutput, CompareTlsArgs},
-    completions::{CompletionsArgs, ManPagesArgs},
+    compare::{CompareArgs, CompareLoadArgs, CompareTlsArgs, ReportForm},
+    completions::{CompletionsArgs, Shell},
     injection::InjectionArgs,
     mutate::{MutateArgs, Output},
-    oidc::{FindingsForm, OidcCommand, OidcGenerateArgs, OidcKeysArgs, OidcVerifyArgs},
+    oidc::{OidcCommand, OidcGenerateArgs, OidcKeysArgs, OidcVerifyArgs},
     serve::{
         FlagInUse, LimitArgs, ListenArgs, LogArgs, LogFormat, RecordArgs, SelfManagedArgs, ServeArgs,
         SourceArgs, TlsArgs,
@@ -80,8 +80,6 @@ pub enum Command {
     Oidc(Box<OidcCommand>),
     /// Print the completions of a shell
     Completions(CompletionsArgs),
-    /// Write man pages, one for each command
-    ManPages(ManPagesArgs),
 }
 
 #[cfg(test)]

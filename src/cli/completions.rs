@@ -1,9 +1,6 @@
-//! `completions` and `man-pages`.
+//! `completions`.
 
-use std::path::PathBuf;
-
-use clap::Args;
-use clap_complete::Shell;
+use clap::{Args, ValueEnum};
 
 /// Arguments of `completions`.
 #[derive(Debug, Args)]
@@ -12,10 +9,13 @@ pub struct CompletionsArgs {
     pub shell: Shell,
 }
 
-/// Arguments of `man-pages`.
-#[derive(Debug, Args)]
-pub struct ManPagesArgs {
-    /// The folder to write to, such as /usr/local/share/man/man1
-    #[arg(value_name = "DIR")]
-    pub dir: PathBuf,
+/// A shell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Shell {
+    /// bash
+    Bash,
+    /// fish
+    Fish,
+    /// zsh
+    Zsh,
 }

@@ -2,9 +2,9 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Subcommand, ValueEnum};
+use clap::{Args, Subcommand};
 
-use super::{ClusterArgs, values::path};
+use super::{ClusterArgs, ReportForm, values::path};
 use crate::issuer::Issuer;
 
 /// What `oidc` does.
@@ -35,7 +35,7 @@ pub struct OidcVerifyArgs {
     pub ca_file: Option<PathBuf>,
     /// What to print
     #[arg(short, long, env = "OIDC_OUTPUT", value_name = "FORM", default_value = "text")]
-    pub output: FindingsForm,
+    pub output: ReportForm,
     /// Whose keys.
     #[command(flatten)]
     pub keys: OidcKeysArgs,
@@ -54,13 +54,4 @@ pub struct OidcKeysArgs {
     /// Which cluster is asked.
     #[command(flatten, next_help_heading = "Cluster")]
     pub cluster: ClusterArgs,
-}
-
-/// How findings are printed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum FindingsForm {
-    /// A table, for people
-    Text,
-    /// One JSON object, for pipelines
-    Json,
 }

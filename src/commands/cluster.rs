@@ -31,12 +31,12 @@ pub(super) async fn config(source: &Source) -> anyhow::Result<Option<kube::Confi
 pub(super) async fn client(args: ClusterArgs) -> anyhow::Result<kube::Client> {
     let is_around = std::env::var_os("KUBERNETES_SERVICE_HOST").is_some();
     let config = match Source::from(args) {
-        Source::InCluster if !is_around => {
-            let config = kube::Config::from_kubeconfig(&KubeConfigOptions::default()).await;
-            config.context("not in a cluster, and no kubeconfig of another one: give --kubeconfig")?
-        }
-        source => config(&source).await?.context("no cluster")?,
+        Source::InCluster if !is_around => config(&Source::Kubeconfig { files: Vec::new(), context: None })
+            .await
+            .context("not in a cluster, and no kubeconfig of another one: give --kubeconfig"),
+        source => config(&source).await,
     };
+    let config = config?.context("no cluster")?;
     kube::Client::try_from(config).context(NO_CLIENT)
 }
 
@@ -50,7 +50,7 @@ pub(super) async fn get(client: &kube::Client, path: &str) -> anyhow::Result<Str
 /// `system:service-account-issuer-discovery`.
 pub(super) async fn discovery(client: &kube::Client) -> anyhow::Result<Discovery> {
     let document = get(client, DISCOVERY_PATH).await?;
-    serde_json::from_str(&document)
+    Discovery::parse(&document)
         .with_context(|| format!("the API server, {DISCOVERY_PATH}: no discovery document"))
 }
 

@@ -25,11 +25,11 @@ use self::{
     replay::{Limit, Load},
     report::Report,
 };
-use crate::cli::{CompareArgs, CompareLoadArgs, CompareOutput};
+use crate::cli::{CompareArgs, CompareLoadArgs, ReportForm};
 
 /// Asks both, compares, measures and prints. The exit code says what came of it.
 pub fn run(args: CompareArgs) -> anyhow::Result<ExitCode> {
-    super::block_on(compare(args))
+    super::block_on(Box::pin(compare(args)))
 }
 
 async fn compare(args: CompareArgs) -> anyhow::Result<ExitCode> {
@@ -50,8 +50,8 @@ async fn compare(args: CompareArgs) -> anyhow::Result<ExitCode> {
 
     let report = Report { sides, verification, measured, load, max_ratio };
     let text = match args.output {
-        CompareOutput::Text => report.to_string(),
-        CompareOutput::Json => format!("{:#}\n", report.to_json()),
+        ReportForm::Text => report.to_string(),
+        ReportForm::Json => format!("{:#}\n", report.to_json()),
     };
     io::stdout().lock().write_all(text.as_bytes()).context("can't write to standard output")?;
     Ok(report.verdict().into())

@@ -11,7 +11,7 @@ use crate::cli::OidcCommand;
 /// Writes or checks the documents. The exit code of `verify` says what came of it.
 pub fn run(command: OidcCommand) -> anyhow::Result<ExitCode> {
     match command {
-        OidcCommand::Generate(args) => super::block_on(generate::generate(args)).map(|()| ExitCode::SUCCESS),
-        OidcCommand::Verify(args) => super::block_on(verify::verify(args)),
+        OidcCommand::Generate(args) => super::block_on(Box::pin(generate::generate(args))),
+        OidcCommand::Verify(args) => super::block_on(Box::pin(verify::verify(args))),
     }
 }

@@ -3,6 +3,7 @@
 use std::{
     io,
     net::SocketAddr,
+    process::ExitCode,
     sync::{Arc, mpsc},
     thread,
 };
@@ -52,12 +53,12 @@ const ADMIN_CONNECTIONS: usize = 32;
 const RESERVED_FILES: usize = 2 * ADMIN_CONNECTIONS;
 
 /// Serves until a signal ends it.
-pub fn run(args: ServeArgs) -> anyhow::Result<()> {
+pub fn run(args: ServeArgs) -> anyhow::Result<ExitCode> {
     logging::start(&args.log)?;
-    super::block_on(serve(args.try_into()?))
+    super::block_on(Box::pin(serve(args.try_into()?)))
 }
 
-async fn serve(mut config: Config) -> anyhow::Result<()> {
+async fn serve(mut config: Config) -> anyhow::Result<ExitCode> {
     let mut signals = Signals::new().context("can't listen for signals")?;
     let settings = &config.settings;
     info!(
@@ -129,7 +130,7 @@ async fn serve(mut config: Config) -> anyhow::Result<()> {
         name = signals.next() => bail!("second signal ({name}): ended without draining"),
     }
     admin.abort();
-    Ok(())
+    Ok(ExitCode::SUCCESS)
 }
 
 /// Goes on answering while the cluster learns that this replica goes, then closes the port and finishes what is in

@@ -1,6 +1,9 @@
 //! `trust-policy`: the policy by which a role trusts ServiceAccounts of this cluster.
 
-use std::io::{self, Write};
+use std::{
+    io::{self, Write},
+    process::ExitCode,
+};
 
 use anyhow::{Context, bail};
 
@@ -12,7 +15,11 @@ use crate::{
 };
 
 /// Prints the policy.
-pub fn run(args: TrustPolicyArgs) -> anyhow::Result<()> {
+pub fn run(args: TrustPolicyArgs) -> anyhow::Result<ExitCode> {
+    super::block_on(Box::pin(print(args)))
+}
+
+async fn print(args: TrustPolicyArgs) -> anyhow::Result<ExitCode> {
     let every = args.service_account.iter().find(|subject| subject.trusts_every_namespace());
     if let (Some(subject), false) = (every, args.allow_any_service_account) {
         bail!(
@@ -22,7 +29,7 @@ pub fn run(args: TrustPolicyArgs) -> anyhow::Result<()> {
     }
     let issuer = match args.issuer {
         Some(issuer) => issuer,
-        None => super::block_on(async { public_issuer(&cluster::client(args.cluster).await?).await })?,
+        None => public_issuer(&cluster::client(args.cluster).await?).await?,
     };
     let policy = TrustPolicy::from(&Trust {
         issuer,
@@ -43,7 +50,8 @@ pub fn run(args: TrustPolicyArgs) -> anyhow::Result<()> {
         PolicyForm::Terraform => policy.to_terraform(),
         PolicyForm::Cloudformation => policy.to_cloudformation(),
     };
-    io::stdout().lock().write_all(text.as_bytes()).context("can't write to standard output")
+    io::stdout().lock().write_all(text.as_bytes()).context("can't write to standard output")?;
+    Ok(ExitCode::SUCCESS)
 }
 
 /// The issuer that the cluster's tokens name, if AWS can know it.

@@ -1,10 +1,10 @@
 //! JSON Web Keys (RFC 7517, 7518), as kube-apiserver serves them.
 
-use std::collections::BTreeSet;
+use std::fmt;
 
 use aws_lc_rs::digest::{SHA256, digest};
 use base64_simd::URL_SAFE_NO_PAD;
-use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 use x509_parser::{
     oid_registry::{OID_EC_P256, OID_NIST_EC_P384, OID_NIST_EC_P521},
     prelude::FromDer,
@@ -12,43 +12,55 @@ use x509_parser::{
     x509::SubjectPublicKeyInfo,
 };
 
-use super::BadKey;
+use super::{BadKey, NotJson};
 
-/// A set of keys.
-#[derive(Clone, Debug, Default, Deserialize, Serialize)]
-pub struct Jwks {
-    /// The keys, in the order of the files that they come from.
-    pub keys: Vec<Jwk>,
-}
+/// A set of keys, in the order of the files that they come from.
+#[derive(Clone, Debug)]
+pub struct Jwks(Vec<Jwk>);
 
-/// A public key. The fields are in the order in which go-jose writes them, which kube-apiserver does by.
-#[derive(Clone, Debug, Default, Deserialize, PartialEq, Eq, Serialize)]
-#[serde(default)]
-pub struct Jwk {
-    #[serde(rename = "use", skip_serializing_if = "String::is_empty")]
-    usage: String,
-    kty: String,
-    /// What tokens call it.
-    pub kid: String,
-    #[serde(skip_serializing_if = "String::is_empty")]
-    crv: String,
-    /// The algorithm that it signs with.
-    #[serde(skip_serializing_if = "String::is_empty")]
-    pub alg: String,
-    #[serde(skip_serializing_if = "String::is_empty")]
-    x: String,
-    #[serde(skip_serializing_if = "String::is_empty")]
-    y: String,
-    #[serde(skip_serializing_if = "String::is_empty")]
-    n: String,
-    #[serde(skip_serializing_if = "String::is_empty")]
-    e: String,
-}
+/// A public key, as the object that it is: whoever published it may say more than is asked here.
+#[derive(Clone, Debug)]
+pub struct Jwk(Value);
 
 impl Jwks {
+    /// Reads a set.
+    pub fn parse(text: &str) -> Result<Self, NotJson> {
+        let mut set: Value = serde_json::from_str(text)?;
+        match set.get_mut("keys").map(Value::take) {
+            Some(Value::Array(keys)) => Ok(Self(keys.into_iter().map(Jwk).collect())),
+            _ => Err(NotJson::Other("want an object with a list of keys")),
+        }
+    }
+
+    /// The keys.
+    pub fn keys(&self) -> &[Jwk] {
+        &self.0
+    }
+
     /// The algorithms of the keys, sorted, each once.
-    pub fn algorithms(&self) -> Vec<String> {
-        self.keys.iter().map(|key| key.alg.clone()).collect::<BTreeSet<_>>().into_iter().collect()
+    pub fn algorithms(&self) -> Vec<&str> {
+        let mut algorithms: Vec<_> = self.0.iter().map(Jwk::algorithm).collect();
+        algorithms.sort_unstable();
+        algorithms.dedup();
+        algorithms
+    }
+
+    /// The key of this name.
+    pub(super) fn named(&self, id: &str) -> Option<&Jwk> {
+        self.0.iter().find(|key| key.id() == id)
+    }
+}
+
+impl From<Vec<Jwk>> for Jwks {
+    fn from(keys: Vec<Jwk>) -> Self {
+        Self(keys)
+    }
+}
+
+impl fmt::Display for Jwks {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let keys: Vec<_> = self.0.iter().map(|key| &key.0).collect();
+        json!({"keys": keys}).fmt(f)
     }
 }
 
@@ -61,19 +73,14 @@ impl Jwk {
         if !rest.is_empty() {
             return Err(malformed());
         }
-        let key = Self {
-            usage: "sig".to_owned(),
-            kid: URL_SAFE_NO_PAD.encode_to_string(digest(&SHA256, der)),
-            ..Self::default()
-        };
+        let id = URL_SAFE_NO_PAD.encode_to_string(digest(&SHA256, der));
+        let base64 = |bytes: &[u8]| URL_SAFE_NO_PAD.encode_to_string(bytes);
+        // The fields in the order in which go-jose writes them, which kube-apiserver does by.
         match spki.parsed().map_err(|_| malformed())? {
-            PublicKey::RSA(rsa) => Ok(Self {
-                kty: "RSA".to_owned(),
-                alg: "RS256".to_owned(),
-                n: number(rsa.modulus),
-                e: number(rsa.exponent),
-                ..key
-            }),
+            PublicKey::RSA(rsa) => {
+                let [n, e] = [rsa.modulus, rsa.exponent].map(|number| base64(without_zeros(number)));
+                Ok(Self(json!({"use": "sig", "kty": "RSA", "kid": id, "alg": "RS256", "n": n, "e": e})))
+            }
             PublicKey::EC(point) => {
                 let curve = spki.algorithm.parameters.as_ref().and_then(|curve| curve.as_oid().ok());
                 let (crv, alg, size) = match curve {
@@ -85,22 +92,33 @@ impl Jwk {
                 // Two coordinates, uncompressed (SEC 1, section 2.3.3).
                 let coordinates = point.data().strip_prefix(&[4]).filter(|rest| rest.len() == 2 * size);
                 let (x, y) = coordinates.ok_or_else(malformed)?.split_at(size);
-                let [x, y] = [x, y].map(|coordinate| URL_SAFE_NO_PAD.encode_to_string(coordinate));
-                Ok(Self { kty: "EC".to_owned(), crv: crv.to_owned(), alg: alg.to_owned(), x, y, ..key })
+                let [x, y] = [x, y].map(base64);
+                Ok(Self(
+                    json!({"use": "sig", "kty": "EC", "kid": id, "crv": crv, "alg": alg, "x": x, "y": y}),
+                ))
             }
             _ => Err(BadKey::Kind),
         }
     }
 
-    /// Whether it is the same key, whatever is said of its use.
+    /// What tokens call it.
+    pub fn id(&self) -> &str {
+        self.0["kid"].as_str().unwrap_or_default()
+    }
+
+    /// The algorithm that it signs with.
+    pub fn algorithm(&self) -> &str {
+        self.0["alg"].as_str().unwrap_or_default()
+    }
+
+    /// Whether it is the same key, whatever else is said of it.
     pub(super) fn is_same_key(&self, other: &Self) -> bool {
-        let numbers = |key: &Self| [&key.kty, &key.crv, &key.x, &key.y, &key.n, &key.e].map(Clone::clone);
-        numbers(self) == numbers(other)
+        ["kty", "crv", "x", "y", "n", "e"].iter().all(|field| self.0.get(field) == other.0.get(field))
     }
 }
 
 /// A number without the zeros before it, of which DER has one where it would else be negative.
-fn number(bytes: &[u8]) -> String {
+fn without_zeros(bytes: &[u8]) -> &[u8] {
     let zeros = bytes.iter().take_while(|&&byte| byte == 0).count();
-    URL_SAFE_NO_PAD.encode_to_string(&bytes[zeros..])
+    &bytes[zeros..]
 }

@@ -1,6 +1,6 @@
 //! What is published against what the cluster signs.
 
-use super::{Discovery, Jwk, Jwks};
+use super::{Discovery, Jwks};
 use crate::{
     finding::{Finding, Level},
     issuer::{Issuer, is_internal},
@@ -42,18 +42,18 @@ pub fn verify_discovery(issuer: &Issuer, keys: &Jwks, fetched: &Fetched) -> (Vec
     const CHECK: &str = "discovery";
     let url = issuer.discovery_url();
     let fail = |found: String| (vec![Finding::fail(CHECK, found, PUBLISH)], None);
-    let published: Discovery = match fetched.as_ref().map(|text| serde_json::from_str(text)) {
+    let published = match fetched.as_ref().map(|text| Discovery::parse(text)) {
         Ok(Ok(published)) => published,
         Ok(Err(error)) => return fail(format!("{url}: no discovery document: {error}")),
         Err(error) => return (vec![Finding::fail(CHECK, format!("{url}: {error}"), LET_IN)], None),
     };
     let mut findings = Vec::new();
-    if published.issuer != issuer.to_string() {
-        let found = format!("{url}: it is of the issuer {:?}, not of {issuer}", published.issuer);
+    if published.name() != issuer.to_string() {
+        let found = format!("{url}: it is of the issuer {:?}, not of {issuer}", published.name());
         findings.push(Finding::fail(CHECK, found, PUBLISH));
     }
-    let uri = published.jwks_uri;
-    if !uri.starts_with("https://") || is_internal(&uri) {
+    let uri = published.jwks_uri();
+    if !uri.starts_with("https://") || is_internal(uri) {
         let found = format!("{url}: jwks_uri is {uri:?}, where AWS can't fetch the keys");
         let cure = format!(
             "publish it with {}; kube-apiserver's --service-account-jwks-uri sets it",
@@ -61,50 +61,49 @@ pub fn verify_discovery(issuer: &Issuer, keys: &Jwks, fetched: &Fetched) -> (Vec
         );
         findings.push(Finding::fail(CHECK, found, cure));
     }
-    let algorithms = published.id_token_signing_alg_values_supported;
-    let lacking: Vec<String> =
-        keys.algorithms().into_iter().filter(|alg| !algorithms.contains(alg)).collect();
+    let listed = |alg: &str| published.lists("id_token_signing_alg_values_supported", Some(alg));
+    let lacking: Vec<&str> = keys.algorithms().into_iter().filter(|alg| !listed(alg)).collect();
     if !lacking.is_empty() {
         let found = format!("{url}: id_token_signing_alg_values_supported lacks {}", lacking.join(", "));
         findings.push(Finding::fail(CHECK, found, PUBLISH));
     }
-    if published.response_types_supported.is_empty() || published.subject_types_supported.is_empty() {
-        let found = format!("{url}: response_types_supported or subject_types_supported is missing");
-        findings.push(Finding::warn(CHECK, found, PUBLISH));
+    for field in ["response_types_supported", "subject_types_supported"] {
+        if !published.lists(field, None) {
+            findings.push(Finding::warn(CHECK, format!("{url}: {field} is missing"), PUBLISH));
+        }
     }
     if findings.is_empty() {
         findings.push(Finding::pass(CHECK, url));
     }
-    (findings, uri.starts_with("https://").then_some(uri))
+    (findings, uri.starts_with("https://").then(|| uri.to_owned()))
 }
 
 /// The published keys against those of the cluster.
 pub fn verify_keys(cluster: &Jwks, uri: &str, fetched: &Fetched) -> Vec<Finding> {
     const CHECK: &str = "keys";
     let fail = |found: String| vec![Finding::fail(CHECK, found, PUBLISH)];
-    let published: Jwks = match fetched.as_ref().map(|text| serde_json::from_str(text)) {
+    let published = match fetched.as_ref().map(|text| Jwks::parse(text)) {
         Ok(Ok(published)) => published,
         Ok(Err(error)) => return fail(format!("{uri}: no set of keys: {error}")),
         Err(error) => return vec![Finding::fail(CHECK, format!("{uri}: {error}"), LET_IN)],
     };
-    let named = |keys: &Jwks, key: &Jwk| keys.keys.iter().find(|other| other.kid == key.kid).cloned();
     let mut findings = Vec::new();
-    for key in &cluster.keys {
-        let found = match named(&published, key) {
-            Some(other) if key.is_same_key(&other) => continue,
-            Some(_) => format!("{}: another key is published under this id", key.kid),
-            None => format!("{} ({}): a key of the cluster that is not published", key.kid, key.alg),
+    for key in cluster.keys() {
+        let found = match published.named(key.id()) {
+            Some(other) if key.is_same_key(other) => continue,
+            Some(_) => format!("{}: another key is published under this id", key.id()),
+            None => format!("{} ({}): a key of the cluster that is not published", key.id(), key.algorithm()),
         };
         findings.push(Finding::fail(CHECK, found, PUBLISH));
     }
-    for key in published.keys.iter().filter(|key| named(cluster, key).is_none()) {
-        let found = format!("{} ({}): published, and no key of the cluster", key.kid, key.alg);
+    for key in published.keys().iter().filter(|key| cluster.named(key.id()).is_none()) {
+        let found = format!("{} ({}): published, and no key of the cluster", key.id(), key.algorithm());
         let cure = "drop it, unless it is about to be the cluster's or tokens that it signed are still good: who has it \
                     can be any ServiceAccount";
         findings.push(Finding::warn(CHECK, found, cure));
     }
     if findings.iter().all(|finding| finding.level < Level::Fail) {
-        let count = cluster.keys.len();
+        let count = cluster.keys().len();
         findings.push(Finding::pass(CHECK, format!("{uri}: {count} of {count} of the cluster's")));
     }
     findings

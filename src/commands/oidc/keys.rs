@@ -27,25 +27,25 @@ pub(super) async fn load(args: OidcKeysArgs) -> anyhow::Result<Signing> {
     match args.issuer {
         Some(issuer) if !args.key_file.is_empty() => {
             let keys = from_files(&args.key_file)?;
-            let document = serde_json::to_string(&keys)?;
+            let document = keys.to_string();
             Ok(Signing { issuer, tokens_name: None, keys, document })
         }
         typed => {
             let client = cluster::client(args.cluster).await?;
             let discovery = cluster::discovery(&client).await?;
             let document = cluster::get(&client, JWKS_PATH).await?;
-            let keys = serde_json::from_str(&document)
+            let keys = Jwks::parse(&document)
                 .with_context(|| format!("the API server, {JWKS_PATH}: no set of keys"))?;
             let issuer = match typed {
                 Some(issuer) => issuer,
                 None => discovery.issuer().with_context(|| {
                     format!(
                         "the cluster's issuer {:?} is none for AWS; give the one to be with --issuer",
-                        discovery.issuer
+                        discovery.name()
                     )
                 })?,
             };
-            Ok(Signing { issuer, tokens_name: Some(discovery.issuer), keys, document })
+            Ok(Signing { issuer, tokens_name: Some(discovery.name().to_owned()), keys, document })
         }
     }
 }
@@ -57,5 +57,5 @@ fn from_files(files: &[PathBuf]) -> anyhow::Result<Jwks> {
         let pem = fs::read(file).with_context(name)?;
         keys.extend(read_keys(&pem).with_context(name)?);
     }
-    Ok(Jwks { keys })
+    Ok(keys.into())
 }

@@ -9,7 +9,7 @@ use anyhow::Context;
 
 use super::keys::{self, Signing};
 use crate::{
-    cli::{FindingsForm, OidcVerifyArgs},
+    cli::{OidcVerifyArgs, ReportForm},
     commands::https::Https,
     finding::{Findings, Level},
     oidc::{verify_discovery, verify_issuer, verify_keys},
@@ -31,8 +31,8 @@ pub(super) async fn verify(args: OidcVerifyArgs) -> anyhow::Result<ExitCode> {
     }
 
     let text = match args.output {
-        FindingsForm::Text => findings.to_string(),
-        FindingsForm::Json => format!("{:#}\n", findings.to_json()),
+        ReportForm::Text => findings.to_string(),
+        ReportForm::Json => format!("{:#}\n", findings.to_json()),
     };
     io::stdout().lock().write_all(text.as_bytes()).context("can't write to standard output")?;
     Ok(if findings.verdict() < Level::Fail { ExitCode::SUCCESS } else { ExitCode::from(DIFFERENT) })
