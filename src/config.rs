@@ -6,7 +6,7 @@ use thiserror::Error;
 
 use crate::{
     certificates::{keeper::Kept, policy::Policy},
-    cli::{FlagInUse, LimitArgs, RecordArgs, SelfManagedArgs, ServeArgs, SourceArgs, TlsArgs},
+    cli::{ClusterArgs, FlagInUse, LimitArgs, RecordArgs, SelfManagedArgs, ServeArgs, SourceArgs, TlsArgs},
     recording::Folder,
     server::{Timeouts, mutate::RequestLimits, tls::CertificateFiles},
     settings::Settings,
@@ -199,13 +199,22 @@ impl RecordArgs {
 impl From<SourceArgs> for Source {
     /// `KUBECONFIG` is set on many a developer's machine, so manifests, which have to be asked for, come first.
     fn from(args: SourceArgs) -> Self {
+        match args.service_accounts.filter(|path| path != "") {
+            Some(path) => Self::Manifests(path),
+            None => ClusterArgs { kubeconfig: args.kubeconfig, context: args.context }.into(),
+        }
+    }
+}
+
+impl From<ClusterArgs> for Source {
+    fn from(args: ClusterArgs) -> Self {
         let files = |path: &PathBuf| std::env::split_paths(path).filter(|path| path != "").collect();
         let files: Vec<PathBuf> = args.kubeconfig.as_ref().map(files).unwrap_or_default();
         let context = args.context.filter(|context| !context.is_empty());
-        match args.service_accounts.filter(|path| path != "") {
-            Some(path) => Self::Manifests(path),
-            None if files.is_empty() && context.is_none() => Self::InCluster,
-            None => Self::Kubeconfig { files, context },
+        if files.is_empty() && context.is_none() {
+            Self::InCluster
+        } else {
+            Self::Kubeconfig { files, context }
         }
     }
 }

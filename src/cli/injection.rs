@@ -2,7 +2,9 @@
 
 use clap::Args;
 
-use crate::settings::{AnnotationPrefix, Audience, MountPath, Region, Settings, TokenExpiration, VolumeName};
+use crate::settings::{
+    AnnotationPrefix, Audience, DEFAULT_AUDIENCE, MountPath, Region, Settings, TokenExpiration, VolumeName,
+};
 
 /// What is injected.
 #[derive(Debug, Args)]
@@ -14,7 +16,7 @@ pub struct InjectionArgs {
     #[arg(long, env, value_name = "DOMAIN", default_value = "eks.amazonaws.com")]
     pub annotation_prefix: AnnotationPrefix,
     /// The audience of the projected token
-    #[arg(long, env, value_name = "AUDIENCE", default_value = "sts.amazonaws.com")]
+    #[arg(long, env, value_name = "AUDIENCE", default_value = DEFAULT_AUDIENCE)]
     pub token_audience: Audience,
     /// The lifetime of the projected token, in seconds
     #[arg(long, env, value_name = "SECONDS", default_value = "3600", allow_negative_numbers = true)]

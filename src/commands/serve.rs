@@ -3,13 +3,14 @@
 use std::{
     io,
     net::SocketAddr,
+    process::ExitCode,
     sync::{Arc, mpsc},
     thread,
 };
 
-use anyhow::{Context, anyhow, bail};
+use anyhow::{Context, bail};
 use arc_swap::ArcSwap;
-use rustls::{ServerConfig, crypto::aws_lc_rs};
+use rustls::ServerConfig;
 use serde_json::{Value, json};
 use tokio::{
     net::TcpListener,
@@ -52,16 +53,12 @@ const ADMIN_CONNECTIONS: usize = 32;
 const RESERVED_FILES: usize = 2 * ADMIN_CONNECTIONS;
 
 /// Serves until a signal ends it.
-pub fn run(args: ServeArgs) -> anyhow::Result<()> {
+pub fn run(args: ServeArgs) -> anyhow::Result<ExitCode> {
     logging::start(&args.log)?;
-    aws_lc_rs::default_provider()
-        .install_default()
-        .map_err(|_| anyhow!("a crypto provider is already set"))?;
-    let runtime = tokio::runtime::Runtime::new().context("can't start the runtime")?;
-    runtime.block_on(serve(args.try_into()?))
+    super::block_on(Box::pin(serve(args.try_into()?)))
 }
 
-async fn serve(mut config: Config) -> anyhow::Result<()> {
+async fn serve(mut config: Config) -> anyhow::Result<ExitCode> {
     let mut signals = Signals::new().context("can't listen for signals")?;
     let settings = &config.settings;
     info!(
@@ -133,7 +130,7 @@ async fn serve(mut config: Config) -> anyhow::Result<()> {
         name = signals.next() => bail!("second signal ({name}): ended without draining"),
     }
     admin.abort();
-    Ok(())
+    Ok(ExitCode::SUCCESS)
 }
 
 /// Goes on answering while the cluster learns that this replica goes, then closes the port and finishes what is in

@@ -51,6 +51,9 @@ fn help_and_version_are_given() {
         (&["serve", "--help"], "--tls-self-signed"),
         (&["mutate", "--help"], "--service-accounts"),
         (&["compare", "--help"], "--max-ratio"),
+        (&["trust-policy", "--help"], "--aws-account-id"),
+        (&["oidc", "generate", "--help"], "--key-file"),
+        (&["oidc", "verify", "--help"], "--ca-file"),
         (&["--version"], env!("CARGO_PKG_VERSION")),
     ] {
         let output = run(args);

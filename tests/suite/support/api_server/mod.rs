@@ -66,6 +66,8 @@ struct State {
     asked_for_whole_objects: usize,
     authorization: Option<String>,
     objects: Objects,
+    /// Whole answers, by path: status and body.
+    documents: BTreeMap<String, (u16, String)>,
 }
 
 pub(crate) struct ApiServer {
@@ -137,6 +139,11 @@ impl ApiServer {
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap()
+    }
+
+    /// Answers with this whatever is asked for at a path.
+    pub(crate) fn answer(&self, path: &str, status: u16, body: &str) {
+        self.state().documents.insert(path.to_owned(), (status, body.to_owned()));
     }
 
     /// Creates or changes an account, and tells the watches.
@@ -307,6 +314,9 @@ async fn respond(
     mut hold: tokio_watch::Receiver<bool>,
     request: Request<Incoming>,
 ) -> Response<Body> {
+    if let Some((status, body)) = state.lock().unwrap().documents.get(request.uri().path()) {
+        return verbatim(StatusCode::from_u16(*status).unwrap(), body.clone());
+    }
     if request.uri().path() != "/api/v1/serviceaccounts" {
         return objects::respond(state, request).await;
     }
@@ -413,7 +423,11 @@ fn status(code: u16) -> Value {
 }
 
 fn whole(status: StatusCode, body: &Value) -> Response<Body> {
-    let body = Full::new(Bytes::from(body.to_string())).map_err(|never| match never {}).boxed();
+    verbatim(status, body.to_string())
+}
+
+fn verbatim(status: StatusCode, body: String) -> Response<Body> {
+    let body = Full::new(Bytes::from(body)).map_err(|never| match never {}).boxed();
     let mut response = Response::new(body);
     *response.status_mut() = status;
     response
