@@ -37,8 +37,9 @@ RUN find src -name '*.rs' -exec touch {} + \
     && readelf --program-headers /image/eks-pod-identity-webhook > /tmp/headers \
     && if grep INTERP /tmp/headers; then echo 'the binary is not static' >&2; exit 1; fi
 
-# No certificates: the API server's authority comes with the pod's ServiceAccount, and a kubeconfig has to name it. No
-# /etc/passwd: the user is a number. No /tmp and no time zones: nothing is written, and times are UTC.
+# No certificates: the API server's authority comes with the pod's ServiceAccount, and a kubeconfig has to name it; only
+# `oidc verify` needs others, by --ca-file. No /etc/passwd: the user is a number. No /tmp and no time zones: nothing is
+# written, and times are UTC.
 FROM scratch
 ARG VERSION=unknown
 ARG REVISION=unknown

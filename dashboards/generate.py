@@ -37,7 +37,7 @@ def overview():
         row("Do pods get their identity?",
             stat("Ready replicas", "Replicas that take requests, of those that are scraped.", "short", [
                 (f"sum({P}_ready{{m}})", "ready"), (f"count({P}_build_info{{m}})", "scraped")]),
-            stat("Answered", "Share of the admissions that were answered, with or without a role. The rest got 503: the account was unknown.", "percentunit", [
+            stat("Answered", "Share of the admissions that were answered, with or without a role. The rest got 503: most often, the account was unknown.", "percentunit", [
                 (f'1 - sum(rate({P}_admissions_total{{m,outcome="unavailable"}}[$__rate_interval])) / {total}', "answered")],
                 steps=[("red", None), ("orange", 0.99), ("green", 0.999)]),
             stat("Failing open", "Pods a second that the API server admitted without an answer from us: they run without their role.", "reqps", [
@@ -109,8 +109,9 @@ def overview():
                 (f"sum({P}_watch_failing{{m}})", "failing")]),
             ),
         row("TLS and connections",
-            series("Certificates", "Until they expire.", "s", [
-                (f"({P}_tls_certificate_expiry_timestamp_seconds{{m}} > 0) - time()", "{{instance}}")]),
+            series("Certificates", "Until they expire; of a self-managed one, its authority too.", "s", [
+                (f"({P}_tls_certificate_expiry_timestamp_seconds{{m}} > 0) - time()", "{{instance}}"),
+                (f"({P}_tls_authority_expiry_timestamp_seconds{{m}} > 0) - time()", "{{instance}}, authority")]),
             series("Reloads", "Changed certificate files: taken into use, or refused while the old ones are served.", "short", [
                 (f"sum by (result) (increase({P}_tls_reloads_total{{m}}[$__rate_interval]))", "{{result}}"),
                 (f"count({P}_tls_last_reload_successful{{m}} == 0) or vector(0)", "replicas with files that can't be used")]),
@@ -223,7 +224,7 @@ def tenants():
                 (f'sum(rate({total}{{m,pod_namespace="other"}}[$__rate_interval])) / sum(rate({total}{{m}}[$__rate_interval]))', "other")]),
             ),
         row("Who has a problem?",
-            series("Unknown accounts", "The ten namespaces whose pods got 503 most often. Their ServiceAccounts are new, or missing from the manifests.", "reqps", [
+            series("Unanswered", "The ten namespaces whose pods got 503 most often, or whose callers went away. Most often, their ServiceAccounts are new, or missing from the manifests.", "reqps", [
                 (top(f'rate({total}{{m{n},outcome="unavailable"}}[$__rate_interval])'), legend)]),
             series("Warnings", "The ten namespaces that are warned most often: roles that are no ARNs, malformed annotations, mounts in the way.", "reqps", [
                 (top(f"rate({warnings}{{m{n}}}[$__rate_interval])"), legend)]),

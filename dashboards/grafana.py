@@ -8,8 +8,10 @@ TAG = "eks-pod-identity-webhook"
 # What every selector of ours holds. `{m}` in an expression stands for it, `{m,code="503"}` adds to it.
 MATCHERS = 'cluster=~"$cluster", namespace=~"$namespace", job=~"$job", instance=~"$instance"'
 # kube-apiserver is another job; its series about us carry the name of the webhook in the webhook configuration.
-APISERVER = 'cluster=~"$cluster", name=~".*pod-identity.*"'
-REPLICA = "cluster, namespace, job, instance"
+APISERVER = 'cluster=~"$cluster", name=~"(require-)?pod-identity[.]eks[.]amazonaws[.]com"'
+# `pod` for `hostNetwork`: there, a rollout gives the same instance to the next pod, and for some scrapes both have series.
+# Where a scrape gives no such label, it is as empty on both sides.
+REPLICA = "cluster, namespace, job, instance, pod"
 P = "pod_identity_webhook"
 
 

@@ -1,12 +1,16 @@
-//! What can be typed. Every flag is also an environment variable: the flag's name in capitals, with `MUTATE_` or
-//! `COMPARE_` (of `serve`, `POD_`) before it where a name such as `FILE` would be anybody's.
+//! What can be typed. Every flag is also an environment variable: the flag's name in capitals, with the
+//! command's (of `serve`, `POD_`) before it where a name such as `FILE` would be anybody's.
 
+mod cluster;
 mod compare;
 mod compat;
+mod completions;
 mod go;
 mod injection;
 mod mutate;
+mod oidc;
 mod serve;
+mod trust_policy;
 mod values;
 
 use std::ffi::{OsStr, OsString};
@@ -14,14 +18,18 @@ use std::ffi::{OsStr, OsString};
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand, error::ErrorKind};
 
 pub use self::{
-    compare::{CompareArgs, CompareLoadArgs, CompareOutput, CompareTlsArgs},
+    cluster::ClusterArgs,
+    compare::{CompareArgs, CompareLoadArgs, CompareTlsArgs, ReportForm},
     compat::foreign_flags,
+    completions::{CompletionsArgs, Shell},
     injection::InjectionArgs,
     mutate::{MutateArgs, Output},
+    oidc::{OidcCommand, OidcGenerateArgs, OidcKeysArgs, OidcVerifyArgs},
     serve::{
         FlagInUse, LimitArgs, ListenArgs, LogArgs, LogFormat, RecordArgs, SelfManagedArgs, ServeArgs,
         SourceArgs, TlsArgs,
     },
+    trust_policy::{PolicyForm, TrustPolicyArgs},
 };
 
 /// Lets pods on any Kubernetes cluster assume AWS IAM roles, by the annotation that EKS uses.
@@ -75,6 +83,13 @@ pub enum Command {
     Mutate(Box<MutateArgs>),
     /// Compare two webhooks by recorded AdmissionReviews: whether both give the same pods, and how fast
     Compare(Box<CompareArgs>),
+    /// Print the trust policy by which an IAM role trusts ServiceAccounts of a cluster
+    TrustPolicy(Box<TrustPolicyArgs>),
+    /// Write or verify what the cluster's OIDC issuer publishes
+    #[command(subcommand)]
+    Oidc(Box<OidcCommand>),
+    /// Print the completions of a shell
+    Completions(CompletionsArgs),
 }
 
 #[cfg(test)]
@@ -89,11 +104,17 @@ mod tests {
 
     #[test]
     fn every_flag_is_an_environment_variable_of_the_same_name() {
-        for (command, prefixes) in
-            [("serve", &["", "POD_"][..]), ("mutate", &["", "MUTATE_"]), ("compare", &["COMPARE_"])]
-        {
+        for (path, prefixes) in [
+            (&["serve"][..], &["", "POD_"][..]),
+            (&["mutate"], &["", "MUTATE_"]),
+            (&["compare"], &["COMPARE_"]),
+            (&["trust-policy"], &["", "TRUST_POLICY_"]),
+            (&["oidc", "generate"], &["", "OIDC_"]),
+            (&["oidc", "verify"], &["", "OIDC_"]),
+        ] {
             let cli = Cli::command();
-            for arg in cli.find_subcommand(command).unwrap().get_arguments() {
+            let command = path.iter().fold(&cli, |command, name| command.find_subcommand(name).unwrap());
+            for arg in command.get_arguments() {
                 let flag = arg.get_long().unwrap();
                 let env = arg.get_env().unwrap_or_else(|| panic!("--{flag} has no environment variable"));
                 let name = flag.to_uppercase().replace('-', "_");
@@ -137,6 +158,7 @@ mod tests {
             (Some("serve"), true),
             (Some("mutate"), true),
             (Some("compare"), true),
+            (Some("trust-policy"), true),
             (Some("typo"), true),
             (Some("--help"), true),
             (Some("-V"), true),

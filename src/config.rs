@@ -6,7 +6,7 @@ use thiserror::Error;
 
 use crate::{
     certificates::{keeper::Kept, policy::Policy},
-    cli::{FlagInUse, LimitArgs, RecordArgs, SelfManagedArgs, ServeArgs, SourceArgs, TlsArgs},
+    cli::{ClusterArgs, FlagInUse, LimitArgs, RecordArgs, SelfManagedArgs, ServeArgs, SourceArgs, TlsArgs},
     recording::Folder,
     server::{
         Timeouts,
@@ -206,14 +206,28 @@ impl RecordArgs {
 impl From<SourceArgs> for Source {
     /// `KUBECONFIG` is set on many a developer's machine, so manifests, which have to be asked for, come first.
     fn from(args: SourceArgs) -> Self {
-        let files = |path: &PathBuf| std::env::split_paths(path).filter(|path| path != "").collect();
-        let files: Vec<PathBuf> = args.kubeconfig.as_ref().map(files).unwrap_or_default();
-        let [context, server] =
-            [args.context, args.kube_api].map(|text| text.filter(|text| !text.is_empty()));
         match args.service_accounts.filter(|path| path != "") {
             Some(path) => Self::Manifests(path),
-            None if files.is_empty() && context.is_none() && server.is_none() => Self::InCluster,
-            None => Self::Kubeconfig { files, context, server },
+            None => Self::cluster(args.kubeconfig, args.context, args.kube_api),
+        }
+    }
+}
+
+impl From<ClusterArgs> for Source {
+    fn from(args: ClusterArgs) -> Self {
+        Self::cluster(args.kubeconfig, args.context, None)
+    }
+}
+
+impl Source {
+    fn cluster(kubeconfig: Option<PathBuf>, context: Option<String>, server: Option<String>) -> Self {
+        let files = |path: &PathBuf| std::env::split_paths(path).filter(|path| path != "").collect();
+        let files: Vec<PathBuf> = kubeconfig.as_ref().map(files).unwrap_or_default();
+        let [context, server] = [context, server].map(|text| text.filter(|text| !text.is_empty()));
+        if files.is_empty() && context.is_none() && server.is_none() {
+            Self::InCluster
+        } else {
+            Self::Kubeconfig { files, context, server }
         }
     }
 }

@@ -22,11 +22,13 @@
 //! - [`server`]: connections, TLS and HTTP
 //! - [`accounts`]: where they come from and where they are looked up
 //! - [`recording`]: answered requests, written to be replayed
+//! - [`trust_policy`], [`oidc`]: what AWS has to know of a cluster
 //! - [`metrics`]
 //! - [`admission`]: the core
 //! - [`binding`]: what the pods of an account are given, which both halves share
 //! - [`settings`], [`render`], [`warning`]: what is injected, and how it is written
-//! - [`backoff`], [`files`], [`webhook_url`], [`yaml`]: helpers that know nothing of the rest
+//! - [`backoff`], [`files`], [`finding`], [`issuer`], [`root_cause`], [`webhook_url`], [`yaml`]: helpers that know nothing
+//!   of the rest
 
 pub mod accounts;
 pub mod admission;
@@ -37,11 +39,16 @@ pub mod cli;
 pub mod commands;
 pub mod config;
 pub mod files;
+pub mod finding;
+pub mod issuer;
 pub mod metrics;
+pub mod oidc;
 pub mod recording;
 pub mod render;
+pub mod root_cause;
 pub mod server;
 pub mod settings;
+pub mod trust_policy;
 pub mod warning;
 pub mod webhook_url;
 pub mod yaml;

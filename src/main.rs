@@ -15,9 +15,12 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
     let result = match Cli::from_args().command {
-        Command::Serve(args) => commands::serve::run(*args).map(|()| ExitCode::SUCCESS),
+        Command::Serve(args) => commands::serve::run(*args),
         Command::Mutate(args) => commands::mutate::run(*args).map(|()| ExitCode::SUCCESS),
         Command::Compare(args) => commands::compare::run(*args),
+        Command::Completions(args) => commands::completions::run(args).map(|()| ExitCode::SUCCESS),
+        Command::Oidc(command) => commands::oidc::run(*command),
+        Command::TrustPolicy(args) => commands::trust_policy::run(*args),
     };
     result.unwrap_or_else(|error| {
         eprintln!("error: {error:#}");

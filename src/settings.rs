@@ -10,6 +10,9 @@ use thiserror::Error;
 /// The token's file within its volume, as EKS names it.
 pub const TOKEN_PATH: &str = "token";
 
+/// The audience that AWS expects of a token, and what a token's is by default.
+pub const DEFAULT_AUDIENCE: &str = "sts.amazonaws.com";
+
 /// The operating system of a pod's containers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Os {
@@ -44,7 +47,7 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             annotation_prefix: AnnotationPrefix("eks.amazonaws.com/".into()),
-            token_audience: Audience("sts.amazonaws.com".into()),
+            token_audience: Audience(DEFAULT_AUDIENCE.into()),
             token_expiration: TokenExpiration(3600),
             mount_path: MountPath("/var/run/secrets/eks.amazonaws.com/serviceaccount".into()),
             volume_name: VolumeName("aws-token".into()),

@@ -373,6 +373,34 @@ mod tests {
         assert!(cache.waiting.is_empty());
     }
 
+    /// The writer comes at every moment of the waits, give or take: before, between their steps, after. One of three that
+    /// wait leaves at once, and takes nothing from the others.
+    #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+    async fn no_arrival_is_missed_whenever_it_comes() {
+        let (cache, mut writer) = cache();
+        let never = Instant::now() + Duration::from_secs(3600);
+        for round in 0..4_000 {
+            let name = format!("late-{round}");
+            let start = Arc::new(std::sync::Barrier::new(4));
+            let [leaves, waits @ ..] = [Instant::now(), never, never].map(|deadline| {
+                let (cache, name, start) = (Arc::clone(&cache), name.clone(), Arc::clone(&start));
+                tokio::spawn(async move {
+                    start.wait();
+                    cache.wait("a", &name, deadline).await
+                })
+            });
+            start.wait();
+            (0..round % 400).for_each(|_| std::hint::spin_loop());
+            writer.applied("a", &name, annotated());
+            leaves.await.unwrap();
+            for wait in waits {
+                let found = tokio::time::timeout(Duration::from_secs(20), wait).await;
+                assert!(found.expect("woken").unwrap().is_some());
+            }
+        }
+        assert!(cache.waiting.is_empty());
+    }
+
     #[tokio::test]
     async fn an_account_that_arrives_before_the_wait_is_not_missed() {
         let (cache, mut writer) = cache();

@@ -21,6 +21,7 @@ use crate::{
     backoff::{self, Backoff},
     binding::{Account, Binder},
     metrics::{AccountMetrics, SourceFailure},
+    root_cause::root_cause,
 };
 
 /// How long one watch call lasts; kube adds 5 s to notice a connection that died without a word.
@@ -212,9 +213,4 @@ impl Failures {
         }
         *self = Self::new();
     }
-}
-
-/// Where the chain of causes ends: what stands before it says only that there was no connection.
-fn root_cause<'a>(error: &'a (dyn std::error::Error + 'static)) -> &'a (dyn std::error::Error + 'static) {
-    std::iter::successors(Some(error), |error| error.source()).last().unwrap_or(error)
 }

@@ -54,6 +54,8 @@ pub enum Outcome {
     UnknownAccount,
     /// The cache has never been filled; answered with 503.
     NotSynced,
+    /// There was no memory left to read the request; answered with 503.
+    NoMemory,
     /// The answer was broken off: the caller went away while its ServiceAccount was waited for.
     Abandoned,
     /// The request is no valid AdmissionReview; answered with 400.
@@ -62,7 +64,7 @@ pub enum Outcome {
 
 impl Outcome {
     /// Every outcome, in the order of their numbers.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Injected,
         Self::AlreadyInjected,
         Self::NoRole,
@@ -73,6 +75,7 @@ impl Outcome {
         Self::NoVolume,
         Self::UnknownAccount,
         Self::NotSynced,
+        Self::NoMemory,
         Self::Abandoned,
         Self::BadReview,
     ];
@@ -88,7 +91,7 @@ impl Outcome {
             | Self::NotPatchable
             | Self::NoContainer
             | Self::NoVolume => "skipped",
-            Self::UnknownAccount | Self::NotSynced | Self::Abandoned => "unavailable",
+            Self::UnknownAccount | Self::NotSynced | Self::NoMemory | Self::Abandoned => "unavailable",
             Self::BadReview => "invalid",
         }
     }
@@ -106,6 +109,7 @@ impl Outcome {
             Self::NoVolume => "no_volume",
             Self::UnknownAccount => "unknown_account",
             Self::NotSynced => "not_synced",
+            Self::NoMemory => "no_memory",
             Self::Abandoned => "abandoned",
             Self::BadReview => "bad_review",
         }

@@ -293,20 +293,22 @@ async fn took_effect(
     written: Result<Seen, CallError>,
     seen: &watch::Sender<Seen>,
 ) -> Result<bool, CallError> {
-    let (newer, took_effect) = match written {
-        Ok(newer) => (newer, true),
+    match written {
+        Ok(written) => {
+            object::tell_if_news(seen, written);
+            Ok(true)
+        }
         Err(error) if error.is_conflict() => {
             let newer = object.get().await?;
             if newer.version() == based_on.version() {
                 return Err(error);
             }
             debug!(name = object.name, "another was first");
-            (newer, false)
+            object::tell(seen, newer);
+            Ok(false)
         }
-        Err(error) => return Err(error),
-    };
-    object::tell(seen, newer);
-    Ok(took_effect)
+        Err(error) => Err(error),
+    }
 }
 
 fn seconds(time: SystemTime) -> f64 {

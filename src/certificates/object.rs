@@ -23,7 +23,10 @@ use tokio::{
 };
 
 use super::{clock::Clock, failures::Failures};
-use crate::metrics::{SelfManagedMetrics, SelfManagedOperation};
+use crate::{
+    metrics::{SelfManagedMetrics, SelfManagedOperation},
+    root_cause::root_cause,
+};
 
 /// How long a call may take that is no watch.
 const CALL_TIMEOUT: Duration = Duration::from_secs(15);
@@ -95,7 +98,7 @@ impl CallError {
 }
 
 fn cause(error: &kube::Error) -> String {
-    std::error::Error::source(error).map(|cause| format!(": {cause}")).unwrap_or_default()
+    std::error::Error::source(error).map(|cause| format!(": {}", root_cause(cause))).unwrap_or_default()
 }
 
 /// What an object is called and how it is reached.
@@ -166,7 +169,13 @@ impl Object {
         loop {
             let begun = Instant::now();
             match self.get_and_watch(&seen, &mut failures).await {
-                Ok(()) => sleep(SHORTEST_ROUND.saturating_sub(begun.elapsed())).await,
+                Ok(()) => {
+                    // Counted in each round, so that an alert sees it for as long as it lasts.
+                    if *seen.borrow() == Seen::Absent {
+                        metrics.failed(operation);
+                    }
+                    sleep(SHORTEST_ROUND.saturating_sub(begun.elapsed())).await;
+                }
                 Err(error) => {
                     metrics.failed(operation);
                     sleep(failures.next(operation, &error)).await;
@@ -216,6 +225,13 @@ fn is_news(seen: &watch::Sender<Seen>, object: &Value) -> bool {
     new.zip(last).is_none_or(|(new, last)| new >= last)
 }
 
+/// Tells of what a write of our own led to, unless the watch has told of a later write meanwhile.
+pub(super) fn tell_if_news(seen: &watch::Sender<Seen>, written: Seen) {
+    if written.object().is_none_or(|object| is_news(seen, object)) {
+        tell(seen, written);
+    }
+}
+
 /// Tells of an object, if it is not what was told last.
 pub(super) fn tell(seen: &watch::Sender<Seen>, object: Seen) {
     seen.send_if_modified(|last| {
@@ -237,5 +253,9 @@ mod tests {
             assert_eq!(is_news(&seen, &object(version)), expected, "{version}");
         }
         assert!(is_news(&watch::Sender::new(Seen::Absent), &object("9")));
+        tell_if_news(&seen, Seen::Present(object("9")));
+        assert_eq!(seen.borrow().version(), Some("10"), "a write that another has followed already");
+        tell_if_news(&seen, Seen::Present(object("12")));
+        assert_eq!(seen.borrow().version(), Some("12"));
     }
 }

@@ -15,8 +15,7 @@ const JITTER: f64 = 0.1;
 /// For whom certificates are made and how they are rotated.
 #[derive(Clone, Debug)]
 pub struct Policy {
-    /// The DNS names of the Service. Names that are no DNS names are left out, and the leaf then never fits: flags
-    /// are checked for that.
+    /// The DNS names of the Service, the one that kube-apiserver asks for first. Flags are checked for being DNS names.
     pub names: Vec<String>,
     /// How long an authority is valid.
     pub authority_validity: Duration,
@@ -40,9 +39,12 @@ impl Policy {
         certificate.at_share_of_life(DUE + JITTER * self.jitter)
     }
 
-    /// The names as TLS clients ask for them.
+    /// The name that a leaf has to have: the first, which kube-apiserver asks for.
+    ///
+    /// Were it all of them, replicas that were given different cluster domains, as in the middle of a rollout, would
+    /// replace each other's leaves as fast as they can write, until the Secret holds no more of what was retired.
     pub(super) fn server_names(&self) -> Vec<ServerName<'_>> {
         let name = |name: &'_ String| DnsName::try_from(name.clone()).ok().map(ServerName::DnsName);
-        self.names.iter().filter_map(name).collect()
+        self.names.first().and_then(name).into_iter().collect()
     }
 }

@@ -22,7 +22,7 @@ pub struct CompareArgs {
     pub reviews: PathBuf,
     /// What to print
     #[arg(short, long, env = "COMPARE_OUTPUT", value_name = "FORM", default_value = "text")]
-    pub output: CompareOutput,
+    pub output: ReportForm,
     /// How the webhooks are trusted.
     #[command(flatten, next_help_heading = "TLS")]
     pub tls: CompareTlsArgs,
@@ -72,9 +72,9 @@ pub struct CompareLoadArgs {
     pub max_ratio: Option<f64>,
 }
 
-/// What `compare` prints.
+/// How a report is printed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum CompareOutput {
+pub enum ReportForm {
     /// A table, for people
     Text,
     /// One JSON object, for pipelines

@@ -3,7 +3,8 @@
 use clap::Args;
 
 use crate::settings::{
-    AnnotationPrefix, Audience, Compat, MountPath, Region, Settings, TokenExpiration, VolumeName,
+    AnnotationPrefix, Audience, Compat, DEFAULT_AUDIENCE, MountPath, Region, Settings, TokenExpiration,
+    VolumeName,
 };
 
 /// What is injected.
@@ -26,7 +27,7 @@ pub struct InjectionArgs {
     #[arg(long, env, value_name = "DOMAIN", default_value = "eks.amazonaws.com")]
     pub annotation_prefix: AnnotationPrefix,
     /// The audience of the projected token
-    #[arg(long, env, value_name = "AUDIENCE", default_value = "sts.amazonaws.com")]
+    #[arg(long, env, value_name = "AUDIENCE", default_value = DEFAULT_AUDIENCE)]
     pub token_audience: Audience,
     /// The lifetime of the projected token, in seconds
     #[arg(

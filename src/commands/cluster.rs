@@ -3,10 +3,10 @@
 use std::path::PathBuf;
 
 use anyhow::{Context, ensure};
-use hyper::Uri;
+use hyper::{Request, Uri};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 
-use crate::{accounts::watch, config::Source};
+use crate::{accounts::watch, cli::ClusterArgs, config::Source, issuer::DISCOVERY_PATH, oidc::Discovery};
 
 /// What is said of a configuration that no client can be made of.
 pub(super) const NO_CLIENT: &str = "can't make a client for the cluster";
@@ -31,6 +31,35 @@ pub(super) async fn config(source: &Source) -> anyhow::Result<Option<kube::Confi
         }
     };
     Ok(Some(watch::tuned(config)))
+}
+
+/// A client for the cluster that a command asks: the one that was typed, the one around, or that of `~/.kube/config`.
+pub(super) async fn client(args: ClusterArgs) -> anyhow::Result<kube::Client> {
+    let is_around = std::env::var_os("KUBERNETES_SERVICE_HOST").is_some();
+    let config = match Source::from(args) {
+        Source::InCluster if !is_around => {
+            config(&Source::Kubeconfig { files: Vec::new(), context: None, server: None })
+                .await
+                .context("not in a cluster, and no kubeconfig of another one: give --kubeconfig")
+        }
+        source => config(&source).await,
+    };
+    let config = config?.context("no cluster")?;
+    kube::Client::try_from(config).context(NO_CLIENT)
+}
+
+/// What the API server answers at a path.
+pub(super) async fn get(client: &kube::Client, path: &str) -> anyhow::Result<String> {
+    let request = Request::get(path).body(Vec::new())?;
+    client.request_text(request).await.with_context(|| format!("the API server, {path}"))
+}
+
+/// How the API server describes its tokens' issuer. Every ServiceAccount may read it, by the ClusterRole
+/// `system:service-account-issuer-discovery`.
+pub(super) async fn discovery(client: &kube::Client) -> anyhow::Result<Discovery> {
+    let document = get(client, DISCOVERY_PATH).await?;
+    Discovery::parse(&document)
+        .with_context(|| format!("the API server, {DISCOVERY_PATH}: no discovery document"))
 }
 
 fn parse_server(url: &str) -> anyhow::Result<Uri> {

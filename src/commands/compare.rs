@@ -17,24 +17,19 @@ use std::{
     sync::Arc,
 };
 
-use anyhow::{Context, anyhow};
+use anyhow::Context;
 use indicatif::{ProgressBar, ProgressStyle};
-use rustls::crypto::aws_lc_rs;
 
 use self::{
     client::Side,
     replay::{Limit, Load},
     report::Report,
 };
-use crate::cli::{CompareArgs, CompareLoadArgs, CompareOutput};
+use crate::cli::{CompareArgs, CompareLoadArgs, ReportForm};
 
 /// Asks both, compares, measures and prints. The exit code says what came of it.
 pub fn run(args: CompareArgs) -> anyhow::Result<ExitCode> {
-    aws_lc_rs::default_provider()
-        .install_default()
-        .map_err(|_| anyhow!("a crypto provider is already set"))?;
-    let runtime = tokio::runtime::Runtime::new().context("can't start the runtime")?;
-    runtime.block_on(compare(args))
+    super::block_on(Box::pin(compare(args)))
 }
 
 async fn compare(args: CompareArgs) -> anyhow::Result<ExitCode> {
@@ -55,8 +50,8 @@ async fn compare(args: CompareArgs) -> anyhow::Result<ExitCode> {
 
     let report = Report { sides, verification, measured, load, max_ratio };
     let text = match args.output {
-        CompareOutput::Text => report.to_string(),
-        CompareOutput::Json => format!("{:#}\n", report.to_json()),
+        ReportForm::Text => report.to_string(),
+        ReportForm::Json => format!("{:#}\n", report.to_json()),
     };
     io::stdout().lock().write_all(text.as_bytes()).context("can't write to standard output")?;
     Ok(report.verdict().into())

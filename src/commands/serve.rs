@@ -3,13 +3,14 @@
 use std::{
     io,
     net::SocketAddr,
+    process::ExitCode,
     sync::{Arc, mpsc},
     thread,
 };
 
 use anyhow::{Context, anyhow, bail};
 use arc_swap::ArcSwap;
-use rustls::{ServerConfig, crypto::aws_lc_rs};
+use rustls::ServerConfig;
 use serde_json::{Value, json};
 use tokio::{
     net::TcpListener,
@@ -56,19 +57,15 @@ const PRIVILEGED_PORT: &str = ": ports below 1024 are for root on this node; set
     net.ipv4.ip_unprivileged_port_start to 0 (securityContext.sysctls), or take another port";
 
 /// Serves until a signal ends it.
-pub fn run(args: ServeArgs) -> anyhow::Result<()> {
+pub fn run(args: ServeArgs) -> anyhow::Result<ExitCode> {
     logging::start(&args.log)?;
     for warning in &args.warnings {
         warn!("{warning}");
     }
-    aws_lc_rs::default_provider()
-        .install_default()
-        .map_err(|_| anyhow!("a crypto provider is already set"))?;
-    let runtime = tokio::runtime::Runtime::new().context("can't start the runtime")?;
-    runtime.block_on(serve(args.try_into()?))
+    super::block_on(Box::pin(serve(args.try_into()?)))
 }
 
-async fn serve(mut config: Config) -> anyhow::Result<()> {
+async fn serve(mut config: Config) -> anyhow::Result<ExitCode> {
     let mut signals = Signals::new().context("can't listen for signals")?;
     let settings = &config.settings;
     info!(
@@ -141,7 +138,7 @@ async fn serve(mut config: Config) -> anyhow::Result<()> {
         name = signals.next() => bail!("second signal ({name}): ended without draining"),
     }
     admin.abort();
-    Ok(())
+    Ok(ExitCode::SUCCESS)
 }
 
 /// Goes on answering while the cluster learns that this replica goes, then closes the port and finishes what is in

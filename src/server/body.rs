@@ -128,9 +128,10 @@ impl<'m> Held<'m> {
             self.take(more)?;
             self.taken += more;
         }
-        let (capacity, needed) = (self.bytes.capacity(), len + admission::PADDING);
-        if needed > capacity {
-            let new = needed.max((4 * capacity).min(self.expected + admission::PADDING));
+        let needed = len + admission::PADDING;
+        if needed > self.bytes.capacity() {
+            // All at once: each move leaves as much as was moved with the allocator, which may keep it for a while.
+            let new = needed.max(self.expected + admission::PADDING);
             self.bytes.reserve_exact(new - self.bytes.len());
         }
         self.bytes.extend_from_slice(data);
@@ -155,5 +156,27 @@ impl<'m> Held<'m> {
             }
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_body_is_moved_once_at_most_however_large_it_is() {
+        let memory = Memory::new(16 << 20);
+        for expected in [100, MAX_INITIAL_CAPACITY, 8 << 20] {
+            let mut held = Held::new(expected, &memory);
+            let mut capacities = vec![held.bytes.capacity()];
+            while held.bytes.len() + 20 <= expected {
+                let piece = (expected - held.bytes.len()).min(16 << 10);
+                held.extend(&vec![b' '; piece]).unwrap();
+                capacities.push(held.bytes.capacity());
+            }
+            capacities.dedup();
+            assert!(capacities.len() <= 2, "{capacities:?}");
+            assert!(held.bytes.capacity() < expected + 2 * admission::PADDING, "no more than it takes");
+        }
     }
 }

@@ -15,7 +15,8 @@ use tokio::{
 use tracing::debug;
 
 use super::{
-    Timeouts, body,
+    Timeouts,
+    body::{self, BadBody},
     connection::{self, Handler},
     drain::Drain,
     limits::{Memory, Waits},
@@ -123,7 +124,12 @@ impl Inner {
         let grace = self.grace(request.uri().query());
         match body::read(request, self.limits.body_bytes, self.limits.body_time, &self.memory).await {
             Ok(mut held) => self.admit(std::mem::take(&mut held.bytes), grace).await,
-            Err(error) => error.reply(self.limits.body_bytes),
+            Err(error) => {
+                if matches!(error, BadBody::NoMemory) {
+                    self.metrics.admissions.count(Operation::Unknown, Outcome::NoMemory, Warned::default());
+                }
+                error.reply(self.limits.body_bytes)
+            }
         }
     }
 

@@ -21,8 +21,8 @@ CASES = {
             "clusterDomain": "example.internal",
             "selfManaged": {
                 "secretName": "certs",
-                "caValidity": "8760h",
-                "leafValidity": "720h",
+                "caValidity": "2years",
+                "leafValidity": "60days",
                 "rotationOverlap": "1h30m",
             },
         }
@@ -150,6 +150,7 @@ CASES = {
         "readinessProbe": None,
     },
     "every-setting": {
+        "tls": {"mode": "secret", "secret": {"name": "mine", "caBundle": "LS0tLS1CRUdJTg=="}},
         "config": {
             "compat": "aws",
             "awsRegion": "",

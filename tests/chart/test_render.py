@@ -95,6 +95,7 @@ def test_in_policy_mode_the_notes_speak_of_the_policy():
 def test_the_notes_name_the_region():
     assert "region us-east-1 " in rendered("defaults").notes
     assert "region us-west-2 " in rendered("env").notes
+    assert "no AWS region" in render({"config": {"awsRegion": ""}}).notes
 
 
 def test_the_notes_say_what_one_replica_means():

@@ -85,8 +85,8 @@ def test_self_managed_options():
     out = rendered("tls-self-managed-options")
     assert out.the("Secret")["metadata"]["name"] == "certs"
     assert out.flags["tls-cluster-domain"] == "example.internal"
-    assert out.flags["tls-ca-validity"] == "8760h"
-    assert out.flags["tls-leaf-validity"] == "720h"
+    assert out.flags["tls-ca-validity"] == "2years"
+    assert out.flags["tls-leaf-validity"] == "60days"
     assert out.flags["tls-rotation-overlap"] == "1h30m"
 
 

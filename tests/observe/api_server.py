@@ -1,10 +1,12 @@
-"""A small API server: lists and watches ServiceAccounts as metadata, and misbehaves on demand."""
+"""A small API server: lists and watches ServiceAccounts as metadata, keeps two objects, and misbehaves on demand."""
 
 import json
 import queue
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, urlsplit
+
+from objects import Objects
 
 
 class ApiServer:
@@ -13,6 +15,7 @@ class ApiServer:
         self.revision = 1
         self.accounts = {}
         self.watchers = []
+        self.objects = Objects()
         self.list_status = 200
         self.next_watch_status = 200
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (Handler,), {"api": self}))
@@ -60,11 +63,23 @@ class Handler(BaseHTTPRequestHandler):
     api = None
 
     def do_GET(self):
-        query = parse_qs(urlsplit(self.path).query)
-        if "watch" in query:
+        url = urlsplit(self.path)
+        query = parse_qs(url.query)
+        if "fieldSelector" in query:
+            self.stream(self.api.objects.watch(url.path))
+        elif "watch" in query:
             self.watch()
+        elif url.path in self.api.objects.by_path:
+            self.whole(200, self.api.objects.by_path[url.path])
         else:
             self.list()
+
+    def do_PUT(self):
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        code, written = self.api.objects.write(urlsplit(self.path).path, self.command, body)
+        self.whole(code, written or status(code))
+
+    do_PATCH = do_PUT
 
     def list(self):
         with self.api.lock:
@@ -81,6 +96,9 @@ class Handler(BaseHTTPRequestHandler):
             self.api.watchers = [*self.api.watchers, lines] if code == 200 else self.api.watchers
         if code != 200:
             return self.whole(code, status(code))
+        self.stream(lines)
+
+    def stream(self, lines):
         self.send_response(200)
         self.send_header("Content-Type", "application/json")
         self.send_header("Transfer-Encoding", "chunked")

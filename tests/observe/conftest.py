@@ -11,11 +11,12 @@ import pytest
 
 from api_server import ApiServer
 from expressions import ROOT
+from objects import CONFIGURATION, NAMESPACE, SECRET
 from processes import Prometheus, Replayed, Webhook
 
 REVIEWS = {path.stem: path.read_bytes() for path in sorted((ROOT / "tests/fixtures/admission-reviews").glob("*.json"))}
 ROLE = {"eks.amazonaws.com/role-arn": "arn:aws:iam::111122223333:role/payments-api"}
-JOB = {"job": "eks-pod-identity-webhook", "cluster": "test", "namespace": "aws-pod-identity-webhook"}
+JOB = {"job": "eks-pod-identity-webhook", "cluster": "test", "namespace": NAMESPACE}
 NAMESPACES = ["payments", "orders", "search", "reports"]
 # Longer than the minute by which the upgrade dashboard's annotations look back.
 SECONDS = 75
@@ -51,7 +52,7 @@ class Run:
         self.new_certificate()
         self.write_manifests()
         limits = ["--lookup-grace=300ms", "--header-timeout=1s", "--body-timeout=5s", "--tls-handshake-timeout=1s",
-                  "--max-body-bytes=262144", "--reload-interval=200ms", "--drain-delay=2s"]
+                  "--max-body-bytes=262144", "--max-request-memory=163840", "--reload-interval=200ms", "--drain-delay=2s"]
         manifests = [f"--service-accounts={self.manifests}"]
         files = [f"--tls-cert-file={self.certificates}/tls.crt", f"--tls-key-file={self.certificates}/tls.key"]
         self.api.list_status = 403
@@ -64,8 +65,9 @@ class Run:
         # Two replicas of the old version: one with everything that can be asked for, one that will be drained.
         self.old = self.webhook("old", *limits, *manifests, *files, *asked_for)
         self.drained = self.webhook("drained", *limits, *manifests, "--tls-self-signed")
-        # And one that Prometheus is told is newer, which watches a cluster.
-        self.new = self.webhook("new", *limits, f"--kubeconfig={kubeconfig}", "--tls-self-signed", "--metrics-namespaces=3")
+        # And one that Prometheus is told is newer, which watches a cluster and keeps its certificate there.
+        kept = ["--tls-self-managed", "--tls-ca-validity=60s", "--tls-leaf-validity=20s", "--tls-rotation-overlap=2s"]
+        self.new = self.webhook("new", *limits, f"--kubeconfig={kubeconfig}", *kept, "--metrics-namespaces=3")
         apiserver = Replayed(ROOT / "tests/observe/fixtures/kube-apiserver.prom")
         relabelled = {"source_labels": ["__name__"], "regex": "pod_identity_webhook_build_info", "target_label": "version", "replacement": "0.2.0"}
         self.prometheus = Prometheus(folder, [
@@ -121,6 +123,9 @@ class Run:
             (30, lambda: self.api.apply("payments", "brief", {})),
             (32, lambda: self.api.delete("payments", "brief")),
             (20, lambda: shutil.rmtree(self.recordings)),
+            (12, lambda: self.api.objects.refusals[SECRET].append(500)),
+            (15, lambda: self.api.objects.refusals[CONFIGURATION].append(500)),
+            *[(16 + 2 * number, self.api.objects.wipe_ca_bundle) for number in range(9)],
             (64, self.drain),
         ]
 
@@ -144,6 +149,7 @@ class Run:
         webhook.send(minimal("nobody"))
         webhook.send(b"{}")
         webhook.send(b"x" * 300_000)
+        webhook.send(b"x" * 250_000)
         webhook.send(b"{}", content_type="text/plain")
         webhook.send(b"{}", method="PUT")
         webhook.send(b"{}", path="/elsewhere")
@@ -194,7 +200,7 @@ def scrape(name, labels, *addresses):
 
 def kubeconfig_of(url):
     return {"apiVersion": "v1", "kind": "Config", "current-context": "test",
-            "contexts": [{"name": "test", "context": {"cluster": "test", "user": "test"}}],
+            "contexts": [{"name": "test", "context": {"cluster": "test", "user": "test", "namespace": NAMESPACE}}],
             "clusters": [{"name": "test", "cluster": {"server": url}}],
             "users": [{"name": "test", "user": {"token": "secret-token"}}]}
 

@@ -22,8 +22,6 @@ NOT_DRIVEN = {
     "PodIdentityWebhookAbsent",
     "PodIdentityWebhookNotReady",
     "PodIdentityWebhookWatchStale",
-    "PodIdentityWebhookCertificateNotKept",
-    "PodIdentityWebhookCaBundleOverwritten",
     "PodIdentityWebhookConnectionsNearLimit",
 }
 
@@ -52,7 +50,7 @@ def test_prometheus_has_no_trouble_with_the_rules(run):
 def test_every_outcome_was_driven(run):
     documented = set(re.findall(r"^\| `([a-z]+)` \| `([a-z_]+)` \| [^|]", PAGE, re.MULTILINE))
     counted = run.prometheus.over_the_run("sum by (outcome, reason) (pod_identity_webhook_admissions_total) > 0")
-    assert {(labels["outcome"], labels["reason"]) for labels, _ in counted} == documented and len(documented) == 12
+    assert {(labels["outcome"], labels["reason"]) for labels, _ in counted} == documented and len(documented) == 13
 
 
 @pytest.mark.parametrize("metric, label, values", [
@@ -62,6 +60,8 @@ def test_every_outcome_was_driven(run):
     ("watch_events_total", "type", {"applied", "deleted"}),
     ("watch_errors_total", "reason", {"list", "watch_start", "watch_event", "watch_stream", "manifests"}),
     ("tls_reloads_total", "result", {"ok", "failed"}),
+    ("tls_rotations_total", "kind", {"authority", "leaf", "drop"}),
+    ("tls_self_managed_errors_total", "operation", {"secret_update", "publish"}),
     ("tls_handshakes_total", "result", {"ok", "failed", "timed_out"}),
     ("http_responses_total", "code", {"200", "400", "404", "405", "408", "413", "415", "503"}),
     ("connections_closed_total", "reason", {"finished", "broken", "slow_header", "drained"}),

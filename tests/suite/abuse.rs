@@ -8,17 +8,14 @@ use tokio::{
     net::TcpStream,
 };
 
-use crate::{
-    binary,
-    support::{
-        ROLE, ROLE_ANNOTATION, account,
-        client::{Client, request},
-        eventually, minimal_of, patch_of,
-        pki::Ca,
-        recorded,
-        server::{Options, Server, plain_get},
-        within,
-    },
+use crate::support::{
+    ROLE, ROLE_ANNOTATION, account,
+    client::{Client, request},
+    daemon, eventually, minimal_of, patch_of,
+    pki::Ca,
+    recorded,
+    server::{Options, Server, plain_get},
+    within,
 };
 
 /// `minimal` for a pod of some account in some namespace.
@@ -134,6 +131,8 @@ async fn large_bodies_are_bounded_in_memory_and_small_ones_need_not_ask() {
     };
     let (mut first, response) = within("the second is refused", both).await;
     assert_eq!((response.header("retry-after"), response.header("connection")), (Some("1"), Some("close")));
+    let series = r#"admissions_total{operation="unknown",outcome="unavailable",reason="no_memory"}"#;
+    assert_eq!(server.metric(series), 1.0);
     for name in ["minimal", "mesh-sidecar"] {
         assert_eq!(server.client().await.mutate(&recorded(name)).await.status, 200, "{name}");
     }
@@ -283,7 +282,7 @@ async fn names_can_not_forge_lines_of_the_log_and_secrets_are_in_none() {
         let (ca, dir) = (Ca::new(), tempfile::tempdir().unwrap());
         ca.server(1).write(dir.path());
         std::fs::write(dir.path().join("account.json"), manifest.to_string()).unwrap();
-        let mut command = tokio::process::Command::from(binary::command(&[
+        let mut command = tokio::process::Command::from(daemon::command(&[
             "--listen=127.0.0.1:0",
             "--admin-listen=127.0.0.1:0",
             "--log-level=debug",

@@ -24,18 +24,16 @@ use hyper::Method;
 use serde_json::json;
 use tokio::task::JoinHandle;
 
-use crate::{
-    binary::{Daemon, write_kubeconfig},
-    support::{
-        self,
-        api_server::{ApiServer, objects::NAMESPACE},
-        client::{Client, Handshake},
-        eventually,
-        pki::Ca,
-        recorded,
-        server::{Options, Server, plain_get},
-        within,
-    },
+use crate::support::{
+    self,
+    api_server::{ApiServer, objects::NAMESPACE},
+    client::{Client, Handshake},
+    daemon::{Daemon, write_kubeconfig},
+    eventually,
+    pki::Ca,
+    recorded,
+    server::{Options, Server, plain_get},
+    within,
 };
 
 const SERVER_NAME: &str = "eks-pod-identity-webhook.aws-pod-identity-webhook.svc";

@@ -19,9 +19,11 @@ use tokio::{
 use tokio_rustls::TlsAcceptor;
 
 use crate::{
-    binary::{command, stderr, stdout},
+    binary::{stderr, stdout},
     support::{
-        ROLE, ROLE_ANNOTATION, account, eventually,
+        ROLE, ROLE_ANNOTATION, account,
+        daemon::command,
+        eventually,
         pki::Pair,
         recorded,
         server::{Options, Server},

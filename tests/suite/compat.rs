@@ -5,9 +5,9 @@ use eks_pod_identity_webhook::settings::{Compat, Settings};
 use serde_json::{Value, json};
 
 use crate::{
-    binary::{command, stderr, stdout},
+    binary::{stderr, stdout},
     rules::{Admitted, admit_under, review},
-    support::{ROLE, all_recorded, recorded},
+    support::{ROLE, all_recorded, daemon::command, recorded},
 };
 
 const MOUNT_PATH: &str = "/var/run/secrets/eks.amazonaws.com/serviceaccount";

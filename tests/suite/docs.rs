@@ -32,6 +32,27 @@ fn the_readme_lists_every_flag_with_its_default() {
     }
 }
 
+/// Commands whose flags have a page of their own.
+#[test]
+fn the_pages_of_commands_list_every_flag_with_its_variable_and_default() {
+    let command = Cli::command();
+    let [trust_policy, oidc] =
+        [include_str!("../../docs/trust-policy.md"), include_str!("../../docs/oidc.md")];
+    for (path, page) in
+        [(&["trust-policy"][..], trust_policy), (&["oidc", "generate"], oidc), (&["oidc", "verify"], oidc)]
+    {
+        let command = path.iter().fold(&command, |command, name| command.find_subcommand(name).unwrap());
+        for arg in command.get_arguments() {
+            let (flag, env) = (arg.get_long().unwrap(), arg.get_env().unwrap().to_str().unwrap());
+            let row = page.lines().find(|line| line.starts_with(&format!("| `--{flag}` | `{env}` |")));
+            let row = row.unwrap_or_else(|| panic!("--{flag} is not on the page of {path:?}"));
+            for default in arg.get_default_values() {
+                assert!(row.contains(&format!("`{}`", default.to_str().unwrap())), "--{flag}: {row}");
+            }
+        }
+    }
+}
+
 #[test]
 fn the_page_on_migrating_lists_every_flag_of_other_webhooks() {
     let page = include_str!("../../docs/migrating.md");

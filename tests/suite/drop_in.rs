@@ -12,11 +12,12 @@ use serde_json::json;
 use tempfile::TempDir;
 
 use crate::{
-    binary::{Daemon, command, stderr, stdout, write_kubeconfig},
+    binary::{stderr, stdout},
     support::{
         ROLE, ROLE_ANNOTATION,
         api_server::ApiServer,
         client::{Client, request},
+        daemon::{Daemon, command, write_kubeconfig},
         patch_of,
         pki::Ca,
         recorded,

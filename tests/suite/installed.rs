@@ -4,16 +4,14 @@
 use eks_pod_identity_webhook::settings::Settings;
 use serde_json::{Value, json};
 
-use crate::{
-    binary::{Daemon, command, write_kubeconfig},
-    support::{
-        ROLE, ROLE_ANNOTATION,
-        api_server::ApiServer,
-        client::{Client, Handshake, request},
-        manifests, patch_of, recorded,
-        server::plain_get,
-        within,
-    },
+use crate::support::{
+    ROLE, ROLE_ANNOTATION,
+    api_server::ApiServer,
+    client::{Client, Handshake, request},
+    daemon::{Daemon, command, write_kubeconfig},
+    manifests, patch_of, recorded,
+    server::plain_get,
+    within,
 };
 
 #[tokio::test]

@@ -2,7 +2,7 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
-    fs,
+    fs, iter,
     path::{Path, PathBuf},
 };
 
@@ -42,11 +42,9 @@ fn links_between_pages_lead_somewhere() {
 #[test]
 fn every_flag_in_the_pages_exists() {
     let command = Cli::command();
-    let flags: Vec<&str> = command
-        .get_subcommands()
-        .flat_map(|sub| sub.get_arguments())
-        .filter_map(|arg| arg.get_long())
-        .collect();
+    let commands = command.get_subcommands().flat_map(|sub| iter::once(sub).chain(sub.get_subcommands()));
+    let flags: Vec<&str> =
+        commands.flat_map(|command| command.get_arguments()).filter_map(|arg| arg.get_long()).collect();
     for (page, text) in pages() {
         for code in code_spans(&prose(&text), &page) {
             let Some(rest) = code.strip_prefix("--") else { continue };
@@ -55,7 +53,7 @@ fn every_flag_in_the_pages_exists() {
                 || flags.contains(&flag)
                 || FLAGS_OF_OTHERS.contains(&flag)
                 || foreign_flags().any(|foreign| foreign == flag);
-            assert!(known, "{}: `--{flag}` is no flag of serve, mutate or compare", page.display());
+            assert!(known, "{}: `--{flag}` is no flag of any command", page.display());
         }
     }
 }

@@ -1,8 +1,11 @@
 //! The watch, against an API server that misbehaves.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, AtomicU64, Ordering},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::Duration,
 };
 
 use eks_pod_identity_webhook::{
@@ -213,6 +216,37 @@ async fn a_list_that_breaks_off_leaves_no_ghost() {
     eventually("the ghost is gone", || watched.is_unknown("account-0000")).await;
     assert!(watched.has_role("account-0599"));
     assert_eq!(watched.metric(r#"watch_errors_total{reason="list"}"#), 1.0);
+}
+
+#[tokio::test]
+async fn a_list_that_trickles_is_read_to_its_end() {
+    let api = ApiServer::start().await;
+    api.has_had("a", (0..600).map(|index| format!("account-{index:04}")), ROLE);
+    api.trickle(Some(Duration::from_micros(100)));
+    let watched = Watched::follow(api);
+    watched.synced().await;
+    assert!(watched.has_role("account-0000") && watched.has_role("account-0599"));
+}
+
+/// The connection is there and nothing comes: kube waits for 5 s longer than a watch call lasts.
+#[tokio::test]
+async fn a_half_open_watch_is_given_up_after_65_seconds_and_goes_on_where_it_was() {
+    let watched = Watched::start(&["first"]).await;
+    watched.synced().await;
+    watched.api.mute_watches();
+    watched.api.apply("a", "meanwhile", role());
+    let watches = watched.api.watches();
+    tokio::time::pause();
+    tokio::time::advance(Duration::from_secs(60)).await;
+    tokio::time::resume();
+    assert!(watched.is_unknown("meanwhile"));
+    assert_eq!(watched.api.watches(), watches);
+
+    tokio::time::pause();
+    tokio::time::advance(Duration::from_secs(5)).await;
+    tokio::time::resume();
+    watched.sees("meanwhile").await;
+    assert_eq!(watched.api.lists(), 1, "nothing had to be listed again");
 }
 
 #[tokio::test]

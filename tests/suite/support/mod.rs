@@ -3,6 +3,7 @@
 
 pub(crate) mod api_server;
 pub(crate) mod client;
+pub(crate) mod daemon;
 pub(crate) mod manifests;
 pub(crate) mod pki;
 pub(crate) mod server;

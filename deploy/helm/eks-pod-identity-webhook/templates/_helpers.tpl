@@ -56,8 +56,12 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | 
 {{- define "eks-pod-identity-webhook.setting" -}}
 {{- $values := (index . 0).Values }}
 {{- $key := index . 1 }}
-{{- $env := get $values.env ($key | snakecase | upper) }}
-{{- get $values.config $key | default $env | default (index . 2) }}
+{{- $variable := $key | snakecase | upper }}
+{{- $value := index $values.config $key }}
+{{- if not (kindIs "invalid" $value) }}{{ include "eks-pod-identity-webhook.text" $value }}
+{{- else if hasKey $values.env $variable }}{{ include "eks-pod-identity-webhook.text" (get $values.env $variable) }}
+{{- else }}{{ index . 2 }}
+{{- end }}
 {{- end }}
 
 {{/* An annotation or label of the webhook's: (list . "skip-pod-identity-webhook"). */}}
@@ -91,8 +95,26 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | 
 {{- end }}
 {{- end }}
 
-{{/* The program's arguments, as a YAML list. */}}
+{{/* The program's arguments, as a YAML list. The program takes no flag twice. */}}
 {{- define "eks-pod-identity-webhook.args" -}}
+{{- $own := include "eks-pod-identity-webhook.ownArgs" . }}
+{{- $flags := list }}
+{{- range fromYamlArray $own }}
+{{- $flags = append $flags (splitList "=" . | first) }}
+{{- end }}
+{{- $own }}
+{{- range .Values.extraArgs }}
+{{- $flag := toString . | splitList "=" | first }}
+{{- if has $flag $flags }}
+{{- fail (printf "extraArgs repeats %s, which the chart sets from another value: change that one (config, tls, listenAddress, containerPort, adminPort)" $flag) }}
+{{- end }}
+{{- $flags = append $flags $flag }}
+- {{ toString . | quote }}
+{{- end }}
+{{- end }}
+
+{{/* Those that follow from other values than extraArgs. */}}
+{{- define "eks-pod-identity-webhook.ownArgs" -}}
 - serve
 - {{ printf "--listen=%s:%d" .Values.listenAddress (int .Values.containerPort) | quote }}
 - {{ printf "--admin-listen=%s:%d" .Values.listenAddress (int .Values.adminPort) | quote }}
@@ -116,9 +138,6 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | 
 {{- if not (kindIs "invalid" $value) }}
 - {{ printf "--%s=%s" (kebabcase $key) (include "eks-pod-identity-webhook.text" $value) | quote }}
 {{- end }}
-{{- end }}
-{{- with .Values.extraArgs }}
-{{ toYaml . }}
 {{- end }}
 {{- end }}
 

@@ -8,7 +8,9 @@ use std::{
     convert::Infallible,
     io,
     net::SocketAddr,
+    ops::Bound::{Excluded, Unbounded},
     sync::{Arc, Mutex, MutexGuard},
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -32,7 +34,7 @@ use tokio::{
 use tokio_rustls::TlsAcceptor;
 
 use self::objects::Objects;
-use super::pki::Pair;
+use super::{ROLE_ANNOTATION, pki::Pair};
 
 type Body = BoxBody<Bytes, io::Error>;
 
@@ -50,6 +52,10 @@ struct State {
     events: Vec<(u64, String)>,
     compacted: u64,
     watchers: Vec<mpsc::UnboundedSender<WatchFrame>>,
+    /// Watches that are open and are told nothing any more.
+    mute: Vec<mpsc::UnboundedSender<WatchFrame>>,
+    /// The pause before each piece of a list.
+    trickle: Option<Duration>,
     /// Statuses that the next lists are answered with, page by page; 200 lets a page through.
     list_statuses: VecDeque<u16>,
     /// Statuses that the next watches are answered with.
@@ -60,6 +66,8 @@ struct State {
     asked_for_whole_objects: usize,
     authorization: Option<String>,
     objects: Objects,
+    /// Whole answers, by path: status and body.
+    documents: BTreeMap<String, (u16, String)>,
 }
 
 pub(crate) struct ApiServer {
@@ -133,6 +141,11 @@ impl ApiServer {
         self.state.lock().unwrap()
     }
 
+    /// Answers with this whatever is asked for at a path.
+    pub(crate) fn answer(&self, path: &str, status: u16, body: &str) {
+        self.state().documents.insert(path.to_owned(), (status, body.to_owned()));
+    }
+
     /// Creates or changes an account, and tells the watches.
     pub(crate) fn apply(&self, namespace: &str, name: &str, annotations: Value) {
         let mut state = self.state();
@@ -140,7 +153,18 @@ impl ApiServer {
         state.publish(event);
     }
 
-    /// The same, but what the watches are told is garbage.
+    /// Has had accounts with this role for longer than history goes back.
+    pub(crate) fn has_had(&self, namespace: &str, names: impl Iterator<Item = String>, role: &str) {
+        let mut state = self.state();
+        for name in names {
+            state.revision += 1;
+            let account = (state.revision, json!({ROLE_ANNOTATION: role}));
+            state.accounts.insert((namespace.to_owned(), name), account);
+        }
+        state.compacted = state.revision;
+    }
+
+    /// Creates or changes one, but what the watches are told is garbage.
     pub(crate) fn apply_with_malformed_event(&self, namespace: &str, name: &str, annotations: Value) {
         let mut state = self.state();
         state.store(namespace, name, annotations);
@@ -170,6 +194,19 @@ impl ApiServer {
         let mut state = self.state();
         state.revision += 1;
         state.compacted = state.revision;
+        state.events.clear();
+    }
+
+    /// Goes on with no watch that is open now, and ends none: their connections are half-open.
+    pub(crate) fn mute_watches(&self) {
+        let mut state = self.state();
+        let watchers = std::mem::take(&mut state.watchers);
+        state.mute.extend(watchers);
+    }
+
+    /// Sends lists in pieces of 1 KiB, each after this pause.
+    pub(crate) fn trickle(&self, pause: Option<Duration>) {
+        self.state().trickle = pause;
     }
 
     /// Breaks the connections of all watches, in the middle of the stream.
@@ -277,6 +314,9 @@ async fn respond(
     mut hold: tokio_watch::Receiver<bool>,
     request: Request<Incoming>,
 ) -> Response<Body> {
+    if let Some((status, body)) = state.lock().unwrap().documents.get(request.uri().path()) {
+        return verbatim(StatusCode::from_u16(*status).unwrap(), body.clone());
+    }
     if request.uri().path() != "/api/v1/serviceaccounts" {
         return objects::respond(state, request).await;
     }
@@ -295,35 +335,43 @@ async fn respond(
     if parameter("watch").is_some() {
         return watch_accounts(state, parameter("resourceVersion").unwrap().parse().unwrap());
     }
-    let offset: usize = parameter("continue").map_or(0, |token| token.parse().unwrap());
-    if offset > 0 {
+    let after = parameter("continue");
+    if after.is_some() {
         hold.wait_for(|hold| !hold).await.ok();
     }
-    list_accounts(&mut state.lock().unwrap(), offset, parameter("limit").map_or(500, |n| n.parse().unwrap()))
+    let limit = parameter("limit").map_or(500, |limit| limit.parse().unwrap());
+    list_accounts(&mut state.lock().unwrap(), after, limit)
 }
 
-fn list_accounts(state: &mut State, offset: usize, limit: usize) -> Response<Body> {
-    state.lists += usize::from(offset == 0);
+/// A page of all accounts: those after the one that the last page ended with, as `namespace.name`.
+fn list_accounts(state: &mut State, after: Option<String>, limit: usize) -> Response<Body> {
+    state.lists += usize::from(after.is_none());
     state.pages += 1;
     match state.list_statuses.pop_front() {
         None | Some(200) => {}
         Some(status) => return failure(status),
     }
-    let items = state.accounts.iter().skip(offset).take(limit);
-    let items: Vec<_> = items
-        .map(|((namespace, name), (revision, annotations))| object(namespace, name, *revision, annotations))
-        .collect();
-    let next = offset + items.len();
-    let next = if next < state.accounts.len() { json!(next.to_string()) } else { json!("") };
-    whole(
-        StatusCode::OK,
-        &json!({
-            "kind": "PartialObjectMetadataList",
-            "apiVersion": "meta.k8s.io/v1",
-            "metadata": {"resourceVersion": state.revision.to_string(), "continue": next},
-            "items": items,
-        }),
-    )
+    let after = after.as_ref().map(|after| after.split_once('.').unwrap());
+    let after = after.map(|(namespace, name)| (namespace.to_owned(), name.to_owned()));
+    let mut rest = state.accounts.range((after.map_or(Unbounded, Excluded), Unbounded));
+    let items = rest
+        .by_ref()
+        .take(limit)
+        .map(|((namespace, name), (revision, annotations))| object(namespace, name, *revision, annotations));
+    let items: Vec<_> = items.collect();
+    let last = items.last().filter(|_| rest.next().is_some()).map(|item| &item["metadata"]);
+    let next =
+        last.map(|last| [&last["namespace"], &last["name"]].map(|part| part.as_str().unwrap()).join("."));
+    let list = json!({
+        "kind": "PartialObjectMetadataList",
+        "apiVersion": "meta.k8s.io/v1",
+        "metadata": {"resourceVersion": state.revision.to_string(), "continue": next.unwrap_or_default()},
+        "items": items,
+    });
+    match state.trickle {
+        None => whole(StatusCode::OK, &list),
+        Some(pause) => trickled(&list, pause),
+    }
 }
 
 fn watch_accounts(state: &Mutex<State>, since: u64) -> Response<Body> {
@@ -355,6 +403,15 @@ fn streamed(receiver: mpsc::UnboundedReceiver<WatchFrame>) -> Response<Body> {
     Response::new(BodyExt::boxed(StreamBody::new(frames)))
 }
 
+fn trickled(body: &Value, pause: Duration) -> Response<Body> {
+    let pieces: Vec<_> = body.to_string().as_bytes().chunks(1024).map(Bytes::copy_from_slice).collect();
+    let frames = stream::iter(pieces).then(move |piece| async move {
+        tokio::time::sleep(pause).await;
+        Ok(Frame::data(piece))
+    });
+    Response::new(BodyExt::boxed(StreamBody::new(frames)))
+}
+
 fn failure(code: u16) -> Response<Body> {
     whole(StatusCode::from_u16(code).unwrap(), &status(code))
 }
@@ -366,7 +423,11 @@ fn status(code: u16) -> Value {
 }
 
 fn whole(status: StatusCode, body: &Value) -> Response<Body> {
-    let body = Full::new(Bytes::from(body.to_string())).map_err(|never| match never {}).boxed();
+    verbatim(status, body.to_string())
+}
+
+fn verbatim(status: StatusCode, body: String) -> Response<Body> {
+    let body = Full::new(Bytes::from(body)).map_err(|never| match never {}).boxed();
     let mut response = Response::new(body);
     *response.status_mut() = status;
     response

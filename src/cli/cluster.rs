@@ -1,0 +1,19 @@
+//! Which cluster, for the commands that ask one.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::values::path;
+
+/// The cluster that is asked.
+#[derive(Debug, Args)]
+pub struct ClusterArgs {
+    /// The cluster's kubeconfig (several with :). Without it, the cluster this process runs in, or else that of
+    /// ~/.kube/config
+    #[arg(long, env, value_name = "FILE", value_parser = path())]
+    pub kubeconfig: Option<PathBuf>,
+    /// Use this context of the kubeconfig
+    #[arg(long, env, value_name = "NAME")]
+    pub context: Option<String>,
+}

@@ -1,0 +1,27 @@
+//! `completions`: what a shell knows of the flags, from their definitions.
+
+use std::io::{self, Write};
+
+use anyhow::Context;
+use clap::CommandFactory;
+use clap_complete::{generate, shells};
+
+use crate::cli::{Cli, CompletionsArgs, Shell};
+
+const NAME: &str = env!("CARGO_PKG_NAME");
+
+/// Prints the script of a shell.
+pub fn run(args: CompletionsArgs) -> anyhow::Result<()> {
+    let mut script = Vec::new();
+    let mut cli = Cli::command();
+    match args.shell {
+        Shell::Bash => generate(shells::Bash, &mut cli, NAME, &mut script),
+        Shell::Fish => generate(shells::Fish, &mut cli, NAME, &mut script),
+        Shell::Zsh => generate(shells::Zsh, &mut cli, NAME, &mut script),
+    }
+    let script = String::from_utf8(script)?;
+    // clap_complete 4.6 spells a program's hyphens in two ways, and bash then completes nothing behind a command:
+    // https://github.com/clap-rs/clap/issues/6421
+    let script = script.replace(&NAME.replace('-', "__subcmd__"), &NAME.replace('-', "__"));
+    io::stdout().lock().write_all(script.as_bytes()).context("can't write to standard output")
+}

@@ -1,0 +1,68 @@
+//! What anybody can fetch by HTTPS.
+
+use std::{path::Path, time::Duration};
+
+use anyhow::{Context, anyhow, bail};
+use http_body_util::{BodyExt, Limited};
+use hyper::{Request, StatusCode, Uri, header::LOCATION, http::uri::PathAndQuery};
+use kube::client::Body;
+use tokio::time::timeout;
+
+use crate::{oidc::Fetched, server::tls::read_certificates};
+
+/// How long an answer may take, and how many bytes it may have: a hundred keys are 50 KB.
+const TIMEOUT: Duration = Duration::from_secs(10);
+const MAX_BYTES: usize = 1 << 20;
+
+const CA: &str = "--ca-file: no certificates in PEM:";
+
+/// Fetches without credentials, by kube's client, which is there already.
+pub(super) struct Https {
+    /// The authorities, in DER; the system's without.
+    authorities: Option<Vec<Vec<u8>>>,
+}
+
+impl Https {
+    /// Trusts these authorities, or the system's, of which an image that holds nothing else has none.
+    pub(super) fn new(ca_file: Option<&Path>) -> anyhow::Result<Self> {
+        let ca_file = ca_file.filter(|path| path.as_os_str() != "");
+        let certificates = ca_file.map(|path| read_certificates(path, CA)).transpose()?;
+        let authorities = certificates.map(|all| all.iter().map(|one| one.to_vec()).collect());
+        let https = Self { authorities };
+        https.client(Uri::from_static("https://localhost/")).context("no authorities: give --ca-file")?;
+        Ok(https)
+    }
+
+    /// The body at a URL, if it is text and the status 200, or why there is none, in words.
+    pub(super) async fn get(&self, url: &str) -> Fetched {
+        let text = timeout(TIMEOUT, self.try_get(url)).await;
+        text.map_err(|_| anyhow!("no answer within {TIMEOUT:?}"))
+            .flatten()
+            .map_err(|error| error.root_cause().to_string())
+    }
+
+    async fn try_get(&self, url: &str) -> anyhow::Result<String> {
+        let uri: Uri = url.parse()?;
+        let mut origin = uri.clone().into_parts();
+        origin.path_and_query = Some("/".parse()?);
+        let client = self.client(Uri::from_parts(origin)?)?;
+        let request =
+            Request::get(uri.path_and_query().map_or("/", PathAndQuery::as_str)).body(Body::empty())?;
+        let response = client.send(request).await?;
+        if response.status() != StatusCode::OK {
+            let target = response.headers().get(LOCATION).and_then(|value| value.to_str().ok());
+            let target = target.map(|target| format!(" to {target}")).unwrap_or_default();
+            bail!("status {}{target} where 200 is wanted", response.status().as_u16());
+        }
+        let body = Limited::new(response.into_body(), MAX_BYTES).collect().await;
+        let body = body.map_err(|error| anyhow!("{error}"))?;
+        String::from_utf8(body.to_bytes().into()).map_err(|_| anyhow!("not UTF-8"))
+    }
+
+    fn client(&self, origin: Uri) -> kube::Result<kube::Client> {
+        let mut config = kube::Config::new(origin);
+        config.root_cert = self.authorities.clone();
+        config.default_retry = false;
+        kube::Client::try_from(config)
+    }
+}

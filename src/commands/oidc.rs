@@ -1,0 +1,17 @@
+//! `oidc`: what AWS has to find at the issuer.
+
+mod generate;
+mod keys;
+mod verify;
+
+use std::process::ExitCode;
+
+use crate::cli::OidcCommand;
+
+/// Writes or checks the documents. The exit code of `verify` says what came of it.
+pub fn run(command: OidcCommand) -> anyhow::Result<ExitCode> {
+    match command {
+        OidcCommand::Generate(args) => super::block_on(Box::pin(generate::generate(args))),
+        OidcCommand::Verify(args) => super::block_on(Box::pin(verify::verify(args))),
+    }
+}

@@ -1,0 +1,139 @@
+//! The cluster's OIDC issuer: the URL that its tokens name, and what is found beneath it.
+
+use std::{fmt, net::IpAddr, str::FromStr};
+
+use thiserror::Error;
+
+/// Where an issuer describes itself (OpenID Connect Discovery 1.0, section 4). kube-apiserver has it at the same path.
+pub const DISCOVERY_PATH: &str = "/.well-known/openid-configuration";
+
+/// Where kube-apiserver has its public keys.
+pub const JWKS_PATH: &str = "/openid/v1/jwks";
+
+/// The URL of an issuer, letter by letter as tokens name it: AWS knows one with a slash at the end and one without as two.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Issuer(Box<str>);
+
+/// Not a URL that IAM and kube-apiserver both take for an issuer's.
+#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
+#[error("an issuer is a URL such as https://oidc.example.com/cluster: https, no user, query or fragment")]
+pub struct InvalidIssuer;
+
+impl Issuer {
+    /// How IAM names it, in the ARN of the identity provider and in condition keys.
+    pub fn provider(&self) -> &str {
+        self.0.strip_prefix("https://").unwrap_or(&self.0)
+    }
+
+    /// Where its discovery document is fetched.
+    pub fn discovery_url(&self) -> String {
+        format!("{}{DISCOVERY_PATH}", self.0.trim_end_matches('/'))
+    }
+
+    /// Where its keys are to be published, beside the discovery document.
+    pub fn jwks_url(&self) -> String {
+        format!("{}{JWKS_PATH}", self.0.trim_end_matches('/'))
+    }
+
+    /// Whether it has a port, with which IAM takes no identity provider.
+    pub fn has_port(&self) -> bool {
+        authority(&self.0).rsplit_once(':').is_some_and(|(_, port)| !port.contains(']'))
+    }
+
+    /// Whether nothing outside the cluster's network can find it.
+    pub fn is_internal(&self) -> bool {
+        is_internal(&self.0)
+    }
+}
+
+/// Whether the host of an `https` URL is a name or an address that AWS can't look up.
+pub fn is_internal(url: &str) -> bool {
+    let authority = authority(url);
+    let host = match authority.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+        Some((host, _)) => host,
+        None => authority.split(':').next().unwrap_or_default(),
+    };
+    let names = ["svc", "local", "internal", "lan"];
+    host.parse::<IpAddr>().is_ok() || names.iter().any(|name| host.rsplit('.').next() == Some(name))
+}
+
+fn authority(url: &str) -> &str {
+    url.strip_prefix("https://").and_then(|rest| rest.split('/').next()).unwrap_or_default()
+}
+
+impl FromStr for Issuer {
+    type Err = InvalidIssuer;
+
+    fn from_str(text: &str) -> Result<Self, InvalidIssuer> {
+        // What an issuer's URL is made of in practice. Nothing of it means anything within a policy, in HCL or in YAML.
+        let is_plain = |c: char| c.is_ascii_alphanumeric() || "-._~/:%+[]".contains(c);
+        let host = authority(text);
+        let valid = text.chars().all(is_plain) && !host.is_empty() && !host.starts_with(':');
+        valid.then(|| Self(text.into())).ok_or(InvalidIssuer)
+    }
+}
+
+impl fmt::Display for Issuer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn issuer(text: &str) -> Issuer {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn issuers_are_kept_letter_by_letter() {
+        for text in ["https://eastus.oic.prod-aks.azure.com/a/b/", "https://oidc.example.com"] {
+            assert_eq!(issuer(text).to_string(), text);
+            assert_eq!(issuer(text).provider(), &text[8..]);
+        }
+        let urls = |text| (issuer(text).discovery_url(), issuer(text).jwks_url());
+        let under_a = (
+            "https://x.test/a/.well-known/openid-configuration".to_owned(),
+            "https://x.test/a/openid/v1/jwks".to_owned(),
+        );
+        assert_eq!(urls("https://x.test/a"), under_a);
+        assert_eq!(urls("https://x.test/a/"), under_a);
+    }
+
+    #[test]
+    fn what_is_no_issuer_is_refused() {
+        for bad in [
+            "",
+            "x.test",
+            "http://x.test",
+            "https://",
+            "https://:443",
+            "https:///a",
+            "https://x.test?a",
+            "https://x.test#a",
+            "https://me@x.test",
+            "https://x.test/${a}",
+            "https://x.test/*",
+            "https://x.test/ ",
+        ] {
+            assert_eq!(bad.parse::<Issuer>(), Err(InvalidIssuer), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn internal_hosts_and_ports_are_told() {
+        for (text, internal, port) in [
+            ("https://kubernetes.default.svc", true, false),
+            ("https://kubernetes.default.svc.cluster.local", true, false),
+            ("https://10.0.0.1:6443", true, true),
+            ("https://[fd00::1]/a", true, false),
+            ("https://[fd00::1]:6443/a", true, true),
+            ("https://oidc.example.com:8443/a", false, true),
+            ("https://local.example.com/a:b", false, false),
+        ] {
+            assert_eq!((issuer(text).is_internal(), issuer(text).has_port()), (internal, port), "{text}");
+        }
+    }
+}

@@ -1,0 +1,28 @@
+//! What an OIDC issuer publishes of a cluster, as kube-apiserver writes it, and whether it is what the cluster signs with.
+//!
+//! Text in, text or findings out: who fetches and writes is `commands`.
+
+mod discovery;
+mod jwks;
+mod key;
+mod verification;
+
+use thiserror::Error;
+
+pub use self::{
+    discovery::Discovery,
+    jwks::{Jwk, Jwks},
+    key::{BadKey, read_keys},
+    verification::{Fetched, verify_discovery, verify_issuer, verify_keys},
+};
+
+/// Why a document can't be read.
+#[derive(Debug, Error)]
+pub enum NotJson {
+    /// Not JSON.
+    #[error(transparent)]
+    Syntax(#[from] serde_json::Error),
+    /// Another document.
+    #[error("{0}")]
+    Other(&'static str),
+}

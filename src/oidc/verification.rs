@@ -1,0 +1,110 @@
+//! What is published against what the cluster signs.
+
+use super::{Discovery, Jwks};
+use crate::{
+    finding::{Finding, Level},
+    issuer::{Issuer, is_internal},
+};
+
+/// A document that was fetched, or why it was not.
+pub type Fetched = Result<String, String>;
+
+const PUBLISH: &str = "write the documents with oidc generate, and publish them";
+const LET_IN: &str =
+    "let anybody fetch it: the host's name and certificate, and the rights on the file, have to be public";
+
+/// The issuer's name, against the one that the cluster's tokens have if that is known.
+pub fn verify_issuer(issuer: &Issuer, tokens_name: Option<&str>) -> Vec<Finding> {
+    const CHECK: &str = "issuer";
+    let mut findings = Vec::new();
+    match tokens_name {
+        Some(name) if name != issuer.to_string() => findings.push(Finding::fail(
+            CHECK,
+            format!("the cluster's tokens name {name}, not {issuer}"),
+            "put this issuer first among kube-apiserver's --service-account-issuer; every letter counts",
+        )),
+        Some(_) => findings.push(Finding::pass(CHECK, format!("{issuer}, as the cluster's tokens name it"))),
+        None => findings.push(Finding::pass(CHECK, format!("{issuer}, as given"))),
+    }
+    if issuer.is_internal() {
+        let found = format!("{issuer} is a name or an address that AWS can't look up");
+        findings.push(Finding::fail(CHECK, found, "give the cluster an issuer that is public"));
+    }
+    if issuer.has_port() {
+        let found = format!("{issuer} has a port, with which IAM takes no identity provider");
+        findings.push(Finding::warn(CHECK, found, "give the cluster an issuer without a port"));
+    }
+    findings
+}
+
+/// The discovery document of an issuer with these keys. Gives the URL of the keys where one is published.
+pub fn verify_discovery(issuer: &Issuer, keys: &Jwks, fetched: &Fetched) -> (Vec<Finding>, Option<String>) {
+    const CHECK: &str = "discovery";
+    let url = issuer.discovery_url();
+    let fail = |found: String| (vec![Finding::fail(CHECK, found, PUBLISH)], None);
+    let published = match fetched.as_ref().map(|text| Discovery::parse(text)) {
+        Ok(Ok(published)) => published,
+        Ok(Err(error)) => return fail(format!("{url}: no discovery document: {error}")),
+        Err(error) => return (vec![Finding::fail(CHECK, format!("{url}: {error}"), LET_IN)], None),
+    };
+    let mut findings = Vec::new();
+    if published.name() != issuer.to_string() {
+        let found = format!("{url}: it is of the issuer {:?}, not of {issuer}", published.name());
+        findings.push(Finding::fail(CHECK, found, PUBLISH));
+    }
+    let uri = published.jwks_uri();
+    if !uri.starts_with("https://") || is_internal(uri) {
+        let found = format!("{url}: jwks_uri is {uri:?}, where AWS can't fetch the keys");
+        let cure = format!(
+            "publish it with {}; kube-apiserver's --service-account-jwks-uri sets it",
+            issuer.jwks_url()
+        );
+        findings.push(Finding::fail(CHECK, found, cure));
+    }
+    let listed = |alg: &str| published.lists("id_token_signing_alg_values_supported", Some(alg));
+    let lacking: Vec<&str> = keys.algorithms().into_iter().filter(|alg| !listed(alg)).collect();
+    if !lacking.is_empty() {
+        let found = format!("{url}: id_token_signing_alg_values_supported lacks {}", lacking.join(", "));
+        findings.push(Finding::fail(CHECK, found, PUBLISH));
+    }
+    for field in ["response_types_supported", "subject_types_supported"] {
+        if !published.lists(field, None) {
+            findings.push(Finding::warn(CHECK, format!("{url}: {field} is missing"), PUBLISH));
+        }
+    }
+    if findings.is_empty() {
+        findings.push(Finding::pass(CHECK, url));
+    }
+    (findings, uri.starts_with("https://").then(|| uri.to_owned()))
+}
+
+/// The published keys against those of the cluster.
+pub fn verify_keys(cluster: &Jwks, uri: &str, fetched: &Fetched) -> Vec<Finding> {
+    const CHECK: &str = "keys";
+    let fail = |found: String| vec![Finding::fail(CHECK, found, PUBLISH)];
+    let published = match fetched.as_ref().map(|text| Jwks::parse(text)) {
+        Ok(Ok(published)) => published,
+        Ok(Err(error)) => return fail(format!("{uri}: no set of keys: {error}")),
+        Err(error) => return vec![Finding::fail(CHECK, format!("{uri}: {error}"), LET_IN)],
+    };
+    let mut findings = Vec::new();
+    for key in cluster.keys() {
+        let found = match published.named(key.id()) {
+            Some(other) if key.is_same_key(other) => continue,
+            Some(_) => format!("{}: another key is published under this id", key.id()),
+            None => format!("{} ({}): a key of the cluster that is not published", key.id(), key.algorithm()),
+        };
+        findings.push(Finding::fail(CHECK, found, PUBLISH));
+    }
+    for key in published.keys().iter().filter(|key| cluster.named(key.id()).is_none()) {
+        let found = format!("{} ({}): published, and no key of the cluster", key.id(), key.algorithm());
+        let cure = "drop it, unless it is about to be the cluster's or tokens that it signed are still good: who has it \
+                    can be any ServiceAccount";
+        findings.push(Finding::warn(CHECK, found, cure));
+    }
+    if findings.iter().all(|finding| finding.level < Level::Fail) {
+        let count = cluster.keys().len();
+        findings.push(Finding::pass(CHECK, format!("{uri}: {count} of {count} of the cluster's")));
+    }
+    findings
+}

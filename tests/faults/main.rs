@@ -1,0 +1,21 @@
+//! Faults while kube-apiserver's calls come in: see `docs/testing.md`.
+//!
+//! The program runs as replicas behind one address, on an API server that the tests break. Every answer is compared with
+//! the golden one. `FAULTS_SECONDS` says how long a fault lasts (2 if it is not set); `--nocapture` shows the figures.
+
+#![allow(missing_docs, reason = "tests are named by what they promise")]
+#![allow(clippy::unwrap_used, reason = "a test that can't go on fails")]
+
+mod balancer;
+mod cgroup;
+mod cluster;
+mod load;
+mod reviews;
+#[allow(dead_code, reason = "shared with the suite, which uses all of it")]
+#[path = "../suite/support/mod.rs"]
+mod support;
+
+mod replicas;
+mod resources;
+mod soak;
+mod watch;

@@ -1,0 +1,70 @@
+"""The Secret and the webhook configuration of a self-managed certificate: read, watched and written by name."""
+
+import copy
+import json
+import queue
+import threading
+
+import jsonpatch
+
+NAMESPACE = "aws-pod-identity-webhook"
+SECRET = f"/api/v1/namespaces/{NAMESPACE}/secrets/eks-pod-identity-webhook-tls"
+CONFIGURATION = "/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations/eks-pod-identity-webhook"
+
+
+class Objects:
+    """Each by its path. Watches are of one collection, which has one object."""
+
+    def __init__(self):
+        self.lock = threading.Lock()
+        self.revision = 1
+        self.watchers = {SECRET: [], CONFIGURATION: []}
+        self.by_path = {
+            SECRET: {"kind": "Secret", "apiVersion": "v1", "metadata": {"name": "eks-pod-identity-webhook-tls", "resourceVersion": "1"}},
+            CONFIGURATION: {"kind": "MutatingWebhookConfiguration", "apiVersion": "admissionregistration.k8s.io/v1",
+                            "metadata": {"name": "eks-pod-identity-webhook", "resourceVersion": "1"},
+                            "webhooks": [{"name": "pod-identity.eks.amazonaws.com", "clientConfig": {"service": {"name": "w"}}}]},
+        }
+        # What the next writes of a path are answered with.
+        self.refusals = {SECRET: [], CONFIGURATION: []}
+
+    def watch(self, collection):
+        """The events of a collection from now on, as lines, beginning with the object as it is."""
+        path = next(path for path in self.by_path if path.rsplit("/", 1)[0] == collection)
+        lines = queue.Queue()
+        with self.lock:
+            lines.put(json.dumps({"type": "ADDED", "object": self.by_path[path]}))
+            self.watchers[path].append(lines)
+        return lines
+
+    def wipe_ca_bundle(self):
+        """As a GitOps tool does that applies a manifest without one."""
+        with self.lock:
+            wiped = copy.deepcopy(self.by_path[CONFIGURATION])
+            wiped["webhooks"][0]["clientConfig"].pop("caBundle", None)
+            self._put(CONFIGURATION, wiped)
+
+    def write(self, path, method, body):
+        """A PUT or a PATCH that is based on a resourceVersion: the status code, and the object if it took effect."""
+        with self.lock:
+            current = self.by_path[path]
+            if self.refusals[path]:
+                return self.refusals[path].pop(), None
+            if method == "PATCH":
+                try:
+                    changed = jsonpatch.apply_patch(current, body)
+                except jsonpatch.JsonPatchException:
+                    return 422, None
+            elif body["metadata"]["resourceVersion"] == current["metadata"]["resourceVersion"]:
+                changed = body
+            else:
+                return 409, None
+            return 200, self._put(path, changed)
+
+    def _put(self, path, changed):
+        self.revision += 1
+        changed["metadata"]["resourceVersion"] = str(self.revision)
+        self.by_path[path] = changed
+        for watcher in self.watchers[path]:
+            watcher.put(json.dumps({"type": "MODIFIED", "object": changed}))
+        return changed
