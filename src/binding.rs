@@ -4,12 +4,10 @@ use std::sync::Arc;
 
 use crate::{
     render,
+    role_arn::{self, is_role_arn},
     settings::{Region, Settings, TokenExpiration},
-    warning::{Warning, WarningKind, cut, quote},
+    warning::{Warning, WarningKind, quote},
 };
-
-/// IAM's limit on an ARN (`Arn` in the IAM API reference).
-const MAX_ARN_CHARS: usize = 2048;
 
 /// A ServiceAccount as far as this program cares.
 #[derive(Clone, Debug)]
@@ -122,20 +120,19 @@ impl Binder {
     /// Reads the annotations of one ServiceAccount.
     pub fn bind<'a>(&self, annotations: impl IntoIterator<Item = (&'a str, &'a str)>) -> Account {
         let annotations = self.pick(annotations);
-        match annotations.role_arn {
-            Some(role_arn) => Account::Annotated(Arc::new(Binding {
-                role_env: render::to_vec(|out| render::env(out, render::ROLE_ARN, role_arn)).into(),
-                terms: self.terms(role_arn, &annotations),
-            })),
-            None => Account::Unannotated,
-        }
+        let Some(role) = annotations.role_arn else { return Account::Unannotated };
+        let role_arn = role_arn::complete(role, self.settings.role_owner.as_ref());
+        Account::Annotated(Arc::new(Binding {
+            role_env: render::to_vec(|out| render::env(out, render::ROLE_ARN, &role_arn)).into(),
+            terms: self.terms(&role_arn, &annotations),
+        }))
     }
 
     fn pick<'a>(&self, annotations: impl IntoIterator<Item = (&'a str, &'a str)>) -> Annotations<'a> {
         let mut picked = Annotations::default();
         for (key, value) in annotations {
             match self.settings.annotation_prefix.strip(key) {
-                Some("role-arn") => picked.role_arn = non_empty(value).map(bounded),
+                Some("role-arn") => picked.role_arn = non_empty(value),
                 Some("audience") => picked.audience = non_empty(value),
                 Some("token-expiration") => picked.token_expiration = Some(value),
                 Some("sts-regional-endpoints") => picked.sts_regional_endpoints = Some(value),
@@ -164,11 +161,7 @@ impl Binder {
         };
 
         if !is_role_arn {
-            malformed(
-                "role-arn",
-                role_arn,
-                "no role ARN (arn:aws:iam::<12 digits>:role/<name>); injected as it is",
-            );
+            malformed("role-arn", role_arn, role_arn::remedy(role_arn));
         }
         let token_expiration = match annotations.token_expiration {
             None => settings.token_expiration,
@@ -233,12 +226,6 @@ struct Annotations<'a> {
     include_containers: Option<&'a str>,
 }
 
-/// Cuts what can't be an ARN any more. It is injected into every container, so it must not be as long as an annotation
-/// can be; cut, it fails in STS just as loudly.
-fn bounded(role_arn: &str) -> &str {
-    cut(role_arn, MAX_ARN_CHARS)
-}
-
 fn non_empty(value: &str) -> Option<&str> {
     Some(value.trim()).filter(|value| !value.is_empty())
 }
@@ -250,27 +237,6 @@ fn parse_bool(text: &str) -> Option<bool> {
         "0" | "f" | "F" | "false" | "FALSE" | "False" => Some(false),
         _ => None,
     }
-}
-
-/// Whether `text` has the form of a role's ARN: `arn:<partition>:iam::<account id>:role/<path and name>`
-/// (IAM user guide, "IAM identifiers").
-fn is_role_arn(text: &str) -> bool {
-    let mut parts = text.splitn(6, ':');
-    let mut next = || parts.next().unwrap_or_default();
-    let (arn, partition, service, region, account, resource) =
-        (next(), next(), next(), next(), next(), next());
-    let name = resource.strip_prefix("role/").unwrap_or_default();
-    text.len() < MAX_ARN_CHARS
-        && arn == "arn"
-        && partition.starts_with("aws")
-        && partition.bytes().all(|c| c.is_ascii_lowercase() || c == b'-')
-        && service == "iam"
-        && region.is_empty()
-        && account.len() == 12
-        && account.bytes().all(|c| c.is_ascii_digit())
-        && !name.is_empty()
-        && !name.ends_with('/')
-        && name.bytes().all(|c| c.is_ascii_alphanumeric() || b"+=,.@_-/".contains(&c))
 }
 
 #[cfg(test)]
@@ -302,29 +268,6 @@ mod tests {
     }
 
     #[test]
-    fn role_arns_are_recognised() {
-        for good in [
-            "arn:aws:iam::111122223333:role/app",
-            "arn:aws-cn:iam::111122223333:role/team/app",
-            "arn:aws-us-gov:iam::111122223333:role/a+b=c,d.e@f_g-h",
-        ] {
-            assert!(is_role_arn(good), "{good}");
-        }
-        for bad in [
-            "app",
-            "arn:aws:iam::111122223333:user/app",
-            "arn:aws:iam::11112222333:role/app",
-            "arn:aws:iam::111122223333:role/",
-            "arn:aws:iam::111122223333:role/app/",
-            "arn:aws:iam:us-east-1:111122223333:role/app",
-            "arn:aws:iam::111122223333:role/${ROLE}",
-            "arn:gcp:iam::111122223333:role/app",
-        ] {
-            assert!(!is_role_arn(bad), "{bad}");
-        }
-    }
-
-    #[test]
     fn bad_annotations_are_warned_of_and_fall_back() {
         let binding = bind(&[
             ("eks.amazonaws.com/role-arn", "app"),
@@ -351,7 +294,7 @@ mod tests {
         let long = "é".repeat(100_000);
         let binding =
             bind(&[("eks.amazonaws.com/role-arn", &long), ("eks.amazonaws.com/region", &long)]).unwrap();
-        assert_eq!(binding.role_arn_json().len(), 2 + 2 * MAX_ARN_CHARS);
+        assert_eq!(binding.role_arn_json().len(), 2 + 2 * role_arn::MAX_CHARS);
         assert_eq!(
             &*binding.terms.region.as_ref().unwrap().region,
             br#"{"name":"AWS_REGION","value":"us-east-1"}"#

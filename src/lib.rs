@@ -25,7 +25,7 @@
 //! - [`metrics`]
 //! - [`admission`]: the core
 //! - [`binding`]: what the pods of an account are given, which both halves share
-//! - [`settings`], [`render`], [`warning`]: what is injected, and how it is written
+//! - [`role_arn`], [`settings`], [`render`], [`warning`]: what is injected, and how it is written
 //! - [`backoff`], [`files`], [`webhook_url`], [`yaml`]: helpers that know nothing of the rest
 
 pub mod accounts;
@@ -40,6 +40,7 @@ pub mod files;
 pub mod metrics;
 pub mod recording;
 pub mod render;
+pub mod role_arn;
 pub mod server;
 pub mod settings;
 pub mod warning;

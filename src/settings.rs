@@ -36,6 +36,17 @@ pub struct Settings {
     pub region: Region,
     /// Whether `AWS_STS_REGIONAL_ENDPOINTS=regional` is injected.
     pub sts_regional_endpoints: bool,
+    /// Whose roles are named without their ARN, if such names are completed.
+    pub role_owner: Option<RoleOwner>,
+}
+
+/// The AWS account whose roles may be named without their ARN.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RoleOwner {
+    /// Its partition.
+    pub partition: Partition,
+    /// Its number.
+    pub account_id: AccountId,
 }
 
 impl Default for Settings {
@@ -48,6 +59,7 @@ impl Default for Settings {
             volume_name: VolumeName("aws-token".into()),
             region: Region("us-east-1".into()),
             sts_regional_endpoints: false,
+            role_owner: None,
         }
     }
 }
@@ -73,6 +85,12 @@ pub enum InvalidSetting {
          so that a suffix such as -2 still fits"
     )]
     VolumeName,
+    /// Not a number of 12 digits.
+    #[error("an AWS account id has 12 digits, such as 111122223333")]
+    AccountId,
+    /// Not a partition.
+    #[error("a partition is aws, or begins so: aws-cn, aws-us-gov")]
+    Partition,
     /// Not a region name.
     #[error("a region is a name such as us-west-2 (a-z, 0-9, '-'), or empty to inject none")]
     Region,
@@ -235,6 +253,44 @@ impl FromStr for Region {
     }
 }
 
+/// The number of an AWS account.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AccountId(Box<str>);
+
+impl AccountId {
+    /// Whether that is one.
+    pub(crate) fn is_valid(text: &str) -> bool {
+        text.len() == 12 && text.bytes().all(|c| c.is_ascii_digit())
+    }
+}
+
+impl FromStr for AccountId {
+    type Err = InvalidSetting;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Self::is_valid(text).then(|| Self(text.into())).ok_or(InvalidSetting::AccountId)
+    }
+}
+
+/// A partition of AWS: `aws`, `aws-cn`, `aws-us-gov` and others.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Partition(Box<str>);
+
+impl Partition {
+    /// Whether that may be one.
+    pub(crate) fn is_valid(text: &str) -> bool {
+        text.starts_with("aws") && text.bytes().all(|c| c.is_ascii_lowercase() || c == b'-')
+    }
+}
+
+impl FromStr for Partition {
+    type Err = InvalidSetting;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Self::is_valid(text).then(|| Self(text.into())).ok_or(InvalidSetting::Partition)
+    }
+}
+
 macro_rules! text_setting {
     ($($setting:ident),*) => {$(
         impl fmt::Display for $setting {
@@ -251,7 +307,7 @@ macro_rules! text_setting {
     )*};
 }
 
-text_setting!(AnnotationPrefix, Audience, MountPath, VolumeName, Region);
+text_setting!(AnnotationPrefix, Audience, MountPath, VolumeName, Region, AccountId, Partition);
 
 impl fmt::Display for TokenExpiration {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -337,5 +393,16 @@ mod tests {
     fn a_region_may_be_empty() {
         assert!("".parse::<Region>().is_ok() && "us-gov-west-1".parse::<Region>().is_ok());
         assert!("us west".parse::<Region>().is_err());
+    }
+
+    #[test]
+    fn the_owner_of_short_names_is_an_account_in_a_partition() {
+        assert!("111122223333".parse::<AccountId>().is_ok());
+        for bad in ["", "11112222333", "1111222233334", "11112222333x", "１１１１２２２２３３３３"]
+        {
+            assert!(bad.parse::<AccountId>().is_err(), "{bad:?}");
+        }
+        assert!(["aws", "aws-cn", "aws-us-gov"].iter().all(|text| text.parse::<Partition>().is_ok()));
+        assert!(["", "AWS", "cn", "aws:iam"].iter().all(|text| text.parse::<Partition>().is_err()));
     }
 }

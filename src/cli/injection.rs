@@ -2,7 +2,11 @@
 
 use clap::Args;
 
-use crate::settings::{AnnotationPrefix, Audience, MountPath, Region, Settings, TokenExpiration, VolumeName};
+use super::values::account_id;
+use crate::settings::{
+    AccountId, AnnotationPrefix, Audience, MountPath, Partition, Region, RoleOwner, Settings,
+    TokenExpiration, VolumeName,
+};
 
 /// What is injected.
 #[derive(Debug, Args)]
@@ -34,11 +38,20 @@ pub struct InjectionArgs {
     #[arg(long, env, value_name = "BOOL", default_value = "false", default_missing_value = "true",
         num_args = 0..=1, require_equals = true, action = clap::ArgAction::Set)]
     pub sts_regional_endpoints: bool,
+    // The inner one is of a variable that is set to nothing; spelled out, clap takes it for a value.
+    /// The AWS account whose roles may be named without their ARN: my-role, path/my-role
+    #[arg(long, env, value_name = "ID", value_parser = account_id)]
+    pub aws_account_id: Option<std::option::Option<AccountId>>,
+    /// The partition of that account
+    #[arg(long, env, value_name = "NAME", default_value = "aws")]
+    pub aws_partition: Partition,
 }
 
 impl InjectionArgs {
     /// The settings that were typed.
     pub fn into_settings(self) -> Settings {
+        let partition = self.aws_partition;
+        let role_owner = self.aws_account_id.flatten().map(|account_id| RoleOwner { partition, account_id });
         Settings {
             annotation_prefix: self.annotation_prefix,
             token_audience: self.token_audience,
@@ -47,6 +60,7 @@ impl InjectionArgs {
             volume_name: self.token_volume_name,
             region: self.aws_region,
             sts_regional_endpoints: self.sts_regional_endpoints,
+            role_owner,
         }
     }
 }

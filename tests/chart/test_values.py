@@ -78,6 +78,8 @@ def test_no_object_of_the_schema_is_open_by_accident():
         {"config": {"lookupGrace": 1}},
         {"config": {"logFormat": "xml"}},
         {"config": {"tokenExpiration": 60}},
+        {"config": {"awsAccountId": 111122223333}},
+        {"config": {"awsAccountId": "1111-2222-3333"}},
         {"env": {"AWS REGION": "x"}},
         {"env": {"AWS_REGION": None, "A": {"value": "x"}}},
         {"env": ["AWS_REGION=x"]},
