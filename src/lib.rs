@@ -26,7 +26,7 @@
 //! - [`admission`]: the core
 //! - [`binding`]: what the pods of an account are given, which both halves share
 //! - [`role_arn`], [`settings`], [`render`], [`warning`]: what is injected, and how it is written
-//! - [`backoff`], [`files`], [`webhook_url`], [`yaml`]: helpers that know nothing of the rest
+//! - [`backoff`], [`clock`], [`files`], [`object`], [`webhook_url`], [`yaml`]: helpers that know nothing of the rest
 
 pub mod accounts;
 pub mod admission;
@@ -34,10 +34,12 @@ pub mod backoff;
 pub mod binding;
 pub mod certificates;
 pub mod cli;
+pub mod clock;
 pub mod commands;
 pub mod config;
 pub mod files;
 pub mod metrics;
+pub mod object;
 pub mod recording;
 pub mod render;
 pub mod role_arn;
