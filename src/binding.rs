@@ -18,6 +18,22 @@ pub enum Account {
     Unannotated,
 }
 
+impl Account {
+    /// Whether its role is annotated, so that no mapping counts.
+    pub fn has_own_role(&self) -> bool {
+        matches!(self, Self::Annotated(binding) if binding.mapped_by().is_none())
+    }
+
+    /// Whether it is the very same binding, or none either.
+    pub fn is_same(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Annotated(one), Self::Annotated(other)) => Arc::ptr_eq(one, other),
+            (Self::Unannotated, Self::Unannotated) => true,
+            _ => false,
+        }
+    }
+}
+
 /// What the pods of one annotated ServiceAccount are given. A cluster has tens of thousands of these, and most differ in
 /// nothing but the role.
 #[derive(Debug)]
@@ -47,6 +63,23 @@ pub struct Terms {
     pub include_containers: Option<Box<str>>,
     /// What is wrong with the annotations, for those who create pods with them.
     pub warnings: Box<[Warning]>,
+    /// The key of the role mapping that the role comes from, unless it is annotated.
+    pub mapped_by: Option<Arc<str>>,
+}
+
+/// What a role mapping says in place of annotations.
+#[derive(Debug)]
+pub struct Mapped {
+    /// Its key: `payments/api`, `test-*/api`.
+    pub key: Arc<str>,
+    /// The role; empty for none.
+    pub role: Box<str>,
+    /// The audience of the token.
+    pub audience: Option<Box<str>>,
+    /// The lifetime asked for the token.
+    pub token_expiration: Option<TokenExpiration>,
+    /// Whether regional STS endpoints are asked for.
+    pub sts_regional_endpoints: Option<bool>,
 }
 
 impl Binding {
@@ -66,6 +99,11 @@ impl Binding {
     /// Whether the role has the form of an ARN. It is injected all the same.
     pub fn is_well_formed(&self) -> bool {
         !self.terms.warnings.iter().any(|warning| warning.kind() == WarningKind::RoleArn)
+    }
+
+    /// The key of the role mapping that the role comes from, unless it is annotated.
+    pub fn mapped_by(&self) -> Option<&str> {
+        self.terms.mapped_by.as_deref()
     }
 
     /// The role's ARN as a JSON string, quotes included.
@@ -113,6 +151,7 @@ impl Binder {
             skip_containers: None,
             include_containers: None,
             warnings: Box::default(),
+            mapped_by: None,
         };
         Self { settings, defaults: Arc::new(defaults) }
     }
@@ -120,11 +159,40 @@ impl Binder {
     /// Reads the annotations of one ServiceAccount.
     pub fn bind<'a>(&self, annotations: impl IntoIterator<Item = (&'a str, &'a str)>) -> Account {
         let annotations = self.pick(annotations);
-        let Some(role) = annotations.role_arn else { return Account::Unannotated };
+        self.with_role(annotations.role_arn, &annotations, None)
+    }
+
+    /// Gives the role of a mapping to a ServiceAccount that names none itself. What else it is annotated with wins over
+    /// what the mapping says.
+    pub fn bind_mapped<'a>(
+        &self,
+        mapped: &'a Mapped,
+        annotations: impl IntoIterator<Item = (&'a str, &'a str)>,
+    ) -> Account {
+        self.with_role(non_empty(&mapped.role), &self.pick(annotations), Some(mapped))
+    }
+
+    /// Those of the annotations that are read here.
+    pub fn own<'a>(
+        &self,
+        annotations: impl IntoIterator<Item = (&'a str, &'a str)>,
+    ) -> Box<[(Box<str>, Box<str>)]> {
+        let prefix = &self.settings.annotation_prefix;
+        let own = annotations.into_iter().filter(|(key, _)| prefix.strip(key).is_some());
+        own.map(|(key, value)| (key.into(), value.into())).collect()
+    }
+
+    fn with_role(
+        &self,
+        role: Option<&str>,
+        annotations: &Annotations<'_>,
+        mapped: Option<&Mapped>,
+    ) -> Account {
+        let Some(role) = role else { return Account::Unannotated };
         let role_arn = role_arn::complete(role, self.settings.role_owner.as_ref());
         Account::Annotated(Arc::new(Binding {
             role_env: render::to_vec(|out| render::env(out, render::ROLE_ARN, &role_arn)).into(),
-            terms: self.terms(&role_arn, &annotations),
+            terms: self.terms(&role_arn, annotations, mapped),
         }))
     }
 
@@ -145,40 +213,54 @@ impl Binder {
         picked
     }
 
-    fn terms(&self, role_arn: &str, annotations: &Annotations<'_>) -> Arc<Terms> {
+    fn terms(&self, role_arn: &str, annotations: &Annotations<'_>, mapped: Option<&Mapped>) -> Arc<Terms> {
         let (settings, defaults) = (&self.settings, &self.defaults);
         let is_role_arn = is_role_arn(role_arn);
-        if is_role_arn && (Annotations { role_arn: None, ..*annotations }) == Annotations::default() {
+        if mapped.is_none()
+            && is_role_arn
+            && (Annotations { role_arn: None, ..*annotations }) == Annotations::default()
+        {
             return Arc::clone(defaults);
         }
         let mut warnings = Vec::new();
+        let annotation =
+            |name: &str| format!("ServiceAccount annotation {}", settings.annotation_prefix.key(name));
         let mut malformed = |name: &str, value: &str, remedy: &str| {
-            let key = settings.annotation_prefix.key(name);
-            let value = quote(value);
-            let kind = if name == "role-arn" { WarningKind::RoleArn } else { WarningKind::AccountAnnotation };
-            let text = format!("ServiceAccount annotation {key}: {value} is {remedy}");
+            let (kind, source) = match (name, mapped) {
+                ("role-arn", Some(mapped)) => {
+                    (WarningKind::RoleArn, format!("role mapping {}", quote(&mapped.key)))
+                }
+                ("role-arn", None) => (WarningKind::RoleArn, annotation(name)),
+                _ => (WarningKind::AccountAnnotation, annotation(name)),
+            };
+            let text = format!("{source}: {} is {remedy}", quote(value));
             warnings.push(Warning::new(kind, text));
         };
 
         if !is_role_arn {
             malformed("role-arn", role_arn, role_arn::remedy(role_arn));
         }
+        let expiration =
+            mapped.and_then(|mapped| mapped.token_expiration).unwrap_or(settings.token_expiration);
         let token_expiration = match annotations.token_expiration {
-            None => settings.token_expiration,
+            None => expiration,
             Some(text) => TokenExpiration::from_annotation(text).unwrap_or_else(|| {
                 malformed("token-expiration", text, "no whole number of seconds; ignored");
-                settings.token_expiration
+                expiration
             }),
         };
+        let sts = mapped.and_then(|mapped| mapped.sts_regional_endpoints);
+        let sts = sts.unwrap_or(settings.sts_regional_endpoints);
         let sts_regional_endpoints = match annotations.sts_regional_endpoints {
-            None => settings.sts_regional_endpoints,
+            None => sts,
             Some(text) => parse_bool(text).unwrap_or_else(|| {
                 malformed("sts-regional-endpoints", text, "neither true nor false; ignored");
-                settings.sts_regional_endpoints
+                sts
             }),
         };
 
-        let audience = match annotations.audience {
+        let audience = annotations.audience.or_else(|| mapped?.audience.as_deref());
+        let audience = match audience {
             Some(audience) if audience != &*defaults.audience => audience.into(),
             _ => Arc::clone(&defaults.audience),
         };
@@ -207,6 +289,7 @@ impl Binder {
             skip_containers: annotations.skip_containers.map(Into::into),
             include_containers: annotations.include_containers.map(Into::into),
             warnings: warnings.into(),
+            mapped_by: mapped.map(|mapped| Arc::clone(&mapped.key)),
         })
     }
 

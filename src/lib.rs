@@ -6,7 +6,8 @@
 //! admission:  skim, or else review, pod ─▶ account looked up ─▶ rules ─▶ patch ─▶ response ─┘
 //!                                                 ▲
 //! accounts:   watch (a cluster) ──┬─▶ binding ─▶ cache
-//!             manifests (files) ──┘
+//!             manifests (files) ──┤
+//!         config_map ─▶ mapping ──┘
 //!
 //! certificates: Secret, webhook configuration ─▶ plan ─▶ keeper ─▶ tls
 //! ```
@@ -24,6 +25,7 @@
 //! - [`recording`]: answered requests, written to be replayed
 //! - [`metrics`]
 //! - [`admission`]: the core
+//! - [`mapping`]: roles that a document gives to accounts
 //! - [`binding`]: what the pods of an account are given, which both halves share
 //! - [`role_arn`], [`settings`], [`render`], [`warning`]: what is injected, and how it is written
 //! - [`backoff`], [`clock`], [`files`], [`object`], [`webhook_url`], [`yaml`]: helpers that know nothing of the rest
@@ -38,6 +40,7 @@ pub mod clock;
 pub mod commands;
 pub mod config;
 pub mod files;
+pub mod mapping;
 pub mod metrics;
 pub mod object;
 pub mod recording;

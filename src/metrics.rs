@@ -4,6 +4,7 @@
 mod accounts;
 mod admissions;
 mod http;
+mod mapping;
 mod namespaces;
 mod process;
 mod recordings;
@@ -21,6 +22,7 @@ pub use self::{
     accounts::{AccountMetrics, SourceFailure},
     admissions::AdmissionMetrics,
     http::{Closed, HttpMetrics},
+    mapping::{MappingFailure, MappingMetrics},
     namespaces::{NamespaceCounters, NamespaceMetrics},
     recordings::RecordingMetrics,
     self_managed::{Rotation, SelfManagedMetrics, SelfManagedOperation},

@@ -21,6 +21,7 @@ use tokio::{
 
 use crate::{
     binding::Account,
+    mapping::Mapping,
     metrics::{AccountMetrics, SourceFailure},
 };
 
@@ -91,8 +92,10 @@ impl Cache {
 /// How many accounts are known, by state.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Count {
-    /// Accounts with a role.
+    /// Accounts with a role of their own.
     pub annotated: usize,
+    /// Accounts with a role of the mapping.
+    pub mapped: usize,
     /// Accounts whose role is no ARN.
     pub malformed: usize,
     /// Accounts without.
@@ -102,8 +105,9 @@ pub struct Count {
 impl Count {
     fn of(&mut self, account: &Account) -> &mut usize {
         match account {
-            Account::Annotated(binding) if binding.is_well_formed() => &mut self.annotated,
-            Account::Annotated(_) => &mut self.malformed,
+            Account::Annotated(binding) if !binding.is_well_formed() => &mut self.malformed,
+            Account::Annotated(binding) if binding.mapped_by().is_some() => &mut self.mapped,
+            Account::Annotated(_) => &mut self.annotated,
             Account::Unannotated => &mut self.unannotated,
         }
     }
@@ -165,6 +169,38 @@ impl Writer {
         self.publish_count();
     }
 
+    /// Gives every account that has no role of its own what `bind` gives it now, and tells how many changed. To find them,
+    /// the map is only read: requests go on meanwhile, and each change is one of its own.
+    pub fn rebind(&mut self, bind: impl Fn(&str, &str) -> Account) -> usize {
+        let known = self.cache.accounts.iter();
+        let changed = known.filter(|entry| !entry.account.has_own_role()).filter_map(|entry| {
+            let (namespace, name) = entry.key().parts();
+            let account = bind(namespace, name);
+            (!account.is_same(&entry.account)).then(|| (entry.key().clone(), account))
+        });
+        let changed: Vec<_> = changed.collect();
+        let len = changed.len();
+        for (key, account) in changed {
+            if let Some(mut entry) = self.cache.accounts.get_mut::<dyn AccountName>(&key) {
+                *self.count.of(&account) += 1;
+                *self.count.of(&entry.account) -= 1;
+                entry.account = account;
+            }
+        }
+        self.publish_count();
+        len
+    }
+
+    /// Whether an account is known.
+    pub fn knows(&self, namespace: &str, name: &str) -> bool {
+        self.cache.look_up(namespace, name).is_some()
+    }
+
+    /// Takes notice of a role mapping that is in use now.
+    pub fn mapped(&self, mapping: &Mapping) {
+        self.metrics.mapping.took(mapping);
+    }
+
     /// Counts a failure of the source.
     pub fn failed(&self, failure: SourceFailure) {
         self.metrics.failed(failure);
@@ -190,7 +226,8 @@ impl Writer {
     }
 
     fn publish_count(&self) {
-        self.metrics.known(self.count.annotated, self.count.malformed, self.count.unannotated);
+        let Count { annotated, mapped, malformed, unannotated } = self.count;
+        self.metrics.known(annotated, mapped, malformed, unannotated);
     }
 }
 
@@ -300,10 +337,10 @@ mod tests {
         assert!(cache.look_up("a", "other").is_none());
         assert!(cache.look_up("a/role", "").is_none());
         writer.applied("a", "role", Account::Unannotated);
-        assert_eq!(writer.count(), Count { annotated: 0, malformed: 0, unannotated: 2 });
+        assert_eq!(writer.count(), Count { unannotated: 2, ..Count::default() });
         writer.deleted("a", "role");
         writer.deleted("a", "role");
-        assert_eq!(writer.count(), Count { annotated: 0, malformed: 0, unannotated: 1 });
+        assert_eq!(writer.count(), Count { unannotated: 1, ..Count::default() });
     }
 
     #[test]
@@ -322,7 +359,7 @@ mod tests {
         assert!(cache.is_synced());
         assert!(cache.look_up("a", "goes").is_none());
         assert!(cache.look_up("a", "stays").is_some());
-        assert_eq!(writer.count(), Count { annotated: 1, malformed: 0, unannotated: 0 });
+        assert_eq!(writer.count(), Count { annotated: 1, ..Count::default() });
     }
 
     #[tokio::test(start_paused = true)]

@@ -23,11 +23,14 @@ use crate::{
 pub fn run(args: MutateArgs) -> anyhow::Result<()> {
     let settings = Arc::new(args.injection.into_settings());
     let binder = Binder::new(Arc::clone(&settings));
-    let accounts = manifests::load(&args.service_accounts, &binder).context("--service-accounts")?;
+    let loaded = manifests::load(&args.service_accounts, &binder).context("--service-accounts")?;
+    for refused in loaded.mapping.refused() {
+        eprintln!("warning: {}: malformed role mapping {refused}", args.service_accounts.display());
+    }
     let (file, text) = read(&args.file)?;
 
     let accounts_path = args.service_accounts.display().to_string();
-    let mut injector = Injector::new(Webhook::new(settings), accounts, accounts_path, args.namespace);
+    let mut injector = Injector::new(Webhook::new(settings), loaded.accounts, accounts_path, args.namespace);
     let mut printed = Vec::new();
     for document in yaml::documents(&text) {
         let (number, line) = (document.number, document.line);

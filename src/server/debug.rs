@@ -85,6 +85,7 @@ impl DebugPages {
                 Outcome::NoVolume.reason(): "an ephemeral container comes to a pod that was never injected",
             },
             "roleArn": parsed(binding.role_arn_json()),
+            "mappedBy": binding.mapped_by(),
             "audience": &*terms.audience,
             "tokenExpirationSeconds": terms.token_expiration.seconds(),
             "region": region,
@@ -133,7 +134,11 @@ impl Page<'_> {
 }
 
 fn state(binding: &Binding) -> &'static str {
-    if binding.is_well_formed() { "annotated" } else { "malformed" }
+    match (binding.is_well_formed(), binding.mapped_by()) {
+        (true, None) => "annotated",
+        (true, Some(_)) => "mapped",
+        (false, _) => "malformed",
+    }
 }
 
 /// What was rendered as JSON, as a value.

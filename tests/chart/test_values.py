@@ -79,6 +79,7 @@ def test_no_object_of_the_schema_is_open_by_accident():
         {"config": {"logFormat": "xml"}},
         {"config": {"tokenExpiration": 60}},
         {"config": {"awsAccountId": 111122223333}},
+        {"config": {"watchConfigMap": "true"}},
         {"config": {"awsAccountId": "1111-2222-3333"}},
         {"env": {"AWS REGION": "x"}},
         {"env": {"AWS_REGION": None, "A": {"value": "x"}}},

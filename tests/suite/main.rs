@@ -17,6 +17,7 @@ mod docs;
 mod drain;
 mod golden;
 mod installed;
+mod mapping;
 mod observe;
 mod pages;
 mod properties;
