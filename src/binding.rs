@@ -1,27 +1,37 @@
 //! A ServiceAccount's annotations → what its pods are given, parsed and rendered once.
 
+mod container;
+
 use std::sync::Arc;
 
 use crate::{
     render,
     role_arn::{self, is_role_arn},
-    settings::{Region, Settings, TokenExpiration},
+    settings::{Region, Settings, TOKEN_PATH, TokenExpiration},
     warning::{Warning, WarningKind, quote},
 };
 
 /// A ServiceAccount as far as this program cares.
 #[derive(Clone, Debug)]
 pub enum Account {
-    /// It names a role.
+    /// It has a role, or container credentials.
     Annotated(Arc<Binding>),
     /// It exists and names none: its pods are left alone.
     Unannotated,
 }
 
 impl Account {
+    /// What it was annotated with or mapped to, if it was.
+    pub fn binding(&self) -> Option<&Arc<Binding>> {
+        match self {
+            Self::Annotated(binding) => Some(binding),
+            Self::Unannotated => None,
+        }
+    }
+
     /// Whether its role is annotated, so that no mapping counts.
     pub fn has_own_role(&self) -> bool {
-        matches!(self, Self::Annotated(binding) if binding.mapped_by().is_none())
+        matches!(self, Self::Annotated(binding) if !binding.role_env.is_empty() && binding.mapped_by().is_none())
     }
 
     /// Whether it is the very same binding, or none either.
@@ -38,14 +48,14 @@ impl Account {
 /// nothing but the role.
 #[derive(Debug)]
 pub struct Binding {
-    /// The env entry of the role.
+    /// The env entry of the role; empty if it has none.
     role_env: Box<[u8]>,
     /// Shared by all accounts that are annotated with nothing else.
     pub terms: Arc<Terms>,
 }
 
 /// What the annotations of a ServiceAccount say beside the role. What equals the default is shared with it.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Terms {
     /// The audience of the token.
     pub audience: Arc<str>,
@@ -65,6 +75,8 @@ pub struct Terms {
     pub warnings: Box<[Warning]>,
     /// The key of the role mapping that the role comes from, unless it is annotated.
     pub mapped_by: Option<Arc<str>>,
+    /// Of container credentials: what the account is given without them.
+    without: Option<Arc<Terms>>,
 }
 
 /// What a role mapping says in place of annotations.
@@ -84,6 +96,21 @@ pub struct Mapped {
 
 impl Binding {
     const ROLE_ENV_HEAD: &[u8] = br#"{"name":"AWS_ROLE_ARN","value":"#;
+
+    /// Whether its pods are given anything.
+    pub fn gives_identity(&self) -> bool {
+        !self.role_env.is_empty() || self.has_container_credentials()
+    }
+
+    /// Whether its pods are given a role.
+    pub fn has_role(&self) -> bool {
+        !self.role_env.is_empty() && !self.has_container_credentials()
+    }
+
+    /// Whether its pods are given container credentials, which go before any role.
+    pub fn has_container_credentials(&self) -> bool {
+        self.terms.without.is_some()
+    }
 
     /// The env entry `AWS_ROLE_ARN`.
     pub fn role_env(&self) -> &[u8] {
@@ -106,8 +133,11 @@ impl Binding {
         self.terms.mapped_by.as_deref()
     }
 
-    /// The role's ARN as a JSON string, quotes included.
+    /// The role's ARN as a JSON string, quotes included; of none, `null`.
     pub fn role_arn_json(&self) -> &[u8] {
+        if self.role_env.is_empty() {
+            return b"null";
+        }
         &self.role_env[Self::ROLE_ENV_HEAD.len()..self.role_env.len() - 1]
     }
 }
@@ -143,7 +173,12 @@ impl Binder {
     pub fn new(settings: Arc<Settings>) -> Self {
         let audience: Arc<str> = settings.token_audience.as_ref().into();
         let defaults = Terms {
-            volume: Self::render_volume(&settings, &audience, settings.token_expiration),
+            volume: Self::render_volume(
+                settings.volume_name.as_ref(),
+                &audience,
+                settings.token_expiration,
+                TOKEN_PATH,
+            ),
             audience,
             token_expiration: settings.token_expiration,
             region: RegionEnv::new(&settings.region).map(Arc::new),
@@ -152,6 +187,7 @@ impl Binder {
             include_containers: None,
             warnings: Box::default(),
             mapped_by: None,
+            without: None,
         };
         Self { settings, defaults: Arc::new(defaults) }
     }
@@ -188,12 +224,21 @@ impl Binder {
         annotations: &Annotations<'_>,
         mapped: Option<&Mapped>,
     ) -> Account {
-        let Some(role) = role else { return Account::Unannotated };
+        let Some(role) = role else { return self.without_role(annotations, mapped) };
         let role_arn = role_arn::complete(role, self.settings.role_owner.as_ref());
         Account::Annotated(Arc::new(Binding {
             role_env: render::to_vec(|out| render::env(out, render::ROLE_ARN, &role_arn)).into(),
-            terms: self.terms(&role_arn, annotations, mapped),
+            terms: self.terms(Some(&role_arn), annotations, mapped),
         }))
+    }
+
+    /// What else an account is annotated with matters where it may be given container credentials.
+    fn without_role(&self, annotations: &Annotations<'_>, mapped: Option<&Mapped>) -> Account {
+        if self.settings.container_credentials.is_none() || *annotations == Annotations::default() {
+            return Account::Unannotated;
+        }
+        let terms = self.terms(None, annotations, mapped);
+        Account::Annotated(Arc::new(Binding { role_env: Box::default(), terms }))
     }
 
     fn pick<'a>(&self, annotations: impl IntoIterator<Item = (&'a str, &'a str)>) -> Annotations<'a> {
@@ -213,11 +258,16 @@ impl Binder {
         picked
     }
 
-    fn terms(&self, role_arn: &str, annotations: &Annotations<'_>, mapped: Option<&Mapped>) -> Arc<Terms> {
+    fn terms(
+        &self,
+        role_arn: Option<&str>,
+        annotations: &Annotations<'_>,
+        mapped: Option<&Mapped>,
+    ) -> Arc<Terms> {
         let (settings, defaults) = (&self.settings, &self.defaults);
-        let is_role_arn = is_role_arn(role_arn);
+        let malformed_role = role_arn.filter(|role_arn| !is_role_arn(role_arn));
         if mapped.is_none()
-            && is_role_arn
+            && malformed_role.is_none()
             && (Annotations { role_arn: None, ..*annotations }) == Annotations::default()
         {
             return Arc::clone(defaults);
@@ -237,7 +287,7 @@ impl Binder {
             warnings.push(Warning::new(kind, text));
         };
 
-        if !is_role_arn {
+        if let Some(role_arn) = malformed_role {
             malformed("role-arn", role_arn, role_arn::remedy(role_arn));
         }
         let expiration =
@@ -268,7 +318,7 @@ impl Binder {
             if Arc::ptr_eq(&audience, &defaults.audience) && token_expiration == settings.token_expiration {
                 Arc::clone(&defaults.volume)
             } else {
-                Self::render_volume(settings, &audience, token_expiration)
+                Self::render_volume(settings.volume_name.as_ref(), &audience, token_expiration, TOKEN_PATH)
             };
         let region = match annotations.region.map(|text| (text, text.trim().parse::<Region>())) {
             None => defaults.region.clone(),
@@ -290,11 +340,12 @@ impl Binder {
             include_containers: annotations.include_containers.map(Into::into),
             warnings: warnings.into(),
             mapped_by: mapped.map(|mapped| Arc::clone(&mapped.key)),
+            without: None,
         })
     }
 
-    fn render_volume(settings: &Settings, audience: &str, expiration: TokenExpiration) -> Arc<[u8]> {
-        render::to_vec(|out| render::volume(out, settings.volume_name.as_ref(), audience, expiration)).into()
+    fn render_volume(name: &str, audience: &str, expiration: TokenExpiration, path: &str) -> Arc<[u8]> {
+        render::to_vec(|out| render::volume(out, name, audience, expiration, path)).into()
     }
 }
 

@@ -2,6 +2,7 @@
 //! `COMPARE_` (of `serve`, `POD_`) before it where a name such as `FILE` would be anybody's.
 
 mod compare;
+mod container_credentials;
 mod injection;
 mod mutate;
 mod serve;
@@ -13,6 +14,7 @@ use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 pub use self::{
     compare::{CompareArgs, CompareLoadArgs, CompareOutput, CompareTlsArgs},
+    container_credentials::ContainerCredentialsArgs,
     injection::InjectionArgs,
     mutate::{MutateArgs, Output},
     serve::{

@@ -19,6 +19,8 @@ pub struct Config {
     pub source: Source,
     /// The namespace of the ConfigMap of roles, if that is watched.
     pub config_map: Option<Namespace>,
+    /// The file of the accounts with container credentials, if there is one.
+    pub identities: Option<PathBuf>,
     /// What is injected.
     pub settings: Arc<Settings>,
     /// The webhook's address.
@@ -169,6 +171,7 @@ impl TryFrom<ServeArgs> for Config {
             reload_interval,
             source,
             config_map,
+            identities: args.injection.container.file().map(Into::into),
             settings: Arc::new(args.injection.into_settings()),
             listen: args.listen.listen,
             admin_listen: args.listen.admin_listen,

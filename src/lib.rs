@@ -7,7 +7,8 @@
 //!                                                 ▲
 //! accounts:   watch (a cluster) ──┬─▶ binding ─▶ cache
 //!             manifests (files) ──┤
-//!         config_map ─▶ mapping ──┘
+//!         config_map ─▶ mapping ──┤
+//!             identity_file ──────┘
 //!
 //! certificates: Secret, webhook configuration ─▶ plan ─▶ keeper ─▶ tls
 //! ```
@@ -25,7 +26,7 @@
 //! - [`recording`]: answered requests, written to be replayed
 //! - [`metrics`]
 //! - [`admission`]: the core
-//! - [`mapping`]: roles that a document gives to accounts
+//! - [`mapping`], [`identities`]: what documents give to accounts
 //! - [`binding`]: what the pods of an account are given, which both halves share
 //! - [`role_arn`], [`settings`], [`render`], [`warning`]: what is injected, and how it is written
 //! - [`backoff`], [`clock`], [`files`], [`object`], [`webhook_url`], [`yaml`]: helpers that know nothing of the rest
@@ -40,6 +41,7 @@ pub mod clock;
 pub mod commands;
 pub mod config;
 pub mod files;
+pub mod identities;
 pub mod mapping;
 pub mod metrics;
 pub mod object;

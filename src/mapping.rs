@@ -116,7 +116,7 @@ impl Mapping {
         annotations: &[(Box<str>, Box<str>)],
     ) -> Account {
         match self.find(namespace, name) {
-            None => Account::Unannotated,
+            None => binder.bind(annotations.iter().map(|(key, value)| (&**key, &**value))),
             Some(entry) if annotations.is_empty() => entry.account.clone(),
             Some(entry) => {
                 let annotations = annotations.iter().map(|(key, value)| (&**key, &**value));

@@ -4,6 +4,7 @@
 mod accounts;
 mod admissions;
 mod http;
+mod identities;
 mod mapping;
 mod namespaces;
 mod process;
@@ -19,9 +20,10 @@ use prometheus::{
 
 use self::process::ProcessCollector;
 pub use self::{
-    accounts::{AccountMetrics, SourceFailure},
+    accounts::{AccountCount, AccountMetrics, SourceFailure},
     admissions::AdmissionMetrics,
     http::{Closed, HttpMetrics},
+    identities::IdentityMetrics,
     mapping::{MappingFailure, MappingMetrics},
     namespaces::{NamespaceCounters, NamespaceMetrics},
     recordings::RecordingMetrics,

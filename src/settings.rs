@@ -36,6 +36,8 @@ pub struct Settings {
     pub region: Region,
     /// Whether `AWS_STS_REGIONAL_ENDPOINTS=regional` is injected.
     pub sts_regional_endpoints: bool,
+    /// How pods are given container credentials, if any are.
+    pub container_credentials: Option<ContainerCredentials>,
     /// Whose roles are named without their ARN, if such names are completed.
     pub role_owner: Option<RoleOwner>,
 }
@@ -59,6 +61,7 @@ impl Default for Settings {
             volume_name: VolumeName("aws-token".into()),
             region: Region("us-east-1".into()),
             sts_regional_endpoints: false,
+            container_credentials: None,
             role_owner: None,
         }
     }
@@ -85,6 +88,12 @@ pub enum InvalidSetting {
          so that a suffix such as -2 still fits"
     )]
     VolumeName,
+    /// Not a file within a volume.
+    #[error("a token path is relative and stays within its volume, such as token or a/token")]
+    TokenPath,
+    /// Not a URI that SDKs ask.
+    #[error("a full URI begins with http:// or https://")]
+    FullUri,
     /// Not a number of 12 digits.
     #[error("an AWS account id has 12 digits, such as 111122223333")]
     AccountId,
@@ -186,10 +195,10 @@ pub struct MountPath(Box<str>);
 
 impl MountPath {
     /// The token file's path as the AWS SDK is told it.
-    pub fn token_file(&self, os: Os) -> String {
+    pub fn token_file(&self, token_path: &str, os: Os) -> String {
         match os {
-            Os::Linux => format!("{self}/{TOKEN_PATH}"),
-            Os::Windows => format!("C:{self}/{TOKEN_PATH}").replace('/', r"\"),
+            Os::Linux => format!("{self}/{token_path}"),
+            Os::Windows => format!("C:{self}/{token_path}").replace('/', r"\"),
         }
     }
 
@@ -307,6 +316,10 @@ macro_rules! text_setting {
     )*};
 }
 
+mod container_credentials;
+
+pub use self::container_credentials::{ContainerCredentials, FullUri, TokenPath};
+
 text_setting!(AnnotationPrefix, Audience, MountPath, VolumeName, Region, AccountId, Partition);
 
 impl fmt::Display for TokenExpiration {
@@ -368,8 +381,8 @@ mod tests {
         let path: MountPath = "/var/run/token/".parse().unwrap();
         assert!(path.is("/var/run/token") && path.is("/var/run/token/"));
         assert!(!path.is("/var/run/token2") && !path.is("/var/run"));
-        assert_eq!(path.token_file(Os::Linux), "/var/run/token/token");
-        assert_eq!(path.token_file(Os::Windows), r"C:\var\run\token\token");
+        assert_eq!(path.token_file(TOKEN_PATH, Os::Linux), "/var/run/token/token");
+        assert_eq!(path.token_file(TOKEN_PATH, Os::Windows), r"C:\var\run\token\token");
         for bad in ["", "/", "relative", "C:/token", "/a\nb"] {
             assert!(bad.parse::<MountPath>().is_err(), "{bad:?}");
         }

@@ -22,7 +22,7 @@ use tokio::{
 use crate::{
     binding::Account,
     mapping::Mapping,
-    metrics::{AccountMetrics, SourceFailure},
+    metrics::{AccountCount as Count, AccountMetrics, SourceFailure},
 };
 
 /// The readers' side.
@@ -89,26 +89,14 @@ impl Cache {
     }
 }
 
-/// How many accounts are known, by state.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Count {
-    /// Accounts with a role of their own.
-    pub annotated: usize,
-    /// Accounts with a role of the mapping.
-    pub mapped: usize,
-    /// Accounts whose role is no ARN.
-    pub malformed: usize,
-    /// Accounts without.
-    pub unannotated: usize,
-}
-
 impl Count {
     fn of(&mut self, account: &Account) -> &mut usize {
-        match account {
-            Account::Annotated(binding) if !binding.is_well_formed() => &mut self.malformed,
-            Account::Annotated(binding) if binding.mapped_by().is_some() => &mut self.mapped,
-            Account::Annotated(_) => &mut self.annotated,
-            Account::Unannotated => &mut self.unannotated,
+        match account.binding().filter(|binding| binding.gives_identity()) {
+            None => &mut self.unannotated,
+            Some(binding) if binding.has_container_credentials() => &mut self.contained,
+            Some(binding) if !binding.is_well_formed() => &mut self.malformed,
+            Some(binding) if binding.mapped_by().is_some() => &mut self.mapped,
+            Some(_) => &mut self.annotated,
         }
     }
 }
@@ -181,14 +169,25 @@ impl Writer {
         let changed: Vec<_> = changed.collect();
         let len = changed.len();
         for (key, account) in changed {
-            if let Some(mut entry) = self.cache.accounts.get_mut::<dyn AccountName>(&key) {
-                *self.count.of(&account) += 1;
-                *self.count.of(&entry.account) -= 1;
-                entry.account = account;
-            }
+            self.change(&key, |_| account);
         }
         self.publish_count();
         len
+    }
+
+    /// Gives one account, if it is known, what `bind` makes of what it has.
+    pub fn rebind_one(&mut self, namespace: &str, name: &str, bind: impl FnOnce(Account) -> Account) {
+        self.change(&(namespace, name), bind);
+        self.publish_count();
+    }
+
+    fn change(&mut self, key: &dyn AccountName, bind: impl FnOnce(Account) -> Account) {
+        if let Some(mut entry) = self.cache.accounts.get_mut(key) {
+            let account = bind(entry.account.clone());
+            *self.count.of(&account) += 1;
+            *self.count.of(&entry.account) -= 1;
+            entry.account = account;
+        }
     }
 
     /// Whether an account is known.
@@ -226,8 +225,7 @@ impl Writer {
     }
 
     fn publish_count(&self) {
-        let Count { annotated, mapped, malformed, unannotated } = self.count;
-        self.metrics.known(annotated, mapped, malformed, unannotated);
+        self.metrics.known(self.count);
     }
 }
 
@@ -317,6 +315,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::binding::Binder;
 
     fn cache() -> (Arc<Cache>, Writer) {
         Cache::new(crate::metrics::Metrics::new().accounts)
@@ -360,6 +359,25 @@ mod tests {
         assert!(cache.look_up("a", "goes").is_none());
         assert!(cache.look_up("a", "stays").is_some());
         assert_eq!(writer.count(), Count { annotated: 1, ..Count::default() });
+    }
+
+    #[test]
+    fn while_accounts_are_bound_anew_they_can_be_looked_up() {
+        let (cache, mut writer) = cache();
+        for index in 0..1000 {
+            writer.applied("a", &index.to_string(), Account::Unannotated);
+        }
+        writer.applied("a", "own", annotated());
+        let mapping = Mapping::parse(r#"{"a/1*": {"RoleARN": "r"}}"#, &Binder::new(Arc::default())).unwrap();
+        let changed = writer.rebind(|namespace, name| {
+            // Would never return if the map were locked against readers.
+            assert!(cache.look_up(namespace, name).is_some() && name != "own");
+            mapping.bind(&Binder::new(Arc::default()), (namespace, name), &[])
+        });
+        assert_eq!((changed, writer.count().malformed, writer.count().unannotated), (111, 111, 889));
+        assert_eq!(writer.rebind(|_, _| Account::Unannotated), 111);
+        assert_eq!(writer.rebind(|_, _| Account::Unannotated), 0);
+        assert_eq!(writer.count(), Count { annotated: 1, unannotated: 1000, ..Count::default() });
     }
 
     #[tokio::test(start_paused = true)]

@@ -87,10 +87,10 @@ impl ConfigMap {
                 self.metrics.failed(MappingFailure::Document);
                 let has_one = self.mappings.borrow().is_some();
                 let effect = if has_one { "the roles stay as they were" } else { "not ready" };
-                warn!(%error, effect, "ConfigMap {CONFIG_MAP} can't be used");
                 if !has_one {
                     self.obstacle.send_replace(Some("the ConfigMap of roles can't be used: see the log"));
                 }
+                warn!(%error, effect, "ConfigMap {CONFIG_MAP} can't be used");
             }
         }
     }

@@ -12,10 +12,14 @@ use serde_json::Value;
 use thiserror::Error;
 use tracing::{info, warn};
 
-use super::cache::Writer;
+use super::{
+    cache::Writer,
+    roles::{self, IdentityNews},
+};
 use crate::{
     binding::{Account, Binder},
     files::{self, Fingerprint},
+    identities::Identities,
     mapping::{CONFIG_MAP, Mapping},
     metrics::SourceFailure,
     yaml::{self, BadDocument, Parsed},
@@ -62,6 +66,17 @@ pub struct Loaded {
     pub mapping: Mapping,
 }
 
+impl Loaded {
+    /// Gives container credentials to the accounts that are listed.
+    pub fn contain(&mut self, identities: &Identities, binder: &Binder) {
+        for Declared { namespace, name, account } in &mut self.accounts {
+            if identities.contains(namespace, name) {
+                *account = binder.contained(account.clone());
+            }
+        }
+    }
+}
+
 /// Reads the ServiceAccounts of a file, or of the `.yaml`, `.yml` and `.json` files of a folder, and the ConfigMap that
 /// maps roles to them. Other kinds are passed over.
 pub fn load(path: &Path, binder: &Binder) -> Result<Loaded, BadManifests> {
@@ -88,16 +103,22 @@ pub fn parse(text: &str, binder: &Binder) -> Result<Loaded, BadDocument> {
 pub struct Manifests {
     path: PathBuf,
     binder: Arc<Binder>,
+    identities: Option<IdentityNews>,
     writer: Writer,
     fingerprint: Fingerprint,
 }
 
 impl Manifests {
     /// Fills the cache for the first time.
-    pub fn open(path: &Path, binder: Arc<Binder>, writer: Writer) -> Result<Self, BadManifests> {
+    pub fn open(
+        path: &Path,
+        binder: Arc<Binder>,
+        identities: Option<IdentityNews>,
+        writer: Writer,
+    ) -> Result<Self, BadManifests> {
         let fingerprint = Fingerprint::of(files(path).unwrap_or_default());
         let loaded = load(path, &binder)?;
-        let mut manifests = Self { path: path.into(), binder, writer, fingerprint };
+        let mut manifests = Self { path: path.into(), binder, identities, writer, fingerprint };
         manifests.replace(loaded);
         Ok(manifests)
     }
@@ -106,7 +127,10 @@ impl Manifests {
     pub async fn follow(mut self, interval: Duration) {
         loop {
             let path = self.path.clone();
-            files::changed(&mut self.fingerprint, || files(&path).unwrap_or_default(), interval).await;
+            tokio::select! {
+                () = files::changed(&mut self.fingerprint, || files(&path).unwrap_or_default(), interval) => {}
+                () = roles::changed(&mut self.identities) => {}
+            }
             let binder = Arc::clone(&self.binder);
             // A large folder takes a while to parse, and nobody's request should wait for that.
             let loaded = tokio::task::spawn_blocking(move || load(&path, &binder));
@@ -118,7 +142,11 @@ impl Manifests {
         }
     }
 
-    fn replace(&mut self, Loaded { accounts, mapping }: Loaded) {
+    fn replace(&mut self, mut loaded: Loaded) {
+        if let Some(identities) = &mut self.identities {
+            loaded.contain(&identities.borrow_and_update(), &self.binder);
+        }
+        let Loaded { accounts, mapping } = loaded;
         self.writer.begin_list();
         for Declared { namespace, name, account } in accounts {
             self.writer.listed(&namespace, &name, account);
@@ -134,6 +162,7 @@ impl Manifests {
             path = %self.path.display(),
             annotated = count.annotated,
             mapped = count.mapped,
+            container_credentials = count.contained,
             malformed = count.malformed,
             unannotated = count.unannotated,
             "synced ServiceAccounts from manifests"
@@ -225,9 +254,9 @@ impl Found {
     fn bind(self, binder: &Binder) -> Loaded {
         let mapping = self.mapping.unwrap_or_default();
         let accounts = self.accounts.into_iter().map(|Unbound { namespace, name, account, others }| {
-            let account = match account {
-                Account::Annotated(_) => account,
-                Account::Unannotated => mapping.bind(binder, (&namespace, &name), &others),
+            let account = match account.has_own_role() {
+                true => account,
+                false => mapping.bind(binder, (&namespace, &name), &others),
             };
             Declared { namespace, name, account }
         });

@@ -3,11 +3,13 @@
 //! ```text
 //! watch (the cluster) ──┬─▶ roles ─▶ binding (parsed and rendered once) ─▶ cache ─▶ look-ups
 //! manifests (a folder) ─┤
-//! config_map ─▶ mapping ┘
+//! config_map ─▶ mapping ┤
+//! identity_file ────────┘
 //! ```
 
 pub mod cache;
 pub mod config_map;
+pub mod identity_file;
 pub mod manifests;
 mod metadata;
 pub mod roles;

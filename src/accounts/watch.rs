@@ -23,7 +23,7 @@ use tracing::{info, warn};
 use super::{
     cache::Writer,
     metadata::AccountMeta,
-    roles::{Mappings, Roles},
+    roles::{self, IdentityNews, Mappings, Roles},
 };
 use crate::{
     backoff::{self, Backoff},
@@ -74,14 +74,25 @@ pub fn client(config: kube::Config, metrics: AccountMetrics) -> kube::Result<Cli
     Ok(ClientBuilder::try_from(config)?.with_layer(&note_contact).build())
 }
 
+/// What beside annotations says what accounts are given.
+#[derive(Debug, Default)]
+pub struct Sources {
+    /// The roles that a ConfigMap gives.
+    pub mappings: Option<Mappings>,
+    /// The accounts with container credentials.
+    pub identities: Option<IdentityNews>,
+}
+
 /// Follows the cluster's ServiceAccounts for ever. If there are mappings, the first is waited for: without it nothing
 /// could be said of an account that names no role.
-pub async fn follow(client: Client, binder: Arc<Binder>, mappings: Option<Mappings>, writer: Writer) {
+pub async fn follow(client: Client, binder: Arc<Binder>, mut sources: Sources, writer: Writer) {
     let accounts: Api<AccountMeta> = Api::all(client);
-    let (roles, list_begun, failures) = (Roles::new(binder), Instant::now(), Failures::new());
-    let mut watch = Watch { roles, mappings, writer, list_begun, failures };
-    if watch.mappings.is_some() {
-        let mapping = next(&mut watch.mappings).await;
+    let identities =
+        sources.identities.as_mut().map(|identities| Arc::clone(&identities.borrow_and_update()));
+    let roles = Roles::new(binder, identities.unwrap_or_default());
+    let mut watch = Watch { roles, sources, writer, list_begun: Instant::now(), failures: Failures::new() };
+    if watch.sources.mappings.is_some() {
+        let mapping = next_mapping(&mut watch.sources.mappings).await;
         watch.remap(mapping);
     }
     loop {
@@ -90,7 +101,7 @@ pub async fn follow(client: Client, binder: Arc<Binder>, mappings: Option<Mappin
 }
 
 /// The next mapping.
-async fn next(mappings: &mut Option<Mappings>) -> Arc<Mapping> {
+async fn next_mapping(mappings: &mut Option<Mappings>) -> Arc<Mapping> {
     if let Some(mappings) = mappings {
         while mappings.changed().await.is_ok() {
             if let Some(mapping) = &*mappings.borrow_and_update() {
@@ -103,7 +114,7 @@ async fn next(mappings: &mut Option<Mappings>) -> Arc<Mapping> {
 
 struct Watch {
     roles: Roles,
-    mappings: Option<Mappings>,
+    sources: Sources,
     writer: Writer,
     list_begun: Instant,
     failures: Failures,
@@ -117,8 +128,12 @@ impl Watch {
         loop {
             let event = tokio::select! {
                 event = events.next() => event,
-                mapping = next(&mut self.mappings) => {
+                mapping = next_mapping(&mut self.sources.mappings) => {
                     self.remap(mapping);
+                    continue;
+                }
+                () = roles::changed(&mut self.sources.identities) => {
+                    self.take_identities();
                     continue;
                 }
             };
@@ -156,6 +171,7 @@ impl Watch {
                 info!(
                     annotated = count.annotated,
                     mapped = count.mapped,
+                    container_credentials = count.contained,
                     malformed = count.malformed,
                     unannotated = count.unannotated,
                     seconds = self.list_begun.elapsed().as_secs_f64(),
@@ -182,6 +198,13 @@ impl Watch {
             let annotations = annotations.map(|(key, value)| (&**key, &**value));
             let account = self.roles.bind(namespace, name, annotations);
             write(&mut self.writer, namespace, name, account);
+        }
+    }
+
+    fn take_identities(&mut self) {
+        if let Some(identities) = &mut self.sources.identities {
+            let identities = Arc::clone(&identities.borrow_and_update());
+            self.roles.take_identities(identities, &mut self.writer);
         }
     }
 

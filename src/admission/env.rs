@@ -1,18 +1,19 @@
 //! The variables: which a pod is given, and which a container already has.
 
-use super::{pod::Pod, session_name::session_name};
+use super::{delivery::Delivery, pod::Pod, session_name::session_name};
 use crate::{
     binding::{Binding, RegionEnv},
     render,
-    settings::{Os, Region, Settings},
+    settings::Region,
 };
 
 /// The env entries of one pod, in the order in which they are injected.
 pub(super) struct Env<'a> {
-    role: &'a [u8],
-    token_file: &'a [u8],
+    /// What is asked for: the role, or where to ask for container credentials.
+    identity: (Variable, &'a [u8]),
+    token_file: (Variable, &'a [u8]),
     region: Option<PodRegion<'a>>,
-    session_name: &'a [u8],
+    session_name: Option<&'a [u8]>,
     sts_regional_endpoints: bool,
 }
 
@@ -25,28 +26,30 @@ impl<'a> Env<'a> {
     /// The entries for `pod`; `pod_region` is the region that it asks for itself. The session name's is written to
     /// `session_name_buffer`.
     pub(super) fn new(
-        token_file: &'a TokenFileEnv,
+        delivery: &'a Delivery,
         pod: &Pod<'_>,
         pod_region: Option<&Region>,
         binding: &'a Binding,
         session_name_buffer: &'a mut Vec<u8>,
     ) -> Self {
         Self {
-            role: binding.role_env(),
-            token_file: match pod.os {
-                Os::Linux => &token_file.linux,
-                Os::Windows => &token_file.windows,
+            identity: match &delivery.full_uri {
+                None => (Variable::RoleArn, binding.role_env()),
+                Some(full_uri) => (Variable::ContainerFullUri, full_uri),
             },
+            token_file: (delivery.token_file, delivery.token_file_env(pod.os)),
             region: match pod_region {
                 Some(region) => RegionEnv::new(region).map(PodRegion::OfPod),
                 None => binding.terms.region.as_deref().map(PodRegion::OfAccount),
             },
-            session_name: if pod.name.is_empty() {
-                render::SESSION_NAME_BY_DOWNWARD_API
+            session_name: if delivery.full_uri.is_some() {
+                None
+            } else if pod.name.is_empty() {
+                Some(render::SESSION_NAME_BY_DOWNWARD_API)
             } else {
                 session_name_buffer.clear();
                 render::env(session_name_buffer, render::SESSION_NAME, &session_name(pod.name));
-                session_name_buffer
+                Some(session_name_buffer)
             },
             sts_regional_endpoints: binding.terms.sts_regional_endpoints,
         }
@@ -62,34 +65,18 @@ impl<'a> Env<'a> {
             None => None,
         };
         let unless_present = move |variable, entry| (!present.contains(variable)).then_some(entry);
+        let (identity, token_file) = (self.identity, self.token_file);
         let sts = self.sts_regional_endpoints.then_some(render::STS_REGIONAL_ENV);
         [
-            unless_present(Variable::RoleArn, self.role),
-            unless_present(Variable::TokenFile, self.token_file),
+            unless_present(identity.0, identity.1),
+            unless_present(token_file.0, token_file.1),
             region.map(|region| &*region.region),
             region.map(|region| &*region.default_region),
-            unless_present(Variable::SessionName, self.session_name),
+            self.session_name.and_then(|name| unless_present(Variable::SessionName, name)),
             sts.and_then(|sts| unless_present(Variable::StsRegionalEndpoints, sts)),
         ]
         .into_iter()
         .flatten()
-    }
-}
-
-/// The env entry that says where the token is. It depends on the settings alone, and is rendered once.
-#[derive(Debug)]
-pub(super) struct TokenFileEnv {
-    linux: Vec<u8>,
-    windows: Vec<u8>,
-}
-
-impl TokenFileEnv {
-    pub(super) fn new(settings: &Settings) -> Self {
-        let entry = |os| {
-            let path = settings.mount_path.token_file(os);
-            render::to_vec(|out| render::env(out, render::TOKEN_FILE, &path))
-        };
-        Self { linux: entry(Os::Linux), windows: entry(Os::Windows) }
     }
 }
 
@@ -102,6 +89,8 @@ pub(super) enum Variable {
     DefaultRegion,
     SessionName,
     StsRegionalEndpoints,
+    ContainerFullUri,
+    ContainerTokenFile,
 }
 
 impl Variable {
@@ -118,6 +107,8 @@ impl Variable {
             render::DEFAULT_REGION => Self::DefaultRegion,
             render::SESSION_NAME => Self::SessionName,
             render::STS_REGIONAL_ENDPOINTS => Self::StsRegionalEndpoints,
+            render::CONTAINER_FULL_URI => Self::ContainerFullUri,
+            render::CONTAINER_TOKEN_FILE => Self::ContainerTokenFile,
             _ => return None,
         })
     }

@@ -4,7 +4,7 @@ use super::{
     BadReview,
     json::{self, Array, Value},
 };
-use crate::settings::{TOKEN_PATH, VolumeName};
+use crate::settings::VolumeName;
 
 /// The volume that containers are to mount.
 #[derive(Debug, PartialEq, Eq)]
@@ -21,6 +21,7 @@ impl TokenVolume {
         volumes: Option<Array<'_>>,
         name: &VolumeName,
         audience: &str,
+        token_path: &str,
     ) -> Result<Self, BadReview> {
         // By number: whether the volume of that name is a token volume like ours.
         let mut taken: Vec<Option<bool>> = Vec::new();
@@ -35,7 +36,7 @@ impl TokenVolume {
             }
             let Some(number) = name.number_of(volume_name) else { continue };
             let is_token = match projected {
-                Some(projected) => has_token_source(projected, audience)?,
+                Some(projected) => has_token_source(projected, audience, token_path)?,
                 None => false,
             };
             // Numbers beyond the count of volumes can't be reached, so a pod can't make this list long.
@@ -52,7 +53,7 @@ impl TokenVolume {
 }
 
 /// Whether a projected volume has a token for `audience` where the environment will say it is.
-fn has_token_source(projected: Value<'_>, audience: &str) -> Result<bool, BadReview> {
+fn has_token_source(projected: Value<'_>, audience: &str, token_path: &str) -> Result<bool, BadReview> {
     const PATH: &str = "a projected volume";
     for (_, sources) in json::fields(projected, PATH)?.filter(|(key, _)| *key == "sources") {
         for source in json::items(json::array(sources, PATH)?) {
@@ -65,7 +66,7 @@ fn has_token_source(projected: Value<'_>, audience: &str) -> Result<bool, BadRev
                         _ => {}
                     }
                 }
-                if token_audience == audience && path == TOKEN_PATH {
+                if token_audience == audience && path == token_path {
                     return Ok(true);
                 }
             }

@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use super::values::account_id;
+use super::{container_credentials::ContainerCredentialsArgs, values::account_id};
 use crate::settings::{
     AccountId, AnnotationPrefix, Audience, MountPath, Partition, Region, RoleOwner, Settings,
     TokenExpiration, VolumeName,
@@ -45,6 +45,9 @@ pub struct InjectionArgs {
     /// The partition of that account
     #[arg(long, env, value_name = "NAME", default_value = "aws")]
     pub aws_partition: Partition,
+    /// Container credentials.
+    #[command(flatten, next_help_heading = "Container credentials")]
+    pub container: ContainerCredentialsArgs,
 }
 
 impl InjectionArgs {
@@ -60,6 +63,7 @@ impl InjectionArgs {
             volume_name: self.token_volume_name,
             region: self.aws_region,
             sts_regional_endpoints: self.sts_regional_endpoints,
+            container_credentials: self.container.into_settings(),
             role_owner,
         }
     }

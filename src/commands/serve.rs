@@ -26,8 +26,10 @@ use crate::{
     accounts::{
         cache::{Cache, Writer},
         config_map::ConfigMap,
+        identity_file::IdentityFile,
         manifests::Manifests,
-        watch,
+        roles::IdentityNews,
+        watch::{self, Sources},
     },
     admission::Webhook,
     binding::Binder,
@@ -120,7 +122,8 @@ async fn serve(mut config: Config) -> anyhow::Result<()> {
 
     let recording = config.record.take().map(|folder| start_recording(folder, &metrics));
     let (recorder, recording) = recording.transpose()?.unzip();
-    let accounts = Accounts { binder, config_map, writer, metrics: metrics.accounts.clone() };
+    let identities = start_identities(&config, &metrics.accounts, &mut background)?;
+    let accounts = Accounts { binder, config_map, identities, writer, metrics: metrics.accounts.clone() };
     start_source(&config, cluster, accounts, &mut background)?;
 
     let core = Webhook::new(Arc::clone(&config.settings));
@@ -247,8 +250,23 @@ fn start_tls(
 struct Accounts {
     binder: Arc<Binder>,
     config_map: Option<ConfigMap>,
+    identities: Option<IdentityNews>,
     writer: Writer,
     metrics: AccountMetrics,
+}
+
+/// Reads the list of the accounts with container credentials, if there is one, and follows it.
+fn start_identities(
+    config: &Config,
+    metrics: &AccountMetrics,
+    background: &mut JoinSet<()>,
+) -> anyhow::Result<Option<IdentityNews>> {
+    let Some(path) = &config.identities else { return Ok(None) };
+    let file = IdentityFile::open(path, metrics.identities.clone());
+    let file = file.context("--watch-container-credentials-config")?;
+    let news = file.identities();
+    background.spawn(file.follow(config.reload_interval));
+    Ok(Some(news))
 }
 
 fn start_source(
@@ -259,8 +277,8 @@ fn start_source(
 ) -> anyhow::Result<()> {
     match (&config.source, cluster) {
         (Source::Manifests(path), _) => {
-            let manifests =
-                Manifests::open(path, accounts.binder, accounts.writer).context("--service-accounts")?;
+            let manifests = Manifests::open(path, accounts.binder, accounts.identities, accounts.writer)
+                .context("--service-accounts")?;
             background.spawn(manifests.follow(config.reload_interval));
         }
         (_, Some(cluster)) => {
@@ -279,13 +297,13 @@ fn start_watch(
     namespace: Option<Namespace>,
     accounts: Accounts,
 ) -> anyhow::Result<oneshot::Receiver<()>> {
-    let Accounts { binder, config_map, writer, metrics } = accounts;
+    let Accounts { binder, config_map, identities, writer, metrics } = accounts;
     let (started, start) = mpsc::channel();
     let (running, ended) = oneshot::channel();
     let watch = move || {
         let _running: oneshot::Sender<()> = running;
         let follow = async {
-            let mappings = config_map.as_ref().map(ConfigMap::mappings);
+            let sources = Sources { mappings: config_map.as_ref().map(ConfigMap::mappings), identities };
             let follow_mapping = async {
                 let Some((config_map, namespace)) = config_map.zip(namespace) else { return Ok(()) };
                 let client = kube::Client::try_from(cluster.clone())?;
@@ -296,7 +314,7 @@ fn start_watch(
             };
             let client = watch::client(cluster.clone(), metrics).context(cluster::NO_CLIENT)?;
             started.send(Ok(())).ok();
-            let (mapped, ()) = tokio::join!(follow_mapping, watch::follow(client, binder, mappings, writer));
+            let (mapped, ()) = tokio::join!(follow_mapping, watch::follow(client, binder, sources, writer));
             mapped.context(cluster::NO_CLIENT)
         };
         let runtime = Builder::new_current_thread().enable_all().build().context("can't start the watch");

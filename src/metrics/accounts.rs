@@ -2,7 +2,7 @@
 
 use prometheus::{Gauge, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Registry};
 
-use super::{MappingMetrics, now, opts, register};
+use super::{IdentityMetrics, MappingMetrics, now, opts, register};
 
 /// What can fail where accounts come from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,12 +43,30 @@ impl SourceFailure {
     }
 }
 
+/// How many accounts are known, by state.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct AccountCount {
+    /// Accounts with a role of their own.
+    pub annotated: usize,
+    /// Accounts with a role of the mapping.
+    pub mapped: usize,
+    /// Accounts whose role is no ARN.
+    pub malformed: usize,
+    /// Accounts with container credentials.
+    pub contained: usize,
+    /// Accounts without any of it.
+    pub unannotated: usize,
+}
+
 /// What is counted of the accounts.
 #[derive(Clone, Debug)]
 pub struct AccountMetrics {
     /// Of the role mapping.
     pub mapping: MappingMetrics,
+    /// Of the file of container credentials.
+    pub identities: IdentityMetrics,
     annotated: IntGauge,
+    contained: IntGauge,
     mapped: IntGauge,
     malformed: IntGauge,
     unannotated: IntGauge,
@@ -79,7 +97,9 @@ impl AccountMetrics {
         let contact = "When the API server last took a list or watch call; 0 with manifests.";
         Self {
             mapping: MappingMetrics::new(registry),
+            identities: IdentityMetrics::new(registry),
             annotated: accounts.with_label_values(&["annotated"]),
+            contained: accounts.with_label_values(&["container_credentials"]),
             mapped: accounts.with_label_values(&["mapped"]),
             malformed: accounts.with_label_values(&["malformed"]),
             unannotated: accounts.with_label_values(&["unannotated"]),
@@ -126,12 +146,13 @@ impl AccountMetrics {
         self.last_event.set(now());
     }
 
-    /// Tells how many accounts are known: with a role of their own, with one of the mapping, with one that is no ARN, and
-    /// without.
-    pub fn known(&self, annotated: usize, mapped: usize, malformed: usize, unannotated: usize) {
+    /// Tells how many accounts are known.
+    pub fn known(&self, count: AccountCount) {
+        let AccountCount { annotated, mapped, malformed, contained, unannotated } = count;
         self.annotated.set(annotated as i64);
         self.mapped.set(mapped as i64);
         self.malformed.set(malformed as i64);
+        self.contained.set(contained as i64);
         self.unannotated.set(unannotated as i64);
     }
 

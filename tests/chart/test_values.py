@@ -80,6 +80,8 @@ def test_no_object_of_the_schema_is_open_by_accident():
         {"config": {"tokenExpiration": 60}},
         {"config": {"awsAccountId": 111122223333}},
         {"config": {"watchConfigMap": "true"}},
+        {"config": {"containerCredentialsFullUri": "localhost:9911"}},
+        {"config": {"watchContainerCredentialsConfig": "identities.json"}},
         {"config": {"awsAccountId": "1111-2222-3333"}},
         {"env": {"AWS REGION": "x"}},
         {"env": {"AWS_REGION": None, "A": {"value": "x"}}},

@@ -12,6 +12,7 @@ mod bad_input;
 mod binary;
 mod certificates;
 mod compare;
+mod container_credentials;
 mod corpus;
 mod docs;
 mod drain;

@@ -3,7 +3,12 @@
 use std::sync::Arc;
 
 use eks_pod_identity_webhook::{
-    accounts::{cache::Cache, config_map::ConfigMap, manifests, watch},
+    accounts::{
+        cache::Cache,
+        config_map::ConfigMap,
+        manifests,
+        watch::{self, Sources},
+    },
     binding::{Account, Binding},
     metrics::Metrics,
 };
@@ -36,11 +41,11 @@ impl Watched {
         let (cache, writer) = Cache::new(metrics.accounts.clone());
         let binder = Arc::new(support::binder());
         let config_map = ConfigMap::new(Arc::clone(&binder), metrics.accounts.mapping.clone());
-        let mappings = Some(config_map.mappings());
+        let sources = Sources { mappings: Some(config_map.mappings()), identities: None };
         let client = api.client(metrics.accounts.clone());
         let other_client = api.client(Metrics::new().accounts);
         tokio::spawn(async move { config_map.follow(other_client, NAMESPACE).await });
-        tokio::spawn(watch::follow(client, binder, mappings, writer));
+        tokio::spawn(watch::follow(client, binder, sources, writer));
         Self { api, cache, metrics }
     }
 

@@ -137,7 +137,7 @@ async fn changed_manifests_are_read_and_broken_ones_leave_the_accounts_as_they_w
     fs::write(dir.path().join("pod.json"), r#"{"apiVersion": "v1", "kind": "Pod"}"#).unwrap();
     let metrics = Metrics::new();
     let (cache, writer) = Cache::new(metrics.accounts.clone());
-    let manifests = Manifests::open(dir.path(), binder().into(), writer).unwrap();
+    let manifests = Manifests::open(dir.path(), binder().into(), None, writer).unwrap();
     assert!(cache.is_synced());
     assert!(cache.look_up("a", "first").is_some() && cache.look_up("a", "second").is_some());
     tokio::spawn(manifests.follow(Duration::from_millis(5)));
