@@ -278,6 +278,32 @@ mod tests {
         }
     }
 
+    /// The definition, as slow as it is plain.
+    fn matches_by_definition(glob: &[u8], text: &[u8]) -> bool {
+        match glob.split_first() {
+            None => text.is_empty(),
+            Some((b'*', rest)) => {
+                (0..=text.len()).any(|skipped| matches_by_definition(rest, &text[skipped..]))
+            }
+            Some((c, rest)) => text.first() == Some(c) && matches_by_definition(rest, &text[1..]),
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn globs_match_what_they_are_defined_to(glob in "[ab*]{0,8}", text in "[ab]{0,10}") {
+            proptest::prop_assert_eq!(
+                matches(&glob, &text),
+                matches_by_definition(glob.as_bytes(), text.as_bytes())
+            );
+        }
+
+        #[test]
+        fn any_text_is_read_or_refused(text in r#"(\{?("[a-z*/]{0,5}":\{?("RoleARN":)?("r"|1|null)?\}?,?){0,3}\}?|\PC{0,30})"#) {
+            Mapping::parse(&text, &Binder::new(Arc::default())).ok();
+        }
+    }
+
     #[test]
     fn the_most_specific_key_counts() {
         let keys =
