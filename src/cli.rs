@@ -3,6 +3,7 @@
 
 mod compare;
 mod compat;
+mod container_credentials;
 mod go;
 mod injection;
 mod mutate;
@@ -16,6 +17,7 @@ use clap::{CommandFactory, FromArgMatches, Parser, Subcommand, error::ErrorKind}
 pub use self::{
     compare::{CompareArgs, CompareLoadArgs, CompareOutput, CompareTlsArgs},
     compat::foreign_flags,
+    container_credentials::ContainerCredentialsArgs,
     injection::InjectionArgs,
     mutate::{MutateArgs, Output},
     serve::{

@@ -6,7 +6,9 @@
 //! admission:  skim, or else review, pod ─▶ account looked up ─▶ rules ─▶ patch ─▶ response ─┘
 //!                                                 ▲
 //! accounts:   watch (a cluster) ──┬─▶ binding ─▶ cache
-//!             manifests (files) ──┘
+//!             manifests (files) ──┤
+//!         config_map ─▶ mapping ──┤
+//!             identity_file ──────┘
 //!
 //! certificates: Secret, webhook configuration ─▶ plan ─▶ keeper ─▶ tls
 //! ```
@@ -24,9 +26,10 @@
 //! - [`recording`]: answered requests, written to be replayed
 //! - [`metrics`]
 //! - [`admission`]: the core
+//! - [`mapping`], [`identities`]: what documents give to accounts
 //! - [`binding`]: what the pods of an account are given, which both halves share
-//! - [`settings`], [`render`], [`warning`]: what is injected, and how it is written
-//! - [`backoff`], [`files`], [`webhook_url`], [`yaml`]: helpers that know nothing of the rest
+//! - [`role_arn`], [`settings`], [`render`], [`warning`]: what is injected, and how it is written
+//! - [`backoff`], [`clock`], [`files`], [`object`], [`webhook_url`], [`yaml`]: helpers that know nothing of the rest
 
 pub mod accounts;
 pub mod admission;
@@ -34,12 +37,17 @@ pub mod backoff;
 pub mod binding;
 pub mod certificates;
 pub mod cli;
+pub mod clock;
 pub mod commands;
 pub mod config;
 pub mod files;
+pub mod identities;
+pub mod mapping;
 pub mod metrics;
+pub mod object;
 pub mod recording;
 pub mod render;
+pub mod role_arn;
 pub mod server;
 pub mod settings;
 pub mod warning;

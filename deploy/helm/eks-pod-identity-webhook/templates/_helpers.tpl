@@ -57,7 +57,9 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | 
 {{- $values := (index . 0).Values }}
 {{- $key := index . 1 }}
 {{- $env := get $values.env ($key | snakecase | upper) }}
-{{- get $values.config $key | default $env | default (index . 2) }}
+{{- $given := get $values.config $key }}
+{{- /* False is a value, and goes before what the environment says; Helm leaves null out. */}}
+{{- if kindIs "bool" $given }}{{ $given }}{{ else }}{{ $given | default $env | default (index . 2) }}{{ end }}
 {{- end }}
 
 {{/* An annotation or label of the webhook's: (list . "skip-pod-identity-webhook"). */}}
