@@ -1,37 +1,61 @@
 //! A ServiceAccount's annotations → what its pods are given, parsed and rendered once.
 
+mod container;
+
 use std::sync::Arc;
 
 use crate::{
     render,
-    settings::{Region, Settings, TokenExpiration},
-    warning::{Warning, WarningKind, cut, quote},
+    role_arn::{self, is_role_arn},
+    settings::{Region, Settings, TOKEN_PATH, TokenExpiration},
+    warning::{Warning, WarningKind, quote},
 };
-
-/// IAM's limit on an ARN (`Arn` in the IAM API reference).
-const MAX_ARN_CHARS: usize = 2048;
 
 /// A ServiceAccount as far as this program cares.
 #[derive(Clone, Debug)]
 pub enum Account {
-    /// It names a role.
+    /// It has a role, or container credentials.
     Annotated(Arc<Binding>),
     /// It exists and names none: its pods are left alone.
     Unannotated,
+}
+
+impl Account {
+    /// What it was annotated with or mapped to, if it was.
+    pub fn binding(&self) -> Option<&Arc<Binding>> {
+        match self {
+            Self::Annotated(binding) => Some(binding),
+            Self::Unannotated => None,
+        }
+    }
+
+    /// Whether its role is annotated, so that no mapping counts.
+    pub fn has_own_role(&self) -> bool {
+        matches!(self, Self::Annotated(binding) if !binding.role_env.is_empty() && binding.mapped_by().is_none())
+    }
+
+    /// Whether it is the very same binding, or none either.
+    pub fn is_same(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Annotated(one), Self::Annotated(other)) => Arc::ptr_eq(one, other),
+            (Self::Unannotated, Self::Unannotated) => true,
+            _ => false,
+        }
+    }
 }
 
 /// What the pods of one annotated ServiceAccount are given. A cluster has tens of thousands of these, and most differ in
 /// nothing but the role.
 #[derive(Debug)]
 pub struct Binding {
-    /// The env entry of the role.
+    /// The env entry of the role; empty if it has none.
     role_env: Box<[u8]>,
     /// Shared by all accounts that are annotated with nothing else.
     pub terms: Arc<Terms>,
 }
 
 /// What the annotations of a ServiceAccount say beside the role. What equals the default is shared with it.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Terms {
     /// The audience of the token.
     pub audience: Arc<str>,
@@ -49,10 +73,44 @@ pub struct Terms {
     pub include_containers: Option<Box<str>>,
     /// What is wrong with the annotations, for those who create pods with them.
     pub warnings: Box<[Warning]>,
+    /// The key of the role mapping that the role comes from, unless it is annotated.
+    pub mapped_by: Option<Arc<str>>,
+    /// Of container credentials: what the account is given without them.
+    without: Option<Arc<Terms>>,
+}
+
+/// What a role mapping says in place of annotations.
+#[derive(Debug)]
+pub struct Mapped {
+    /// Its key: `payments/api`, `test-*/api`.
+    pub key: Arc<str>,
+    /// The role; empty for none.
+    pub role: Box<str>,
+    /// The audience of the token.
+    pub audience: Option<Box<str>>,
+    /// The lifetime asked for the token.
+    pub token_expiration: Option<TokenExpiration>,
+    /// Whether regional STS endpoints are asked for.
+    pub sts_regional_endpoints: Option<bool>,
 }
 
 impl Binding {
     const ROLE_ENV_HEAD: &[u8] = br#"{"name":"AWS_ROLE_ARN","value":"#;
+
+    /// Whether its pods are given anything.
+    pub fn gives_identity(&self) -> bool {
+        !self.role_env.is_empty() || self.has_container_credentials()
+    }
+
+    /// Whether its pods are given a role.
+    pub fn has_role(&self) -> bool {
+        !self.role_env.is_empty() && !self.has_container_credentials()
+    }
+
+    /// Whether its pods are given container credentials, which go before any role.
+    pub fn has_container_credentials(&self) -> bool {
+        self.terms.without.is_some()
+    }
 
     /// The env entry `AWS_ROLE_ARN`.
     pub fn role_env(&self) -> &[u8] {
@@ -70,8 +128,16 @@ impl Binding {
         !self.terms.warnings.iter().any(|warning| warning.kind() == WarningKind::RoleArn)
     }
 
-    /// The role's ARN as a JSON string, quotes included.
+    /// The key of the role mapping that the role comes from, unless it is annotated.
+    pub fn mapped_by(&self) -> Option<&str> {
+        self.terms.mapped_by.as_deref()
+    }
+
+    /// The role's ARN as a JSON string, quotes included; of none, `null`.
     pub fn role_arn_json(&self) -> &[u8] {
+        if self.role_env.is_empty() {
+            return b"null";
+        }
         &self.role_env[Self::ROLE_ENV_HEAD.len()..self.role_env.len() - 1]
     }
 }
@@ -107,7 +173,12 @@ impl Binder {
     pub fn new(settings: Arc<Settings>) -> Self {
         let audience: Arc<str> = settings.token_audience.as_ref().into();
         let defaults = Terms {
-            volume: Self::render_volume(&settings, &audience, settings.token_expiration),
+            volume: Self::render_volume(
+                settings.volume_name.as_ref(),
+                &audience,
+                settings.token_expiration,
+                TOKEN_PATH,
+            ),
             audience,
             token_expiration: settings.token_expiration,
             region: RegionEnv::new(&settings.region).map(Arc::new),
@@ -115,6 +186,8 @@ impl Binder {
             skip_containers: None,
             include_containers: None,
             warnings: Box::default(),
+            mapped_by: None,
+            without: None,
         };
         Self { settings, defaults: Arc::new(defaults) }
     }
@@ -122,20 +195,57 @@ impl Binder {
     /// Reads the annotations of one ServiceAccount.
     pub fn bind<'a>(&self, annotations: impl IntoIterator<Item = (&'a str, &'a str)>) -> Account {
         let annotations = self.pick(annotations);
-        match annotations.role_arn {
-            Some(role_arn) => Account::Annotated(Arc::new(Binding {
-                role_env: render::to_vec(|out| render::env(out, render::ROLE_ARN, role_arn)).into(),
-                terms: self.terms(role_arn, &annotations),
-            })),
-            None => Account::Unannotated,
+        self.with_role(annotations.role_arn, &annotations, None)
+    }
+
+    /// Gives the role of a mapping to a ServiceAccount that names none itself. What else it is annotated with wins over
+    /// what the mapping says.
+    pub fn bind_mapped<'a>(
+        &self,
+        mapped: &'a Mapped,
+        annotations: impl IntoIterator<Item = (&'a str, &'a str)>,
+    ) -> Account {
+        self.with_role(non_empty(&mapped.role), &self.pick(annotations), Some(mapped))
+    }
+
+    /// Those of the annotations that are read here.
+    pub fn own<'a>(
+        &self,
+        annotations: impl IntoIterator<Item = (&'a str, &'a str)>,
+    ) -> Box<[(Box<str>, Box<str>)]> {
+        let prefix = &self.settings.annotation_prefix;
+        let own = annotations.into_iter().filter(|(key, _)| prefix.strip(key).is_some());
+        own.map(|(key, value)| (key.into(), value.into())).collect()
+    }
+
+    fn with_role(
+        &self,
+        role: Option<&str>,
+        annotations: &Annotations<'_>,
+        mapped: Option<&Mapped>,
+    ) -> Account {
+        let Some(role) = role else { return self.without_role(annotations, mapped) };
+        let role_arn = role_arn::complete(role, self.settings.role_owner.as_ref());
+        Account::Annotated(Arc::new(Binding {
+            role_env: render::to_vec(|out| render::env(out, render::ROLE_ARN, &role_arn)).into(),
+            terms: self.terms(Some(&role_arn), annotations, mapped),
+        }))
+    }
+
+    /// What else an account is annotated with matters where it may be given container credentials.
+    fn without_role(&self, annotations: &Annotations<'_>, mapped: Option<&Mapped>) -> Account {
+        if self.settings.container_credentials.is_none() || *annotations == Annotations::default() {
+            return Account::Unannotated;
         }
+        let terms = self.terms(None, annotations, mapped);
+        Account::Annotated(Arc::new(Binding { role_env: Box::default(), terms }))
     }
 
     fn pick<'a>(&self, annotations: impl IntoIterator<Item = (&'a str, &'a str)>) -> Annotations<'a> {
         let mut picked = Annotations::default();
         for (key, value) in annotations {
             match self.settings.annotation_prefix.strip(key) {
-                Some("role-arn") => picked.role_arn = non_empty(value).map(bounded),
+                Some("role-arn") => picked.role_arn = non_empty(value),
                 Some("audience") => picked.audience = non_empty(value),
                 Some("token-expiration") => picked.token_expiration = Some(value),
                 Some("sts-regional-endpoints") => picked.sts_regional_endpoints = Some(value),
@@ -150,44 +260,59 @@ impl Binder {
         picked
     }
 
-    fn terms(&self, role_arn: &str, annotations: &Annotations<'_>) -> Arc<Terms> {
+    fn terms(
+        &self,
+        role_arn: Option<&str>,
+        annotations: &Annotations<'_>,
+        mapped: Option<&Mapped>,
+    ) -> Arc<Terms> {
         let (settings, defaults) = (&self.settings, &self.defaults);
-        let is_role_arn = is_role_arn(role_arn);
-        if is_role_arn && (Annotations { role_arn: None, ..*annotations }) == Annotations::default() {
+        let malformed_role = role_arn.filter(|role_arn| !is_role_arn(role_arn));
+        if mapped.is_none()
+            && malformed_role.is_none()
+            && (Annotations { role_arn: None, ..*annotations }) == Annotations::default()
+        {
             return Arc::clone(defaults);
         }
         let mut warnings = Vec::new();
+        let annotation =
+            |name: &str| format!("ServiceAccount annotation {}", settings.annotation_prefix.key(name));
         let mut malformed = |name: &str, value: &str, remedy: &str| {
-            let key = settings.annotation_prefix.key(name);
-            let value = quote(value);
-            let kind = if name == "role-arn" { WarningKind::RoleArn } else { WarningKind::AccountAnnotation };
-            let text = format!("ServiceAccount annotation {key}: {value} is {remedy}");
+            let (kind, source) = match (name, mapped) {
+                ("role-arn", Some(mapped)) => {
+                    (WarningKind::RoleArn, format!("role mapping {}", quote(&mapped.key)))
+                }
+                ("role-arn", None) => (WarningKind::RoleArn, annotation(name)),
+                _ => (WarningKind::AccountAnnotation, annotation(name)),
+            };
+            let text = format!("{source}: {} is {remedy}", quote(value));
             warnings.push(Warning::new(kind, text));
         };
 
-        if !is_role_arn {
-            malformed(
-                "role-arn",
-                role_arn,
-                "no role ARN (arn:aws:iam::<12 digits>:role/<name>); injected as it is",
-            );
+        if let Some(role_arn) = malformed_role {
+            malformed("role-arn", role_arn, role_arn::remedy(role_arn));
         }
+        let expiration =
+            mapped.and_then(|mapped| mapped.token_expiration).unwrap_or(settings.token_expiration);
         let token_expiration = match annotations.token_expiration {
-            None => settings.token_expiration,
+            None => expiration,
             Some(text) => TokenExpiration::from_annotation(text).unwrap_or_else(|| {
                 malformed("token-expiration", text, "no whole number of seconds; ignored");
-                settings.token_expiration
+                expiration
             }),
         };
+        let sts = mapped.and_then(|mapped| mapped.sts_regional_endpoints);
+        let sts = sts.unwrap_or(settings.sts_regional_endpoints);
         let sts_regional_endpoints = match annotations.sts_regional_endpoints {
-            None => settings.sts_regional_endpoints,
+            None => sts,
             Some(text) => parse_bool(text).unwrap_or_else(|| {
                 malformed("sts-regional-endpoints", text, "neither true nor false; ignored");
-                settings.sts_regional_endpoints
+                sts
             }),
         };
 
-        let audience = match annotations.audience {
+        let audience = annotations.audience.or_else(|| mapped?.audience.as_deref());
+        let audience = match audience {
             Some(audience) if audience != &*defaults.audience => audience.into(),
             _ => Arc::clone(&defaults.audience),
         };
@@ -195,7 +320,7 @@ impl Binder {
             if Arc::ptr_eq(&audience, &defaults.audience) && token_expiration == settings.token_expiration {
                 Arc::clone(&defaults.volume)
             } else {
-                Self::render_volume(settings, &audience, token_expiration)
+                Self::render_volume(settings.volume_name.as_ref(), &audience, token_expiration, TOKEN_PATH)
             };
         let region = match annotations.region.map(|text| (text, text.trim().parse::<Region>())) {
             None => defaults.region.clone(),
@@ -216,11 +341,13 @@ impl Binder {
             skip_containers: annotations.skip_containers.map(Into::into),
             include_containers: annotations.include_containers.map(Into::into),
             warnings: warnings.into(),
+            mapped_by: mapped.map(|mapped| Arc::clone(&mapped.key)),
+            without: None,
         })
     }
 
-    fn render_volume(settings: &Settings, audience: &str, expiration: TokenExpiration) -> Arc<[u8]> {
-        render::to_vec(|out| render::volume(out, settings.volume_name.as_ref(), audience, expiration)).into()
+    fn render_volume(name: &str, audience: &str, expiration: TokenExpiration, path: &str) -> Arc<[u8]> {
+        render::to_vec(|out| render::volume(out, name, audience, expiration, path)).into()
     }
 }
 
@@ -235,12 +362,6 @@ struct Annotations<'a> {
     include_containers: Option<&'a str>,
 }
 
-/// Cuts what can't be an ARN any more. It is injected into every container, so it must not be as long as an annotation
-/// can be; cut, it fails in STS just as loudly.
-fn bounded(role_arn: &str) -> &str {
-    cut(role_arn, MAX_ARN_CHARS)
-}
-
 fn non_empty(value: &str) -> Option<&str> {
     Some(value.trim()).filter(|value| !value.is_empty())
 }
@@ -252,27 +373,6 @@ pub(crate) fn parse_bool(text: &str) -> Option<bool> {
         "0" | "f" | "F" | "false" | "FALSE" | "False" => Some(false),
         _ => None,
     }
-}
-
-/// Whether `text` has the form of a role's ARN: `arn:<partition>:iam::<account id>:role/<path and name>`
-/// (IAM user guide, "IAM identifiers").
-fn is_role_arn(text: &str) -> bool {
-    let mut parts = text.splitn(6, ':');
-    let mut next = || parts.next().unwrap_or_default();
-    let (arn, partition, service, region, account, resource) =
-        (next(), next(), next(), next(), next(), next());
-    let name = resource.strip_prefix("role/").unwrap_or_default();
-    text.len() < MAX_ARN_CHARS
-        && arn == "arn"
-        && partition.starts_with("aws")
-        && partition.bytes().all(|c| c.is_ascii_lowercase() || c == b'-')
-        && service == "iam"
-        && region.is_empty()
-        && account.len() == 12
-        && account.bytes().all(|c| c.is_ascii_digit())
-        && !name.is_empty()
-        && !name.ends_with('/')
-        && name.bytes().all(|c| c.is_ascii_alphanumeric() || b"+=,.@_-/".contains(&c))
 }
 
 #[cfg(test)]
@@ -304,29 +404,6 @@ mod tests {
     }
 
     #[test]
-    fn role_arns_are_recognised() {
-        for good in [
-            "arn:aws:iam::111122223333:role/app",
-            "arn:aws-cn:iam::111122223333:role/team/app",
-            "arn:aws-us-gov:iam::111122223333:role/a+b=c,d.e@f_g-h",
-        ] {
-            assert!(is_role_arn(good), "{good}");
-        }
-        for bad in [
-            "app",
-            "arn:aws:iam::111122223333:user/app",
-            "arn:aws:iam::11112222333:role/app",
-            "arn:aws:iam::111122223333:role/",
-            "arn:aws:iam::111122223333:role/app/",
-            "arn:aws:iam:us-east-1:111122223333:role/app",
-            "arn:aws:iam::111122223333:role/${ROLE}",
-            "arn:gcp:iam::111122223333:role/app",
-        ] {
-            assert!(!is_role_arn(bad), "{bad}");
-        }
-    }
-
-    #[test]
     fn bad_annotations_are_warned_of_and_fall_back() {
         let binding = bind(&[
             ("eks.amazonaws.com/role-arn", "app"),
@@ -353,7 +430,7 @@ mod tests {
         let long = "é".repeat(100_000);
         let binding =
             bind(&[("eks.amazonaws.com/role-arn", &long), ("eks.amazonaws.com/region", &long)]).unwrap();
-        assert_eq!(binding.role_arn_json().len(), 2 + 2 * MAX_ARN_CHARS);
+        assert_eq!(binding.role_arn_json().len(), 2 + 2 * role_arn::MAX_CHARS);
         assert_eq!(
             &*binding.terms.region.as_ref().unwrap().region,
             br#"{"name":"AWS_REGION","value":"us-east-1"}"#

@@ -5,6 +5,7 @@ mod cluster;
 mod compare;
 mod compat;
 mod completions;
+mod container_credentials;
 mod go;
 mod injection;
 mod mutate;
@@ -22,6 +23,7 @@ pub use self::{
     compare::{CompareArgs, CompareLoadArgs, CompareTlsArgs, ReportForm},
     compat::foreign_flags,
     completions::{CompletionsArgs, Shell},
+    container_credentials::ContainerCredentialsArgs,
     injection::InjectionArgs,
     mutate::{MutateArgs, Output},
     oidc::{OidcCommand, OidcGenerateArgs, OidcKeysArgs, OidcVerifyArgs},

@@ -21,6 +21,10 @@ use crate::{
 pub struct Config {
     /// Where accounts come from.
     pub source: Source,
+    /// The namespace of the ConfigMap of roles, if that is watched.
+    pub config_map: Option<Namespace>,
+    /// The file of the accounts with container credentials, if there is one.
+    pub identities: Option<PathBuf>,
     /// What is injected.
     pub settings: Arc<Settings>,
     /// The webhook's address.
@@ -82,6 +86,17 @@ impl fmt::Display for Source {
     }
 }
 
+/// The namespace that the program's own objects are in.
+#[derive(Clone, Debug)]
+pub struct Namespace(Option<String>);
+
+impl Namespace {
+    /// That of the cluster, unless another one was typed.
+    pub fn or<'a>(&'a self, default: &'a str) -> &'a str {
+        self.0.as_deref().filter(|name| !name.is_empty()).unwrap_or(default)
+    }
+}
+
 /// Where the certificate comes from.
 #[derive(Debug)]
 pub enum Certificate {
@@ -109,7 +124,8 @@ impl SelfManaged {
     /// What is kept, in the cluster of that namespace unless another one was typed.
     pub fn in_namespace(&self, default: &str) -> Kept {
         let args = &self.args;
-        let namespace = args.namespace.as_deref().filter(|name| !name.is_empty()).unwrap_or(default);
+        let namespace = Namespace(args.namespace.clone());
+        let namespace = namespace.or(default);
         Kept {
             namespace: namespace.to_owned(),
             secret: args.tls_secret_name.clone(),
@@ -152,6 +168,8 @@ impl TryFrom<ServeArgs> for Config {
     fn try_from(args: ServeArgs) -> Result<Self, Contradiction> {
         let LimitArgs { drain_delay, drain_timeout, max_connections, .. } = args.limits;
         let reload_interval = args.source.reload_interval;
+        let watch_config_map = args.source.watch_config_map;
+        let config_map = watch_config_map.then(|| Namespace(args.tls.self_managed.namespace.clone()));
         let (source, certificate) = (Source::from(args.source), Certificate::try_from(args.tls)?);
         if matches!((&source, &certificate), (Source::Manifests(_), Certificate::SelfManaged(_))) {
             return Err(Contradiction::NoCluster);
@@ -159,6 +177,8 @@ impl TryFrom<ServeArgs> for Config {
         let mut config = Self {
             reload_interval,
             source,
+            config_map,
+            identities: args.injection.container.file().map(Into::into),
             settings: Arc::new(args.injection.into_settings()),
             listen: args.listen.listen,
             admin_listen: args.listen.admin_listen,

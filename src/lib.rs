@@ -6,7 +6,9 @@
 //! admission:  skim, or else review, pod ─▶ account looked up ─▶ rules ─▶ patch ─▶ response ─┘
 //!                                                 ▲
 //! accounts:   watch (a cluster) ──┬─▶ binding ─▶ cache
-//!             manifests (files) ──┘
+//!             manifests (files) ──┤
+//!         config_map ─▶ mapping ──┤
+//!             identity_file ──────┘
 //!
 //! certificates: Secret, webhook configuration ─▶ plan ─▶ keeper ─▶ tls
 //! ```
@@ -25,10 +27,11 @@
 //! - [`trust_policy`], [`oidc`]: what AWS has to know of a cluster
 //! - [`metrics`]
 //! - [`admission`]: the core
+//! - [`mapping`], [`identities`]: what documents give to accounts
 //! - [`binding`]: what the pods of an account are given, which both halves share
-//! - [`settings`], [`render`], [`warning`]: what is injected, and how it is written
-//! - [`backoff`], [`files`], [`finding`], [`issuer`], [`root_cause`], [`webhook_url`], [`yaml`]: helpers that know nothing
-//!   of the rest
+//! - [`role_arn`], [`settings`], [`render`], [`warning`]: what is injected, and how it is written
+//! - [`backoff`], [`clock`], [`files`], [`finding`], [`issuer`], [`object`], [`root_cause`], [`webhook_url`], [`yaml`]:
+//!   helpers that know nothing of the rest
 
 pub mod accounts;
 pub mod admission;
@@ -36,15 +39,20 @@ pub mod backoff;
 pub mod binding;
 pub mod certificates;
 pub mod cli;
+pub mod clock;
 pub mod commands;
 pub mod config;
 pub mod files;
 pub mod finding;
+pub mod identities;
 pub mod issuer;
+pub mod mapping;
 pub mod metrics;
+pub mod object;
 pub mod oidc;
 pub mod recording;
 pub mod render;
+pub mod role_arn;
 pub mod root_cause;
 pub mod server;
 pub mod settings;

@@ -4,6 +4,8 @@
 mod accounts;
 mod admissions;
 mod http;
+mod identities;
+mod mapping;
 mod namespaces;
 mod process;
 mod recordings;
@@ -18,9 +20,11 @@ use prometheus::{
 
 use self::process::ProcessCollector;
 pub use self::{
-    accounts::{AccountMetrics, SourceFailure},
+    accounts::{AccountCount, AccountMetrics, SourceFailure},
     admissions::AdmissionMetrics,
     http::{Closed, HttpMetrics},
+    identities::IdentityMetrics,
+    mapping::{MappingFailure, MappingMetrics},
     namespaces::{NamespaceCounters, NamespaceMetrics},
     recordings::RecordingMetrics,
     self_managed::{Rotation, SelfManagedMetrics, SelfManagedOperation},

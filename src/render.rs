@@ -2,7 +2,7 @@
 //!
 //! What depends on the settings or on a ServiceAccount is rendered when they change; a request copies the bytes.
 
-use crate::settings::{TOKEN_PATH, TokenExpiration};
+use crate::settings::TokenExpiration;
 
 /// `AWS_ROLE_ARN`, the role to assume.
 pub const ROLE_ARN: &str = "AWS_ROLE_ARN";
@@ -17,9 +17,22 @@ pub const SESSION_NAME: &str = "AWS_ROLE_SESSION_NAME";
 /// `AWS_STS_REGIONAL_ENDPOINTS`, for SDKs that would call the global endpoint.
 pub const STS_REGIONAL_ENDPOINTS: &str = "AWS_STS_REGIONAL_ENDPOINTS";
 
+/// `AWS_CONTAINER_CREDENTIALS_FULL_URI`, where to ask for container credentials.
+pub const CONTAINER_FULL_URI: &str = "AWS_CONTAINER_CREDENTIALS_FULL_URI";
+/// `AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE`, the token to ask with.
+pub const CONTAINER_TOKEN_FILE: &str = "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE";
+
 /// Every variable that is injected.
-pub const INJECTED_ENV: [&str; 6] =
-    [ROLE_ARN, TOKEN_FILE, REGION, DEFAULT_REGION, SESSION_NAME, STS_REGIONAL_ENDPOINTS];
+pub const INJECTED_ENV: [&str; 8] = [
+    ROLE_ARN,
+    TOKEN_FILE,
+    REGION,
+    DEFAULT_REGION,
+    SESSION_NAME,
+    STS_REGIONAL_ENDPOINTS,
+    CONTAINER_FULL_URI,
+    CONTAINER_TOKEN_FILE,
+];
 
 /// The env entry that selects regional STS endpoints; it has no variable part.
 pub const STS_REGIONAL_ENV: &[u8] = br#"{"name":"AWS_STS_REGIONAL_ENDPOINTS","value":"regional"}"#;
@@ -50,7 +63,7 @@ pub fn env(out: &mut Vec<u8>, name: &str, value: &str) {
 }
 
 /// Appends the projected volume that holds the token.
-pub fn volume(out: &mut Vec<u8>, name: &str, audience: &str, expiration: TokenExpiration) {
+pub fn volume(out: &mut Vec<u8>, name: &str, audience: &str, expiration: TokenExpiration, token_path: &str) {
     out.extend_from_slice(br#"{"name":"#);
     string(out, name);
     out.extend_from_slice(br#","projected":{"sources":[{"serviceAccountToken":{"audience":"#);
@@ -58,7 +71,7 @@ pub fn volume(out: &mut Vec<u8>, name: &str, audience: &str, expiration: TokenEx
     out.extend_from_slice(br#","expirationSeconds":"#);
     out.extend_from_slice(itoa::Buffer::new().format(expiration.seconds()).as_bytes());
     out.extend_from_slice(br#","path":"#);
-    string(out, TOKEN_PATH);
+    string(out, token_path);
     out.extend_from_slice(b"}}]}}");
 }
 

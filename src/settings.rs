@@ -41,6 +41,19 @@ pub struct Settings {
     pub sts_regional_endpoints: bool,
     /// Whose rules are followed.
     pub compat: Compat,
+    /// How pods are given container credentials, if any are.
+    pub container_credentials: Option<ContainerCredentials>,
+    /// Whose roles are named without their ARN, if such names are completed.
+    pub role_owner: Option<RoleOwner>,
+}
+
+/// The AWS account whose roles may be named without their ARN.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RoleOwner {
+    /// Its partition.
+    pub partition: Partition,
+    /// Its number.
+    pub account_id: AccountId,
 }
 
 impl Default for Settings {
@@ -54,6 +67,8 @@ impl Default for Settings {
             region: Region("us-east-1".into()),
             sts_regional_endpoints: false,
             compat: Compat::None,
+            container_credentials: None,
+            role_owner: None,
         }
     }
 }
@@ -117,6 +132,18 @@ pub enum InvalidSetting {
          so that a suffix such as -2 still fits"
     )]
     VolumeName,
+    /// Not a file within a volume.
+    #[error("a token path is relative and stays within its volume, such as token or a/token")]
+    TokenPath,
+    /// Not a URI that SDKs ask.
+    #[error("a full URI begins with http:// or https://")]
+    FullUri,
+    /// Not a number of 12 digits.
+    #[error("an AWS account id has 12 digits, such as 111122223333")]
+    AccountId,
+    /// Not a partition.
+    #[error("a partition is aws, or begins so: aws-cn, aws-us-gov")]
+    Partition,
     /// Not a region name.
     #[error("a region is a name such as us-west-2 (a-z, 0-9, '-'), or empty to inject none")]
     Region,
@@ -215,10 +242,10 @@ pub struct MountPath(Box<str>);
 
 impl MountPath {
     /// The token file's path as the AWS SDK is told it.
-    pub fn token_file(&self, os: Os) -> String {
+    pub fn token_file(&self, token_path: &str, os: Os) -> String {
         match os {
-            Os::Linux => format!("{self}/{TOKEN_PATH}"),
-            Os::Windows => format!("C:{self}/{TOKEN_PATH}").replace('/', r"\"),
+            Os::Linux => format!("{self}/{token_path}"),
+            Os::Windows => format!("C:{self}/{token_path}").replace('/', r"\"),
         }
     }
 
@@ -282,6 +309,44 @@ impl FromStr for Region {
     }
 }
 
+/// The number of an AWS account.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AccountId(Box<str>);
+
+impl AccountId {
+    /// Whether that is one.
+    pub(crate) fn is_valid(text: &str) -> bool {
+        text.len() == 12 && text.bytes().all(|c| c.is_ascii_digit())
+    }
+}
+
+impl FromStr for AccountId {
+    type Err = InvalidSetting;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Self::is_valid(text).then(|| Self(text.into())).ok_or(InvalidSetting::AccountId)
+    }
+}
+
+/// A partition of AWS: `aws`, `aws-cn`, `aws-us-gov` and others.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Partition(Box<str>);
+
+impl Partition {
+    /// Whether that may be one.
+    pub(crate) fn is_valid(text: &str) -> bool {
+        text.starts_with("aws") && text.bytes().all(|c| c.is_ascii_lowercase() || c == b'-')
+    }
+}
+
+impl FromStr for Partition {
+    type Err = InvalidSetting;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Self::is_valid(text).then(|| Self(text.into())).ok_or(InvalidSetting::Partition)
+    }
+}
+
 macro_rules! text_setting {
     ($($setting:ident),*) => {$(
         impl fmt::Display for $setting {
@@ -298,7 +363,11 @@ macro_rules! text_setting {
     )*};
 }
 
-text_setting!(AnnotationPrefix, Audience, MountPath, VolumeName, Region);
+mod container_credentials;
+
+pub use self::container_credentials::{ContainerCredentials, FullUri, TokenPath};
+
+text_setting!(AnnotationPrefix, Audience, MountPath, VolumeName, Region, AccountId, Partition);
 
 impl fmt::Display for TokenExpiration {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -359,8 +428,8 @@ mod tests {
         let path: MountPath = "/var/run/token/".parse().unwrap();
         assert!(path.is("/var/run/token") && path.is("/var/run/token/"));
         assert!(!path.is("/var/run/token2") && !path.is("/var/run"));
-        assert_eq!(path.token_file(Os::Linux), "/var/run/token/token");
-        assert_eq!(path.token_file(Os::Windows), r"C:\var\run\token\token");
+        assert_eq!(path.token_file(TOKEN_PATH, Os::Linux), "/var/run/token/token");
+        assert_eq!(path.token_file(TOKEN_PATH, Os::Windows), r"C:\var\run\token\token");
         for bad in ["", "/", "relative", "C:/token", "/a\nb"] {
             assert!(bad.parse::<MountPath>().is_err(), "{bad:?}");
         }
@@ -384,5 +453,16 @@ mod tests {
     fn a_region_may_be_empty() {
         assert!("".parse::<Region>().is_ok() && "us-gov-west-1".parse::<Region>().is_ok());
         assert!("us west".parse::<Region>().is_err());
+    }
+
+    #[test]
+    fn the_owner_of_short_names_is_an_account_in_a_partition() {
+        assert!("111122223333".parse::<AccountId>().is_ok());
+        for bad in ["", "11112222333", "1111222233334", "11112222333x", "１１１１２２２２３３３３"]
+        {
+            assert!(bad.parse::<AccountId>().is_err(), "{bad:?}");
+        }
+        assert!(["aws", "aws-cn", "aws-us-gov"].iter().all(|text| text.parse::<Partition>().is_ok()));
+        assert!(["", "AWS", "cn", "aws:iam"].iter().all(|text| text.parse::<Partition>().is_err()));
     }
 }

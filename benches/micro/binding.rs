@@ -32,7 +32,7 @@ pub(crate) fn bench(criterion: &mut Criterion) {
     group.bench_function("volume rendered", |bencher| {
         bencher.iter(|| {
             out.clear();
-            render::volume(black_box(&mut out), "aws-token", "sts.amazonaws.com", expiration);
+            render::volume(black_box(&mut out), "aws-token", "sts.amazonaws.com", expiration, "token");
         });
     });
     group.finish();

@@ -2,13 +2,19 @@
 
 use std::{
     hint::black_box,
-    sync::atomic::{AtomicBool, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     thread,
     time::Duration,
 };
 
 use criterion::{BenchmarkId, Criterion};
-use eks_pod_identity_webhook::binding::Account;
+use eks_pod_identity_webhook::{
+    binding::{Account, Binder},
+    mapping::Mapping,
+};
 
 use crate::fixtures;
 
@@ -40,5 +46,14 @@ pub(crate) fn bench(criterion: &mut Criterion) {
         });
         ended.store(true, Ordering::Relaxed);
     });
+    // What a change of the role mapping costs the watch: as many globs as anybody has, none of which matches.
+    let (_cache, mut writer) = fixtures::cache(100_000, fixtures::annotated());
+    let globs: Vec<_> = (0..100).map(|index| format!(r#""other-{index}-*/*": {{"RoleARN": "r"}}"#)).collect();
+    let binder = Binder::new(Arc::default());
+    let mapping = Mapping::parse(&format!("{{{}}}", globs.join(",")), &binder).unwrap();
+    group.sample_size(10).bench_function("100,000 accounts bound anew by 100 globs", |bencher| {
+        bencher.iter(|| writer.rebind(|namespace, name| mapping.bind(&binder, (namespace, name), &[])));
+    });
+
     group.finish();
 }

@@ -21,7 +21,8 @@ use tokio::{
 
 use crate::{
     binding::Account,
-    metrics::{AccountMetrics, SourceFailure},
+    mapping::Mapping,
+    metrics::{AccountCount as Count, AccountMetrics, SourceFailure},
 };
 
 /// The readers' side.
@@ -88,23 +89,14 @@ impl Cache {
     }
 }
 
-/// How many accounts are known, by state.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Count {
-    /// Accounts with a role.
-    pub annotated: usize,
-    /// Accounts whose role is no ARN.
-    pub malformed: usize,
-    /// Accounts without.
-    pub unannotated: usize,
-}
-
 impl Count {
     fn of(&mut self, account: &Account) -> &mut usize {
-        match account {
-            Account::Annotated(binding) if binding.is_well_formed() => &mut self.annotated,
-            Account::Annotated(_) => &mut self.malformed,
-            Account::Unannotated => &mut self.unannotated,
+        match account.binding().filter(|binding| binding.gives_identity()) {
+            None => &mut self.unannotated,
+            Some(binding) if binding.has_container_credentials() => &mut self.contained,
+            Some(binding) if !binding.is_well_formed() => &mut self.malformed,
+            Some(binding) if binding.mapped_by().is_some() => &mut self.mapped,
+            Some(_) => &mut self.annotated,
         }
     }
 }
@@ -165,6 +157,49 @@ impl Writer {
         self.publish_count();
     }
 
+    /// Gives every account that has no role of its own what `bind` gives it now, and tells how many changed. To find them,
+    /// the map is only read: requests go on meanwhile, and each change is one of its own.
+    pub fn rebind(&mut self, bind: impl Fn(&str, &str) -> Account) -> usize {
+        let known = self.cache.accounts.iter();
+        let changed = known.filter(|entry| !entry.account.has_own_role()).filter_map(|entry| {
+            let (namespace, name) = entry.key().parts();
+            let account = bind(namespace, name);
+            (!account.is_same(&entry.account)).then(|| (entry.key().clone(), account))
+        });
+        let changed: Vec<_> = changed.collect();
+        let len = changed.len();
+        for (key, account) in changed {
+            self.change(&key, |_| account);
+        }
+        self.publish_count();
+        len
+    }
+
+    /// Gives one account, if it is known, what `bind` makes of what it has.
+    pub fn rebind_one(&mut self, namespace: &str, name: &str, bind: impl FnOnce(Account) -> Account) {
+        self.change(&(namespace, name), bind);
+        self.publish_count();
+    }
+
+    fn change(&mut self, key: &dyn AccountName, bind: impl FnOnce(Account) -> Account) {
+        if let Some(mut entry) = self.cache.accounts.get_mut(key) {
+            let account = bind(entry.account.clone());
+            *self.count.of(&account) += 1;
+            *self.count.of(&entry.account) -= 1;
+            entry.account = account;
+        }
+    }
+
+    /// Whether an account is known.
+    pub fn knows(&self, namespace: &str, name: &str) -> bool {
+        self.cache.look_up(namespace, name).is_some()
+    }
+
+    /// Takes notice of a role mapping that is in use now.
+    pub fn mapped(&self, mapping: &Mapping) {
+        self.metrics.mapping.took(mapping);
+    }
+
     /// Counts a failure of the source.
     pub fn failed(&self, failure: SourceFailure) {
         self.metrics.failed(failure);
@@ -190,7 +225,7 @@ impl Writer {
     }
 
     fn publish_count(&self) {
-        self.metrics.known(self.count.annotated, self.count.malformed, self.count.unannotated);
+        self.metrics.known(self.count);
     }
 }
 
@@ -280,6 +315,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::binding::Binder;
 
     fn cache() -> (Arc<Cache>, Writer) {
         Cache::new(crate::metrics::Metrics::new().accounts)
@@ -300,10 +336,10 @@ mod tests {
         assert!(cache.look_up("a", "other").is_none());
         assert!(cache.look_up("a/role", "").is_none());
         writer.applied("a", "role", Account::Unannotated);
-        assert_eq!(writer.count(), Count { annotated: 0, malformed: 0, unannotated: 2 });
+        assert_eq!(writer.count(), Count { unannotated: 2, ..Count::default() });
         writer.deleted("a", "role");
         writer.deleted("a", "role");
-        assert_eq!(writer.count(), Count { annotated: 0, malformed: 0, unannotated: 1 });
+        assert_eq!(writer.count(), Count { unannotated: 1, ..Count::default() });
     }
 
     #[test]
@@ -322,7 +358,26 @@ mod tests {
         assert!(cache.is_synced());
         assert!(cache.look_up("a", "goes").is_none());
         assert!(cache.look_up("a", "stays").is_some());
-        assert_eq!(writer.count(), Count { annotated: 1, malformed: 0, unannotated: 0 });
+        assert_eq!(writer.count(), Count { annotated: 1, ..Count::default() });
+    }
+
+    #[test]
+    fn while_accounts_are_bound_anew_they_can_be_looked_up() {
+        let (cache, mut writer) = cache();
+        for index in 0..1000 {
+            writer.applied("a", &index.to_string(), Account::Unannotated);
+        }
+        writer.applied("a", "own", annotated());
+        let mapping = Mapping::parse(r#"{"a/1*": {"RoleARN": "r"}}"#, &Binder::new(Arc::default())).unwrap();
+        let changed = writer.rebind(|namespace, name| {
+            // Would never return if the map were locked against readers.
+            assert!(cache.look_up(namespace, name).is_some() && name != "own");
+            mapping.bind(&Binder::new(Arc::default()), (namespace, name), &[])
+        });
+        assert_eq!((changed, writer.count().malformed, writer.count().unannotated), (111, 111, 889));
+        assert_eq!(writer.rebind(|_, _| Account::Unannotated), 111);
+        assert_eq!(writer.rebind(|_, _| Account::Unannotated), 0);
+        assert_eq!(writer.count(), Count { annotated: 1, unannotated: 1000, ..Count::default() });
     }
 
     #[tokio::test(start_paused = true)]

@@ -1,11 +1,16 @@
 //! The ServiceAccounts and their roles: where they come from and where they are looked up.
 //!
 //! ```text
-//! watch (the cluster) ──┬─▶ binding (annotations, parsed and rendered once) ─▶ cache ─▶ look-ups
-//! manifests (a folder) ─┘
+//! watch (the cluster) ──┬─▶ roles ─▶ binding (parsed and rendered once) ─▶ cache ─▶ look-ups
+//! manifests (a folder) ─┤
+//! config_map ─▶ mapping ┤
+//! identity_file ────────┘
 //! ```
 
 pub mod cache;
+pub mod config_map;
+pub mod identity_file;
 pub mod manifests;
 mod metadata;
+pub mod roles;
 pub mod watch;

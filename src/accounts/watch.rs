@@ -3,7 +3,11 @@
 //! Only metadata is asked for, and each account is reduced to its binding at once. While the API server is away the
 //! cache goes on serving what it has.
 
-use std::time::{Duration, Instant};
+use std::{
+    future::pending,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use futures::StreamExt;
 use hyper::Response;
@@ -16,10 +20,15 @@ use tokio::time::sleep;
 use tower::util::MapResponseLayer;
 use tracing::{info, warn};
 
-use super::{cache::Writer, metadata::AccountMeta};
+use super::{
+    cache::Writer,
+    metadata::AccountMeta,
+    roles::{self, IdentityNews, Mappings, Roles},
+};
 use crate::{
     backoff::{self, Backoff},
     binding::{Account, Binder},
+    mapping::Mapping,
     metrics::{AccountMetrics, SourceFailure},
     root_cause::root_cause,
 };
@@ -66,17 +75,47 @@ pub fn client(config: kube::Config, metrics: AccountMetrics) -> kube::Result<Cli
     Ok(ClientBuilder::try_from(config)?.with_layer(&note_contact).build())
 }
 
-/// Follows the cluster's ServiceAccounts for ever.
-pub async fn follow(client: Client, binder: Binder, writer: Writer) {
+/// What beside annotations says what accounts are given.
+#[derive(Debug, Default)]
+pub struct Sources {
+    /// The roles that a ConfigMap gives.
+    pub mappings: Option<Mappings>,
+    /// The accounts with container credentials.
+    pub identities: Option<IdentityNews>,
+}
+
+/// Follows the cluster's ServiceAccounts for ever. If there are mappings, the first is waited for: without it nothing
+/// could be said of an account that names no role.
+pub async fn follow(client: Client, binder: Arc<Binder>, mut sources: Sources, writer: Writer) {
     let accounts: Api<AccountMeta> = Api::all(client);
-    let mut watch = Watch { binder, writer, list_begun: Instant::now(), failures: Failures::new() };
+    let identities =
+        sources.identities.as_mut().map(|identities| Arc::clone(&identities.borrow_and_update()));
+    let roles = Roles::new(binder, identities.unwrap_or_default());
+    let mut watch = Watch { roles, sources, writer, list_begun: Instant::now(), failures: Failures::new() };
+    if watch.sources.mappings.is_some() {
+        let mapping = next_mapping(&mut watch.sources.mappings).await;
+        watch.remap(mapping);
+    }
     loop {
         watch.until_relist(accounts.clone()).await;
     }
 }
 
+/// The next mapping.
+async fn next_mapping(mappings: &mut Option<Mappings>) -> Arc<Mapping> {
+    if let Some(mappings) = mappings {
+        while mappings.changed().await.is_ok() {
+            if let Some(mapping) = &*mappings.borrow_and_update() {
+                return Arc::clone(mapping);
+            }
+        }
+    }
+    pending().await
+}
+
 struct Watch {
-    binder: Binder,
+    roles: Roles,
+    sources: Sources,
     writer: Writer,
     list_begun: Instant,
     failures: Failures,
@@ -87,7 +126,19 @@ impl Watch {
     async fn until_relist(&mut self, accounts: Api<AccountMeta>) {
         let config = watcher::Config::default().timeout(WATCH_SECONDS).page_size(PAGE);
         let mut events = std::pin::pin!(watcher(accounts, config));
-        while let Some(event) = events.next().await {
+        loop {
+            let event = tokio::select! {
+                event = events.next() => event,
+                mapping = next_mapping(&mut self.sources.mappings) => {
+                    self.remap(mapping);
+                    continue;
+                }
+                () = roles::changed(&mut self.sources.identities) => {
+                    self.take_identities();
+                    continue;
+                }
+            };
+            let Some(event) = event else { return };
             match event {
                 Ok(event) => self.take(event),
                 Err(error) => {
@@ -115,10 +166,13 @@ impl Watch {
             Event::InitApply(meta) => self.with_account(&meta, Writer::listed),
             Event::InitDone => {
                 self.writer.end_list();
+                self.roles.retain_known(&self.writer);
                 self.failures.listed();
                 let count = self.writer.count();
                 info!(
                     annotated = count.annotated,
+                    mapped = count.mapped,
+                    container_credentials = count.contained,
                     malformed = count.malformed,
                     unannotated = count.unannotated,
                     seconds = self.list_begun.elapsed().as_secs_f64(),
@@ -132,6 +186,7 @@ impl Watch {
             Event::Delete(meta) => {
                 if let Some((namespace, name)) = names(&meta) {
                     self.writer.deleted(namespace, name);
+                    self.roles.forget(namespace, name);
                 }
                 self.failures.watched();
             }
@@ -141,8 +196,30 @@ impl Watch {
     fn with_account(&mut self, meta: &AccountMeta, write: fn(&mut Writer, &str, &str, Account)) {
         if let Some((namespace, name)) = names(meta) {
             let annotations = meta.meta().annotations.iter().flatten();
-            let account = self.binder.bind(annotations.map(|(key, value)| (&**key, &**value)));
+            let annotations = annotations.map(|(key, value)| (&**key, &**value));
+            let account = self.roles.bind(namespace, name, annotations);
             write(&mut self.writer, namespace, name, account);
+        }
+    }
+
+    fn take_identities(&mut self) {
+        if let Some(identities) = &mut self.sources.identities {
+            let identities = Arc::clone(&identities.borrow_and_update());
+            self.roles.take_identities(identities, &mut self.writer);
+        }
+    }
+
+    fn remap(&mut self, mapping: Arc<Mapping>) {
+        let begun = Instant::now();
+        let changed = self.roles.take(mapping, &mut self.writer);
+        if self.writer.is_synced() {
+            let seconds = begun.elapsed().as_secs_f64();
+            info!(
+                changed,
+                mapped = self.writer.count().mapped,
+                seconds,
+                "known accounts follow the role mapping"
+            );
         }
     }
 }

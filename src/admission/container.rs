@@ -2,10 +2,11 @@
 
 use super::{
     BadReview,
+    delivery::Delivery,
     env::{EnvNames, Variable},
     json::{self, Array, Value},
 };
-use crate::settings::{MountPath, Settings};
+use crate::settings::MountPath;
 
 /// A container of any of the pod's lists.
 #[derive(Debug, Default)]
@@ -37,7 +38,7 @@ pub(super) enum Mounted<'a> {
 
 impl<'a> Container<'a> {
     /// Reads an element of a container list.
-    pub(super) fn read(value: Value<'a>, settings: &Settings) -> Result<Self, BadReview> {
+    pub(super) fn read(value: Value<'a>, delivery: &Delivery) -> Result<Self, BadReview> {
         if value.is_null() {
             return Err(BadReview::Shape { path: "a container", want: "an object" });
         }
@@ -47,11 +48,11 @@ impl<'a> Container<'a> {
                 "name" => container.name = json::string(value, "a container's name")?,
                 "env" => container.read_env(json::array(value, "a container's env")?)?,
                 "volumeMounts" => {
-                    container.read_mounts(json::array(value, "a container's volumeMounts")?, settings)?;
+                    container.read_mounts(json::array(value, "a container's volumeMounts")?, delivery)?;
                 }
                 "volumeDevices" => {
                     let devices = json::array(value, "a container's volumeDevices")?;
-                    container.read_devices(devices, &settings.mount_path)?;
+                    container.read_devices(devices, &delivery.mount_path)?;
                 }
                 _ => {}
             }
@@ -80,7 +81,7 @@ impl<'a> Container<'a> {
         Ok(())
     }
 
-    fn read_mounts(&mut self, mounts: Option<Array<'a>>, settings: &Settings) -> Result<(), BadReview> {
+    fn read_mounts(&mut self, mounts: Option<Array<'a>>, delivery: &Delivery) -> Result<(), BadReview> {
         self.has_mounts_array = mounts.is_some();
         for mount in json::items(mounts) {
             let (mut name, mut path) = ("", "");
@@ -91,10 +92,10 @@ impl<'a> Container<'a> {
                     _ => {}
                 }
             }
-            if settings.mount_path.is(path) {
+            if delivery.mount_path.is(path) {
                 self.at_mount_path = Some(Mounted::Volume(name));
             }
-            self.mounts_name |= settings.compat.is_aws() && name == settings.volume_name.as_ref();
+            self.mounts_name |= delivery.compat.is_aws() && name == delivery.volume_name.as_ref();
         }
         Ok(())
     }

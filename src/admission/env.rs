@@ -1,16 +1,17 @@
 //! The variables: which a pod is given, and which a container already has.
 
-use super::{pod::Pod, session_name::session_name};
+use super::{delivery::Delivery, pod::Pod, session_name::session_name};
 use crate::{
     binding::{Binding, RegionEnv},
     render,
-    settings::{Compat, Os, Region, Settings},
+    settings::{Compat, Region},
 };
 
 /// The env entries of one pod, in the order in which they are injected.
 pub(super) struct Env<'a> {
-    role: &'a [u8],
-    token_file: &'a [u8],
+    /// What is asked for: the role, or where to ask for container credentials.
+    identity: (Variable, &'a [u8]),
+    token_file: (Variable, &'a [u8]),
     region: Option<PodRegion<'a>>,
     session_name: Option<&'a [u8]>,
     sts_regional_endpoints: bool,
@@ -26,34 +27,33 @@ impl<'a> Env<'a> {
     /// The entries for `pod`; `pod_region` is the region that it asks for itself. The session name's is written to
     /// `session_name_buffer`.
     pub(super) fn new(
-        token_file: &'a TokenFileEnv,
-        compat: Compat,
+        delivery: &'a Delivery,
         pod: &Pod<'_>,
         pod_region: Option<&Region>,
         binding: &'a Binding,
         session_name_buffer: &'a mut Vec<u8>,
     ) -> Self {
         Self {
-            role: binding.role_env(),
-            token_file: match pod.os {
-                Os::Linux => &token_file.linux,
-                Os::Windows => &token_file.windows,
+            identity: match &delivery.full_uri {
+                None => (Variable::RoleArn, binding.role_env()),
+                Some(full_uri) => (Variable::ContainerFullUri, full_uri),
             },
+            token_file: (delivery.token_file, delivery.token_file_env(pod.os)),
             region: match pod_region {
                 Some(region) => RegionEnv::new(region).map(PodRegion::OfPod),
                 None => binding.terms.region.as_deref().map(PodRegion::OfAccount),
             },
-            session_name: match compat {
-                Compat::Aws => None,
-                Compat::None if pod.name.is_empty() => Some(render::SESSION_NAME_BY_DOWNWARD_API),
-                Compat::None => {
-                    session_name_buffer.clear();
-                    render::env(session_name_buffer, render::SESSION_NAME, &session_name(pod.name));
-                    Some(session_name_buffer)
-                }
+            session_name: if delivery.full_uri.is_some() || delivery.compat.is_aws() {
+                None
+            } else if pod.name.is_empty() {
+                Some(render::SESSION_NAME_BY_DOWNWARD_API)
+            } else {
+                session_name_buffer.clear();
+                render::env(session_name_buffer, render::SESSION_NAME, &session_name(pod.name));
+                Some(session_name_buffer)
             },
             sts_regional_endpoints: binding.terms.sts_regional_endpoints,
-            compat,
+            compat: delivery.compat,
         }
     }
 
@@ -61,9 +61,9 @@ impl<'a> Env<'a> {
     /// unit, since an SDK that reads the other variable would otherwise talk to another region. To the AWS webhook role
     /// and token file are a unit as well.
     pub(super) fn missing_from(&self, mut present: EnvNames) -> impl Iterator<Item = &[u8]> {
-        if self.compat.is_aws() && present.has_web_identity() {
-            present.insert(Variable::RoleArn);
-            present.insert(Variable::TokenFile);
+        if self.compat.is_aws() && self.is_told_in(present) {
+            present.insert(self.identity.0);
+            present.insert(self.token_file.0);
         }
         let region = match &self.region {
             _ if present.has_region() => None,
@@ -72,48 +72,37 @@ impl<'a> Env<'a> {
             None => None,
         };
         let unless_present = move |variable, entry| (!present.contains(variable)).then_some(entry);
+        let (identity, token_file) = (self.identity, self.token_file);
         let sts = self.sts_regional_endpoints.then_some(render::STS_REGIONAL_ENV);
-        let role = unless_present(Variable::RoleArn, self.role);
-        let token_file = unless_present(Variable::TokenFile, self.token_file);
+        let identity = unless_present(identity.0, identity.1);
+        let token_file = unless_present(token_file.0, token_file.1);
         let default_region = region.map(|region| &*region.default_region);
         let region = region.map(|region| &*region.region);
         let session_name = self.session_name.and_then(|name| unless_present(Variable::SessionName, name));
         let sts = sts.and_then(|sts| unless_present(Variable::StsRegionalEndpoints, sts));
         let missing = match self.compat {
-            Compat::None => [role, token_file, region, default_region, session_name, sts],
-            Compat::Aws => [sts, default_region, region, role, token_file, None],
+            Compat::None => [identity, token_file, region, default_region, session_name, sts],
+            Compat::Aws => [sts, default_region, region, identity, token_file, None],
         };
         missing.into_iter().flatten()
     }
 
     /// Whether a container that has `present`, and no role, is given one.
     pub(super) fn gives_role_to(&self, present: EnvNames) -> bool {
-        !(self.compat.is_aws() && present.has_web_identity())
+        !(self.compat.is_aws() && self.is_told_in(present))
     }
 
     /// Whether the AWS webhook takes a container for one that has all it needs, and gives it no mount either.
     pub(super) fn leaves_alone(&self, present: EnvNames) -> bool {
         self.compat.is_aws()
-            && present.has_web_identity()
+            && self.is_told_in(present)
             && present.has_region()
             && present.contains(Variable::StsRegionalEndpoints)
     }
-}
 
-/// The env entry that says where the token is. It depends on the settings alone, and is rendered once.
-#[derive(Debug)]
-pub(super) struct TokenFileEnv {
-    linux: Vec<u8>,
-    windows: Vec<u8>,
-}
-
-impl TokenFileEnv {
-    pub(super) fn new(settings: &Settings) -> Self {
-        let entry = |os| {
-            let path = settings.mount_path.token_file(os);
-            render::to_vec(|out| render::env(out, render::TOKEN_FILE, &path))
-        };
-        Self { linux: entry(Os::Linux), windows: entry(Os::Windows) }
+    /// Whether either of the variables that tell an SDK of its identity is among `present`.
+    fn is_told_in(&self, present: EnvNames) -> bool {
+        present.contains(self.identity.0) || present.contains(self.token_file.0)
     }
 }
 
@@ -126,6 +115,8 @@ pub(super) enum Variable {
     DefaultRegion,
     SessionName,
     StsRegionalEndpoints,
+    ContainerFullUri,
+    ContainerTokenFile,
 }
 
 impl Variable {
@@ -142,6 +133,8 @@ impl Variable {
             render::DEFAULT_REGION => Self::DefaultRegion,
             render::SESSION_NAME => Self::SessionName,
             render::STS_REGIONAL_ENDPOINTS => Self::StsRegionalEndpoints,
+            render::CONTAINER_FULL_URI => Self::ContainerFullUri,
+            render::CONTAINER_TOKEN_FILE => Self::ContainerTokenFile,
             _ => return None,
         })
     }
@@ -162,9 +155,5 @@ impl EnvNames {
 
     fn has_region(self) -> bool {
         self.contains(Variable::Region) || self.contains(Variable::DefaultRegion)
-    }
-
-    fn has_web_identity(self) -> bool {
-        self.contains(Variable::RoleArn) || self.contains(Variable::TokenFile)
     }
 }

@@ -11,6 +11,7 @@
 //! The look-up lies between the two halves, because it may have to wait for the watch and nothing here does.
 
 mod container;
+mod delivery;
 mod document;
 mod env;
 mod filter;
@@ -148,7 +149,7 @@ impl Webhook {
         scratch: &mut Scratch,
     ) -> Result<Outcome, BadReview> {
         let PodRequest { review, pod } = request;
-        let Account::Annotated(binding) = account else {
+        let Some(binding) = account.binding().filter(|binding| binding.gives_identity()) else {
             return Ok(respond(review.id, &Response::nothing(Outcome::NoRole), scratch));
         };
         let containers = match review.target {

@@ -36,6 +36,8 @@ impl Operation {
 pub enum Outcome {
     /// The pod was given its role.
     Injected,
+    /// The pod was given container credentials.
+    ContainerCredentials,
     /// The pod already has all that would be injected.
     AlreadyInjected,
     /// The ServiceAccount names no role.
@@ -64,8 +66,9 @@ pub enum Outcome {
 
 impl Outcome {
     /// Every outcome, in the order of their numbers.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::Injected,
+        Self::ContainerCredentials,
         Self::AlreadyInjected,
         Self::NoRole,
         Self::SkipLabel,
@@ -83,7 +86,7 @@ impl Outcome {
     /// The outcome in one word: what the pod got.
     pub fn as_str(self) -> &'static str {
         match self {
-            Self::Injected => "injected",
+            Self::Injected | Self::ContainerCredentials => "injected",
             Self::AlreadyInjected => "unchanged",
             Self::NoRole
             | Self::SkipLabel
@@ -100,6 +103,7 @@ impl Outcome {
     pub fn reason(self) -> &'static str {
         match self {
             Self::Injected => "role",
+            Self::ContainerCredentials => "container_credentials",
             Self::AlreadyInjected => "already_injected",
             Self::NoRole => "no_role",
             Self::SkipLabel => "skip_label",

@@ -4,6 +4,8 @@
 //! appended where there is an array, and the array is added where there is none, since `add` under a missing or null
 //! parent makes kube-apiserver reject the pod under either failure policy.
 
+use crate::render;
+
 /// Where an array of the pod is, as a JSON pointer in parts.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Path {
@@ -11,6 +13,18 @@ pub(super) enum Path {
     Volumes,
     /// `/spec/<list>/<index>/<field>`
     OfContainer { list: &'static str, index: usize, field: &'static str },
+}
+
+/// What of a pod's labels there is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Labels {
+    /// Not even metadata, as in a template of `mutate`'s.
+    #[default]
+    NoMetadata,
+    /// Metadata without labels.
+    None,
+    /// Labels.
+    Some,
 }
 
 /// A patch under construction, in a buffer that is used again for the next.
@@ -65,6 +79,40 @@ impl<'a> Patch<'a> {
         }
     }
 
+    /// Adds a label that the pod does not have.
+    pub(super) fn add_label(&mut self, labels: Labels, key: &str, value: &str) {
+        self.begin(match labels {
+            Labels::NoMetadata => "/metadata",
+            Labels::None => "/metadata/labels",
+            Labels::Some => "/metadata/labels/",
+        });
+        let label = |out: &mut Vec<u8>| {
+            out.push(b'{');
+            render::string(out, key);
+            out.push(b':');
+            render::string(out, value);
+            out.push(b'}');
+        };
+        let out = &mut *self.out;
+        match labels {
+            Labels::Some => {
+                out.extend_from_slice(key.replace('~', "~0").replace('/', "~1").as_bytes());
+                out.extend_from_slice(br#"","value":"#);
+                render::string(out, value);
+            }
+            Labels::None => {
+                out.extend_from_slice(br#"","value":"#);
+                label(out);
+            }
+            Labels::NoMetadata => {
+                out.extend_from_slice(br#"","value":{"labels":"#);
+                label(out);
+                out.push(b'}');
+            }
+        }
+        out.push(b'}');
+    }
+
     /// Completes the patch. An empty one stays empty.
     pub(super) fn finish(self) {
         if !self.out.is_empty() {
@@ -85,10 +133,15 @@ impl<'a> Patch<'a> {
         self.out.extend_from_slice(b"]}");
     }
 
+    fn begin(&mut self, path: &str) {
+        self.out.push(if self.out.is_empty() { b'[' } else { b',' });
+        self.out.extend_from_slice(br#"{"op":"add","path":""#);
+        self.out.extend_from_slice(path.as_bytes());
+    }
+
     /// Writes an operation as far as the array's path, whose string is left open.
     fn begin_add(&mut self, path: Path) {
-        self.out.push(if self.out.is_empty() { b'[' } else { b',' });
-        self.out.extend_from_slice(br#"{"op":"add","path":"/spec/"#);
+        self.begin("/spec/");
         match path {
             Path::Volumes => self.out.extend_from_slice(b"volumes"),
             Path::OfContainer { list, index, field } => {
@@ -143,6 +196,17 @@ mod tests {
             patch(|patch| patch.prepend(Path::Volumes, false, b"1")),
             r#"[{"op":"add","path":"/spec/volumes","value":[1]}]"#
         );
+    }
+
+    #[test]
+    fn a_label_is_added_to_what_there_is() {
+        for (labels, operation) in [
+            (Labels::Some, r#"{"op":"add","path":"/metadata/labels/a.b~1c","value":"d"}"#),
+            (Labels::None, r#"{"op":"add","path":"/metadata/labels","value":{"a.b/c":"d"}}"#),
+            (Labels::NoMetadata, r#"{"op":"add","path":"/metadata","value":{"labels":{"a.b/c":"d"}}}"#),
+        ] {
+            assert_eq!(patch(|patch| patch.add_label(labels, "a.b/c", "d")), format!("[{operation}]"));
+        }
     }
 
     #[test]

@@ -4,6 +4,7 @@ use super::{
     BadReview,
     json::{self, Array, Value},
     os,
+    patch::Labels,
 };
 use crate::settings::{AnnotationPrefix, Compat, Os, Settings};
 
@@ -15,6 +16,9 @@ pub(super) struct Pod<'a> {
     pub(super) namespace: &'a str,
     pub(super) is_mirror: bool,
     pub(super) has_skip_label: bool,
+    pub(super) labels: Labels,
+    /// Whether the label of container credentials is among them.
+    pub(super) has_identity_label: bool,
     pub(super) annotations: PodAnnotations<'a>,
     pub(super) service_account: &'a str,
     pub(super) os: Os,
@@ -39,8 +43,13 @@ struct Metadata<'a> {
     namespace: &'a str,
     is_mirror: bool,
     has_skip_label: bool,
+    labels: Labels,
+    has_identity_label: bool,
     annotations: PodAnnotations<'a>,
 }
+
+/// The label of pods that are given container credentials, as EKS has it: whatever the prefix of annotations is.
+pub(super) const IDENTITY_LABEL: &str = "eks.amazonaws.com/pod-identity";
 
 impl<'a> Pod<'a> {
     /// Reads the object of a request.
@@ -89,6 +98,8 @@ impl<'a> Pod<'a> {
             namespace: metadata.namespace,
             is_mirror: metadata.is_mirror,
             has_skip_label: metadata.has_skip_label,
+            labels: metadata.labels,
+            has_identity_label: metadata.has_identity_label,
             annotations: metadata.annotations,
             service_account,
             os: match compat {
@@ -107,13 +118,20 @@ impl<'a> Pod<'a> {
 impl<'a> Metadata<'a> {
     fn read(value: Value<'a>, prefix: &AnnotationPrefix) -> Result<Self, BadReview> {
         let mut metadata = Self::default();
+        if !value.is_null() {
+            metadata.labels = Labels::None;
+        }
         for (key, value) in json::fields(value, "metadata")? {
             match key {
                 "name" => metadata.name = json::string(value, "metadata.name")?,
                 "namespace" => metadata.namespace = json::string(value, "metadata.namespace")?,
                 "annotations" => metadata.read_annotations(value, prefix)?,
                 "labels" => {
+                    if !value.is_null() {
+                        metadata.labels = Labels::Some;
+                    }
                     for (key, _) in json::fields(value, "metadata.labels")? {
+                        metadata.has_identity_label |= key == IDENTITY_LABEL;
                         metadata.has_skip_label |= prefix.strip(key) == Some("skip-pod-identity-webhook");
                     }
                 }

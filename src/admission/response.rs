@@ -54,7 +54,9 @@ impl Response<'_> {
 
     fn render_warnings(&self, out: &mut Vec<u8>) -> Warned {
         let of_account = match (self.outcome, self.binding) {
-            (Outcome::Injected | Outcome::AlreadyInjected, Some(binding)) => &binding.terms.warnings[..],
+            (Outcome::Injected | Outcome::ContainerCredentials | Outcome::AlreadyInjected, Some(binding)) => {
+                &binding.terms.warnings[..]
+            }
             _ => &[],
         };
         let (mut chars, mut warned) = (0, Warned::default());
@@ -77,7 +79,7 @@ impl Response<'_> {
     fn render_audit_annotations(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(br#","auditAnnotations":{"outcome":"#);
         render::string(out, self.outcome.as_str());
-        if let Some(binding) = self.binding.filter(|_| self.has_role) {
+        if let Some(binding) = self.binding.filter(|binding| self.has_role && binding.has_role()) {
             out.extend_from_slice(br#","role-arn":"#);
             out.extend_from_slice(binding.role_arn_json());
         }

@@ -5,11 +5,12 @@ use std::borrow::Cow;
 use super::{
     BadReview, Outcome,
     container::{Container, Mounted},
-    env::{Env, TokenFileEnv},
+    delivery::Delivery,
+    env::Env,
     filter::Filter,
     json::{self, Array, Value},
     patch::{Patch, Path},
-    pod::Pod,
+    pod::{IDENTITY_LABEL, Pod},
     token_volume::TokenVolume,
 };
 use crate::{
@@ -35,21 +36,25 @@ pub(super) enum Containers<'a> {
 /// What depends on the settings alone, rendered once.
 #[derive(Debug)]
 pub(super) struct Rendered {
-    token_file: TokenFileEnv,
-    mount: Vec<u8>,
+    web_identity: Delivery,
+    container_credentials: Option<Delivery>,
 }
 
 impl Rendered {
     pub(super) fn new(settings: &Settings) -> Self {
         Self {
-            token_file: TokenFileEnv::new(settings),
-            mount: render_mount(settings, settings.volume_name.as_ref()),
+            web_identity: Delivery::of_web_identity(settings),
+            container_credentials: settings
+                .container_credentials
+                .as_ref()
+                .map(|credentials| Delivery::of_container_credentials(credentials, settings.compat)),
         }
     }
-}
 
-fn render_mount(settings: &Settings, volume_name: &str) -> Vec<u8> {
-    render::to_vec(|out| render::mount(out, volume_name, settings.mount_path.as_ref()))
+    fn delivery(&self, binding: &Binding) -> &Delivery {
+        let container_credentials = self.container_credentials.as_ref();
+        container_credentials.filter(|_| binding.has_container_credentials()).unwrap_or(&self.web_identity)
+    }
 }
 
 /// Writes to `patch` what the pod lacks.
@@ -61,7 +66,8 @@ pub(super) fn inject(
     session_name_buffer: &mut Vec<u8>,
     mut patch: Patch<'_>,
 ) -> Result<Injected, BadReview> {
-    let volume = TokenVolume::find(pod.volumes, settings, &binding.terms.audience)?;
+    let delivery = rendered.delivery(binding);
+    let volume = TokenVolume::find(pod.volumes, delivery, &binding.terms.audience)?;
     let mut filter = Filter::new(pod, binding, settings.compat);
     let lists = match containers {
         Containers::All => [("initContainers", pod.init_containers), ("containers", pod.containers)],
@@ -76,23 +82,30 @@ pub(super) fn inject(
     let mut warnings = Vec::new();
     let region = pod_region(settings, pod, &mut warnings);
     let compat = settings.compat;
-    let env = Env::new(&rendered.token_file, compat, pod, region.as_ref(), binding, session_name_buffer);
-    let addition = Addition::new((settings, rendered), binding, &volume, env, filter);
+    let env = Env::new(delivery, pod, region.as_ref(), binding, session_name_buffer);
+    let addition = Addition::new(delivery, binding, &volume, env, filter);
     let mut tally = Tally::default();
     for (list, containers) in lists {
         addition.add_to(list, containers, &mut patch, &mut tally)?;
     }
-    warnings.extend(tally.blocked.warning(settings));
+    warnings.extend(tally.blocked.warning(delivery));
     // The AWS webhook adds its volume even where no container mounts it, and at the beginning.
     if (tally.any_container || compat.is_aws()) && !volume.exists {
-        let json = render_volume(settings, pod, binding, &volume, &mut warnings);
+        let json = render_volume((settings, delivery), pod, binding, &volume, &mut warnings);
         match compat {
             Compat::None => patch.append(Path::Volumes, pod.volumes.is_some(), [&*json]),
             Compat::Aws => patch.prepend(Path::Volumes, pod.volumes.is_some(), &json),
         }
     }
+    let is_contained = delivery.full_uri.is_some();
+    // The subresource takes no labels either.
+    let is_labelled = pod.has_identity_label || matches!(containers, Containers::NewEphemeral { .. });
+    if is_contained && (tally.any_container || compat.is_aws()) && !is_labelled {
+        patch.add_label(pod.labels, IDENTITY_LABEL, "enabled");
+    }
 
     let outcome = match (patch.is_empty(), tally.any_container) {
+        (false, _) if is_contained => Outcome::ContainerCredentials,
         (false, _) => Outcome::Injected,
         (true, true) => Outcome::AlreadyInjected,
         (true, false) => Outcome::NoContainer,
@@ -118,7 +131,7 @@ impl Injected {
 
 /// What is added to each container of a pod.
 struct Addition<'a> {
-    settings: &'a Settings,
+    delivery: &'a Delivery,
     binding: &'a Binding,
     volume_name: Cow<'a, str>,
     mount: Cow<'a, [u8]>,
@@ -138,18 +151,18 @@ struct Tally<'a> {
 
 impl<'a> Addition<'a> {
     fn new(
-        (settings, rendered): (&'a Settings, &'a Rendered),
+        delivery: &'a Delivery,
         binding: &'a Binding,
         volume: &TokenVolume,
         env: Env<'a>,
         filter: Filter<'a>,
     ) -> Self {
-        let volume_name = settings.volume_name.numbered(volume.number);
+        let volume_name = delivery.volume_name.numbered(volume.number);
         let mount = match volume.number {
-            1 => Cow::Borrowed(&*rendered.mount),
-            _ => render_mount(settings, &volume_name).into(),
+            1 => Cow::Borrowed(&*delivery.mount),
+            _ => delivery.mount_of(&volume_name).into(),
         };
-        Self { settings, binding, volume_name, mount, env, filter }
+        Self { delivery, binding, volume_name, mount, env, filter }
     }
 
     /// Adds to the containers of one list what they lack.
@@ -161,7 +174,7 @@ impl<'a> Addition<'a> {
         tally: &mut Tally<'c>,
     ) -> Result<(), BadReview> {
         for (index, value) in json::items(containers).enumerate() {
-            let container = Container::read(value, self.settings)?;
+            let container = Container::read(value, self.delivery)?;
             if !self.filter.admits(container.name) {
                 continue;
             }
@@ -210,7 +223,7 @@ fn pod_region(settings: &Settings, pod: &Pod<'_>, warnings: &mut Vec<Warning>) -
 
 /// The volume to add, with the lifetime that the pod asks for, or else its ServiceAccount.
 fn render_volume<'b>(
-    settings: &Settings,
+    (settings, delivery): (&Settings, &Delivery),
     pod: &Pod<'_>,
     binding: &'b Binding,
     volume: &TokenVolume,
@@ -227,8 +240,9 @@ fn render_volume<'b>(
     if volume.number == 1 && expiration == binding.terms.token_expiration {
         return Cow::Borrowed(&binding.terms.volume);
     }
-    let name = settings.volume_name.numbered(volume.number);
-    render::to_vec(|out| render::volume(out, &name, &binding.terms.audience, expiration)).into()
+    let name = delivery.volume_name.numbered(volume.number);
+    let (audience, path) = (&binding.terms.audience, &delivery.token_path);
+    render::to_vec(|out| render::volume(out, &name, audience, expiration, path)).into()
 }
 
 /// An annotation of the pod that is not what it should be.
@@ -257,12 +271,12 @@ impl<'a> Blocked<'a> {
         }
     }
 
-    fn warning(&self, settings: &Settings) -> Option<Warning> {
+    fn warning(&self, delivery: &Delivery) -> Option<Warning> {
         let mut names = self.first.join(", ");
         if self.more > 0 {
             names = format!("{names} and {} more", self.more);
         }
-        let path = settings.mount_path.as_ref();
+        let path = delivery.mount_path.as_ref();
         (!self.first.is_empty()).then(|| {
             let text = format!("no AWS identity for container {names}: something else is mounted at {path}");
             Warning::new(WarningKind::MountPath, text)

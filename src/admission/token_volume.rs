@@ -2,9 +2,9 @@
 
 use super::{
     BadReview,
+    delivery::Delivery,
     json::{self, Array, Value},
 };
-use crate::settings::{Settings, TOKEN_PATH};
 
 /// The volume that containers are to mount.
 #[derive(Debug, PartialEq, Eq)]
@@ -20,7 +20,7 @@ impl TokenVolume {
     /// AWS webhook takes whatever has the name.
     pub(super) fn find(
         volumes: Option<Array<'_>>,
-        settings: &Settings,
+        delivery: &Delivery,
         audience: &str,
     ) -> Result<Self, BadReview> {
         // By number: whether the volume of that name is a token volume like ours.
@@ -34,10 +34,10 @@ impl TokenVolume {
                     _ => {}
                 }
             }
-            let Some(number) = settings.volume_name.number_of(volume_name) else { continue };
+            let Some(number) = delivery.volume_name.number_of(volume_name) else { continue };
             let is_token = match projected {
-                _ if settings.compat.is_aws() => true,
-                Some(projected) => has_token_source(projected, audience)?,
+                _ if delivery.compat.is_aws() => true,
+                Some(projected) => has_token_source(projected, audience, &delivery.token_path)?,
                 None => false,
             };
             // Numbers beyond the count of volumes can't be reached, so a pod can't make this list long.
@@ -54,7 +54,7 @@ impl TokenVolume {
 }
 
 /// Whether a projected volume has a token for `audience` where the environment will say it is.
-fn has_token_source(projected: Value<'_>, audience: &str) -> Result<bool, BadReview> {
+fn has_token_source(projected: Value<'_>, audience: &str, token_path: &str) -> Result<bool, BadReview> {
     const PATH: &str = "a projected volume";
     for (_, sources) in json::fields(projected, PATH)?.filter(|(key, _)| *key == "sources") {
         for source in json::items(json::array(sources, PATH)?) {
@@ -67,7 +67,7 @@ fn has_token_source(projected: Value<'_>, audience: &str) -> Result<bool, BadRev
                         _ => {}
                     }
                 }
-                if token_audience == audience && path == TOKEN_PATH {
+                if token_audience == audience && path == token_path {
                     return Ok(true);
                 }
             }

@@ -6,7 +6,8 @@ use tracing::{info, warn};
 
 use crate::{
     backoff::{self, Backoff},
-    metrics::SelfManagedOperation,
+    metrics::{SelfManagedMetrics, SelfManagedOperation},
+    object::{CallError, Failing},
 };
 
 /// The longest pause: what is repaired meanwhile must not find us asleep for long.
@@ -46,5 +47,34 @@ impl Failures {
             info!(failures = self.in_a_row, "keeping the certificate again");
         }
         *self = Self::default();
+    }
+}
+
+/// Failures in a row of the watch of one object.
+#[derive(Debug)]
+pub(super) struct WatchFailures {
+    operation: SelfManagedOperation,
+    metrics: SelfManagedMetrics,
+    failures: Failures,
+}
+
+impl WatchFailures {
+    pub(super) fn new(operation: SelfManagedOperation, metrics: SelfManagedMetrics) -> Self {
+        Self { operation, metrics, failures: Failures::default() }
+    }
+}
+
+impl Failing for WatchFailures {
+    fn failed(&mut self, error: &CallError) -> Duration {
+        self.metrics.failed(self.operation);
+        self.failures.next(self.operation, error)
+    }
+
+    fn over(&mut self) {
+        self.failures.over();
+    }
+
+    fn absent(&mut self) {
+        self.metrics.failed(self.operation);
     }
 }

@@ -13,9 +13,7 @@ use tracing::{debug, info, warn};
 
 use super::{
     authority::CannotSign,
-    clock::Clock,
-    failures::Failures,
-    object::{self, CallError, Object, Seen},
+    failures::{Failures, WatchFailures},
     plan::{Situation, Step},
     policy::Policy,
     publication::{self, Publication},
@@ -24,7 +22,9 @@ use super::{
     stored::{Reading, Stored},
 };
 use crate::{
+    clock::Clock,
     metrics::{Rotation, SelfManagedMetrics, SelfManagedOperation, TlsMetrics},
+    object::{self, CallError, Object, Seen},
     server::tls::Clients,
 };
 
@@ -96,8 +96,12 @@ impl Keeper {
     pub fn new(client: &kube::Client, kept: Kept, metrics: &TlsMetrics) -> Self {
         let Kept { namespace, secret, configuration, policy, clients } = kept;
         let clock = Clock::default();
-        let object =
-            |collection, name| Object { client: client.clone(), collection, name, clock: clock.clone() };
+        let object = |collection, name| Object {
+            client: client.clone(),
+            collection,
+            name,
+            clock: Some(clock.clone()),
+        };
         Self {
             secret: object(format!("/api/v1/namespaces/{namespace}/secrets"), secret),
             configuration: object(CONFIGURATIONS.to_owned(), configuration),
@@ -124,10 +128,12 @@ impl Keeper {
     pub async fn run(mut self) {
         let (secret, configuration) = (self.secret.clone(), self.configuration.clone());
         let (secret_seen, configuration_seen) = (self.secret_seen.clone(), self.configuration_seen.clone());
-        let metrics = self.metrics.clone();
+        let failures = |operation| WatchFailures::new(operation, self.metrics.clone());
+        let mut of_secret = failures(SelfManagedOperation::SecretWatch);
+        let mut of_configuration = failures(SelfManagedOperation::ConfigurationWatch);
         tokio::join!(
-            secret.follow(secret_seen, SelfManagedOperation::SecretWatch, &metrics),
-            configuration.follow(configuration_seen, SelfManagedOperation::ConfigurationWatch, &metrics),
+            secret.follow(secret_seen, &mut of_secret),
+            configuration.follow(configuration_seen, &mut of_configuration),
             self.keep(),
         );
     }

@@ -8,14 +8,12 @@
 //!                       └─────▶ serving (the newest leaf that is covered) ─▶ handshakes, readiness
 //! ```
 //!
-//! `object` watches the two and writes them; `keeper` is the loop; everything between is a function of values.
+//! [`crate::object`] watches the two and writes them; `keeper` is the loop; everything between is a function of values.
 
 pub mod authority;
 pub mod certificate;
-pub mod clock;
 mod failures;
 pub mod keeper;
-pub mod object;
 pub mod plan;
 pub mod policy;
 pub mod publication;

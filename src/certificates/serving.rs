@@ -7,9 +7,10 @@ use rustls::ServerConfig;
 use tokio::sync::watch;
 use tracing::warn;
 
-use super::{authority::Leaf, object::Seen, policy::Policy, publication::Publication};
+use super::{authority::Leaf, policy::Policy, publication::Publication};
 use crate::{
     metrics::{SelfManagedOperation, TlsMetrics},
+    object::Seen,
     server::{
         admin::Obstacle,
         tls::{self, Clients},

@@ -2,9 +2,10 @@
 
 use clap::Args;
 
+use super::{container_credentials::ContainerCredentialsArgs, values::account_id};
 use crate::settings::{
-    AnnotationPrefix, Audience, Compat, DEFAULT_AUDIENCE, MountPath, Region, Settings, TokenExpiration,
-    VolumeName,
+    AccountId, AnnotationPrefix, Audience, Compat, DEFAULT_AUDIENCE, MountPath, Partition, Region, RoleOwner,
+    Settings, TokenExpiration, VolumeName,
 };
 
 /// What is injected.
@@ -60,11 +61,23 @@ pub struct InjectionArgs {
     #[arg(long, env, value_name = "BOOL", default_value = "false", default_missing_value = "true",
         num_args = 0..=1, require_equals = true, action = clap::ArgAction::Set)]
     pub sts_regional_endpoints: bool,
+    // The inner one is of a variable that is set to nothing; spelled out, clap takes it for a value.
+    /// The AWS account whose roles may be named without their ARN: my-role, path/my-role
+    #[arg(long, env, value_name = "ID", value_parser = account_id)]
+    pub aws_account_id: Option<std::option::Option<AccountId>>,
+    /// The partition of that account
+    #[arg(long, env, value_name = "NAME", default_value = "aws")]
+    pub aws_partition: Partition,
+    /// Container credentials.
+    #[command(flatten, next_help_heading = "Container credentials")]
+    pub container: ContainerCredentialsArgs,
 }
 
 impl InjectionArgs {
     /// The settings that were typed.
     pub fn into_settings(self) -> Settings {
+        let partition = self.aws_partition;
+        let role_owner = self.aws_account_id.flatten().map(|account_id| RoleOwner { partition, account_id });
         Settings {
             annotation_prefix: self.annotation_prefix,
             token_audience: self.token_audience,
@@ -74,6 +87,8 @@ impl InjectionArgs {
             region: self.aws_region,
             sts_regional_endpoints: self.sts_regional_endpoints,
             compat: self.compat,
+            container_credentials: self.container.into_settings(),
+            role_owner,
         }
     }
 }

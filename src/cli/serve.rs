@@ -94,6 +94,11 @@ pub struct SourceArgs {
     /// credentials are presented
     #[arg(long, env, value_name = "URL")]
     pub kube_api: Option<String>,
+    /// Give roles to accounts without one by the ConfigMap pod-identity-webhook of the webhook's namespace, as kOps and
+    /// the AWS webhook do. With --service-accounts, such a ConfigMap among the manifests counts in any case
+    #[arg(long, env, value_name = "BOOL", default_value = "false", default_missing_value = "true",
+        num_args = 0..=1, require_equals = true, action = clap::ArgAction::Set)]
+    pub watch_config_map: bool,
     /// How often files (manifests, certificates) are looked at for changes. A change counts once it has stood still
     /// for as long
     #[arg(long, env, value_name = "DURATION", default_value = "2s", value_parser = positive_duration)]
@@ -179,7 +184,7 @@ pub struct SelfManagedArgs {
     #[arg(long, env, value_name = "NAME", default_value = "eks-pod-identity-webhook", value_parser = dns_name,
         default_value_if("compat", "aws", "pod-identity-webhook"))]
     pub webhook_configuration_name: String,
-    /// The namespace of Secret and Service. Without it: the pod's own, or that of the kubeconfig's context
+    /// The namespace of Secret and Service, and of the ConfigMap of --watch-config-map. Without it: the pod's own, or that of the kubeconfig's context
     #[arg(long, env = "POD_NAMESPACE", value_name = "NAME", value_parser = dns_name_or_nothing)]
     pub namespace: Option<String>,
     /// The cluster's DNS domain

@@ -4,7 +4,10 @@ use std::{path::PathBuf, time::Duration};
 
 use clap::builder::{OsStringValueParser, TypedValueParser};
 
-use crate::{server::tls::TlsVersion, settings::is_dns_label};
+use crate::{
+    server::tls::TlsVersion,
+    settings::{AccountId, InvalidSetting, is_dns_label},
+};
 
 /// A path that may be empty, as a variable that is set to nothing makes it; [`crate::config`] takes that for none.
 pub(super) fn path() -> impl TypedValueParser<Value = PathBuf> {
@@ -31,6 +34,11 @@ pub(super) fn dns_name(text: &str) -> Result<String, String> {
 /// The same, or a variable that is set to nothing; [`crate::config`] takes that for none.
 pub(super) fn dns_name_or_nothing(text: &str) -> Result<String, String> {
     if text.is_empty() { Ok(String::new()) } else { dns_name(text) }
+}
+
+/// An AWS account, or a variable that is set to nothing.
+pub(super) fn account_id(text: &str) -> Result<Option<AccountId>, InvalidSetting> {
+    if text.is_empty() { Ok(None) } else { text.parse().map(Some) }
 }
 
 /// A validity. x509 counts whole seconds, and a century is as good as for ever.

@@ -12,7 +12,7 @@ use anyhow::{Context, anyhow, bail};
 
 use self::injector::{Injector, Kind, Mutated};
 use crate::{
-    accounts::manifests,
+    accounts::{identity_file, manifests},
     admission::Webhook,
     binding::Binder,
     cli::{MutateArgs, Output},
@@ -21,13 +21,19 @@ use crate::{
 
 /// Reads, injects and prints. Nothing is printed unless everything could be read and answered.
 pub fn run(args: MutateArgs) -> anyhow::Result<()> {
+    let identities = args.injection.container.file().map(identity_file::load);
+    let identities = identities.transpose().context("--watch-container-credentials-config")?;
     let settings = Arc::new(args.injection.into_settings());
     let binder = Binder::new(Arc::clone(&settings));
-    let accounts = manifests::load(&args.service_accounts, &binder).context("--service-accounts")?;
+    let mut loaded = manifests::load(&args.service_accounts, &binder).context("--service-accounts")?;
+    for refused in loaded.mapping.refused() {
+        eprintln!("warning: {}: malformed role mapping {refused}", args.service_accounts.display());
+    }
+    loaded.contain(&identities.unwrap_or_default(), &binder);
     let (file, text) = read(&args.file)?;
 
     let accounts_path = args.service_accounts.display().to_string();
-    let mut injector = Injector::new(Webhook::new(settings), accounts, accounts_path, args.namespace);
+    let mut injector = Injector::new(Webhook::new(settings), loaded.accounts, accounts_path, args.namespace);
     let mut printed = Vec::new();
     for document in yaml::documents(&text) {
         let (number, line) = (document.number, document.line);

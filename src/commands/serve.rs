@@ -26,14 +26,18 @@ use super::{cluster, logging};
 use crate::{
     accounts::{
         cache::{Cache, Writer},
+        config_map::ConfigMap,
+        identity_file::IdentityFile,
         manifests::Manifests,
-        watch,
+        roles::IdentityNews,
+        watch::{self, Sources},
     },
     admission::Webhook,
     binding::Binder,
     certificates::{keeper::Keeper, serving::Certified},
     cli::{FlagInUse, ServeArgs},
-    config::{Certificate, Config, Source},
+    config::{Certificate, Config, Namespace, Source},
+    mapping::CONFIG_MAP,
     metrics::{AccountMetrics, Metrics, TlsMetrics},
     recording::{Folder, Recorder, Recording},
     server::{
@@ -91,7 +95,12 @@ async fn serve(mut config: Config) -> anyhow::Result<ExitCode> {
     let (webhook, webhook_address) = bind("--listen", config.listen)?;
     let cluster = cluster::config(&config.source).await?;
     let (tls, obstacle) = start_tls(&config, cluster.as_ref(), &metrics.tls, &mut background)?;
+    let binder = Arc::new(Binder::new(Arc::clone(&config.settings)));
+    let config_map = config.config_map.as_ref().filter(|_| cluster.is_some());
+    let config_map =
+        config_map.map(|_| ConfigMap::new(Arc::clone(&binder), metrics.accounts.mapping.clone()));
     let readiness = Readiness::new(Arc::clone(&cache), drain.clone()).with_certificate(obstacle);
+    let readiness = readiness.with_mapping(config_map.as_ref().map(ConfigMap::obstacle));
     let readiness = Arc::new(readiness);
     let listener = |tcp, tls, metrics| Listener {
         tcp,
@@ -118,7 +127,9 @@ async fn serve(mut config: Config) -> anyhow::Result<ExitCode> {
 
     let recording = config.record.take().map(|folder| start_recording(folder, &metrics));
     let (recorder, recording) = recording.transpose()?.unzip();
-    start_source(&config, cluster, writer, metrics.accounts.clone(), &mut background)?;
+    let identities = start_identities(&config, &metrics.accounts, &mut background)?;
+    let accounts = Accounts { binder, config_map, identities, writer, metrics: metrics.accounts.clone() };
+    start_source(&config, cluster, accounts, &mut background)?;
 
     let core = Webhook::new(Arc::clone(&config.settings));
     let mutate = Mutate::new(core, cache, config.requests, metrics.clone(), recorder);
@@ -244,21 +255,43 @@ fn start_tls(
     }
 }
 
+/// What becomes of accounts, wherever they come from.
+struct Accounts {
+    binder: Arc<Binder>,
+    config_map: Option<ConfigMap>,
+    identities: Option<IdentityNews>,
+    writer: Writer,
+    metrics: AccountMetrics,
+}
+
+/// Reads the list of the accounts with container credentials, if there is one, and follows it.
+fn start_identities(
+    config: &Config,
+    metrics: &AccountMetrics,
+    background: &mut JoinSet<()>,
+) -> anyhow::Result<Option<IdentityNews>> {
+    let Some(path) = &config.identities else { return Ok(None) };
+    let file = IdentityFile::open(path, metrics.identities.clone());
+    let file = file.context("--watch-container-credentials-config")?;
+    let news = file.identities();
+    background.spawn(file.follow(config.reload_interval));
+    Ok(Some(news))
+}
+
 fn start_source(
     config: &Config,
     cluster: Option<kube::Config>,
-    writer: Writer,
-    metrics: AccountMetrics,
+    accounts: Accounts,
     background: &mut JoinSet<()>,
 ) -> anyhow::Result<()> {
-    let binder = Binder::new(Arc::clone(&config.settings));
     match (&config.source, cluster) {
         (Source::Manifests(path), _) => {
-            let manifests = Manifests::open(path, binder, writer).context("--service-accounts")?;
+            let manifests = Manifests::open(path, accounts.binder, accounts.identities, accounts.writer)
+                .context("--service-accounts")?;
             background.spawn(manifests.follow(config.reload_interval));
         }
         (_, Some(cluster)) => {
-            let ended = start_watch(cluster, metrics, binder, writer)?;
+            let ended = start_watch(cluster, config.config_map.clone(), accounts)?;
             background.spawn(async { ended.await.unwrap_or(()) });
         }
         (_, None) => bail!("no cluster to watch"),
@@ -270,19 +303,28 @@ fn start_source(
 /// leaves what the allocator keeps of it in one place rather than in every thread. Tells when it has ended.
 fn start_watch(
     cluster: kube::Config,
-    metrics: AccountMetrics,
-    binder: Binder,
-    writer: Writer,
+    namespace: Option<Namespace>,
+    accounts: Accounts,
 ) -> anyhow::Result<oneshot::Receiver<()>> {
+    let Accounts { binder, config_map, identities, writer, metrics } = accounts;
     let (started, start) = mpsc::channel();
     let (running, ended) = oneshot::channel();
     let watch = move || {
         let _running: oneshot::Sender<()> = running;
         let follow = async {
-            let client = watch::client(cluster, metrics).context(cluster::NO_CLIENT)?;
+            let sources = Sources { mappings: config_map.as_ref().map(ConfigMap::mappings), identities };
+            let follow_mapping = async {
+                let Some((config_map, namespace)) = config_map.zip(namespace) else { return Ok(()) };
+                let client = kube::Client::try_from(cluster.clone())?;
+                let namespace = namespace.or(client.default_namespace()).to_owned();
+                info!(namespace, "roles come from ConfigMap {CONFIG_MAP} too");
+                config_map.follow(client, &namespace).await;
+                Ok::<_, kube::Error>(())
+            };
+            let client = watch::client(cluster.clone(), metrics).context(cluster::NO_CLIENT)?;
             started.send(Ok(())).ok();
-            watch::follow(client, binder, writer).await;
-            Ok(())
+            let (mapped, ()) = tokio::join!(follow_mapping, watch::follow(client, binder, sources, writer));
+            mapped.context(cluster::NO_CLIENT)
         };
         let runtime = Builder::new_current_thread().enable_all().build().context("can't start the watch");
         if let Err(error) = runtime.and_then(|runtime| runtime.block_on(follow)) {

@@ -2,7 +2,7 @@
 
 use prometheus::{Gauge, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Registry};
 
-use super::{now, opts, register};
+use super::{IdentityMetrics, MappingMetrics, now, opts, register};
 
 /// What can fail where accounts come from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,10 +43,31 @@ impl SourceFailure {
     }
 }
 
+/// How many accounts are known, by state.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct AccountCount {
+    /// Accounts with a role of their own.
+    pub annotated: usize,
+    /// Accounts with a role of the mapping.
+    pub mapped: usize,
+    /// Accounts whose role is no ARN.
+    pub malformed: usize,
+    /// Accounts with container credentials.
+    pub contained: usize,
+    /// Accounts without any of it.
+    pub unannotated: usize,
+}
+
 /// What is counted of the accounts.
 #[derive(Clone, Debug)]
 pub struct AccountMetrics {
+    /// Of the role mapping.
+    pub mapping: MappingMetrics,
+    /// Of the file of container credentials.
+    pub identities: IdentityMetrics,
     annotated: IntGauge,
+    contained: IntGauge,
+    mapped: IntGauge,
     malformed: IntGauge,
     unannotated: IntGauge,
     applied: IntCounter,
@@ -62,8 +83,7 @@ pub struct AccountMetrics {
 
 impl AccountMetrics {
     pub(super) fn new(registry: &Registry) -> Self {
-        let help =
-            "Known ServiceAccounts, by whether they name a role, and whether it has the form of an ARN.";
+        let help = "Known ServiceAccounts, by whether they have a role and whence, and whether it has the form of an ARN.";
         let accounts = register(registry, IntGaugeVec::new(opts("accounts", help), &["state"]));
         let help = "Changes of ServiceAccounts seen after the first list.";
         let events = register(registry, IntCounterVec::new(opts("watch_events_total", help), &["type"]));
@@ -76,7 +96,11 @@ impl AccountMetrics {
         let failing = IntGauge::with_opts(opts("watch_failing", help));
         let contact = "When the API server last took a list or watch call; 0 with manifests.";
         Self {
+            mapping: MappingMetrics::new(registry),
+            identities: IdentityMetrics::new(registry),
             annotated: accounts.with_label_values(&["annotated"]),
+            contained: accounts.with_label_values(&["container_credentials"]),
+            mapped: accounts.with_label_values(&["mapped"]),
             malformed: accounts.with_label_values(&["malformed"]),
             unannotated: accounts.with_label_values(&["unannotated"]),
             applied: events.with_label_values(&["applied"]),
@@ -122,10 +146,13 @@ impl AccountMetrics {
         self.last_event.set(now());
     }
 
-    /// Tells how many accounts are known: with a role, with one that is no ARN, and without.
-    pub fn known(&self, annotated: usize, malformed: usize, unannotated: usize) {
+    /// Tells how many accounts are known.
+    pub fn known(&self, count: AccountCount) {
+        let AccountCount { annotated, mapped, malformed, contained, unannotated } = count;
         self.annotated.set(annotated as i64);
+        self.mapped.set(mapped as i64);
         self.malformed.set(malformed as i64);
+        self.contained.set(contained as i64);
         self.unannotated.set(unannotated as i64);
     }
 

@@ -11,7 +11,7 @@ use tokio::sync::watch;
 use super::{connection::Handler, debug::DebugPages, drain::Drain, listen::Listener, reply::Reply, scrape};
 use crate::{accounts::cache::Cache, metrics::Metrics};
 
-/// What is wrong with a certificate that changes, if anything is.
+/// What is wrong with something that changes (the certificate, the role mapping), if anything is.
 pub type Obstacle = watch::Receiver<Option<&'static str>>;
 
 /// Whether requests should be sent here.
@@ -21,17 +21,23 @@ pub struct Readiness {
     drain: Drain,
     is_listening: AtomicBool,
     certificate: Option<Obstacle>,
+    mapping: Option<Obstacle>,
 }
 
 impl Readiness {
     /// Not ready yet: not listening.
     pub fn new(cache: Arc<Cache>, drain: Drain) -> Self {
-        Self { cache, drain, is_listening: AtomicBool::new(false), certificate: None }
+        Self { cache, drain, is_listening: AtomicBool::new(false), certificate: None, mapping: None }
     }
 
     /// One that is ready only while nothing is told to be wrong with the certificate.
     pub fn with_certificate(self, obstacle: Option<Obstacle>) -> Self {
         Self { certificate: obstacle, ..self }
+    }
+
+    /// One that is ready only once there is a role mapping.
+    pub fn with_mapping(self, obstacle: Option<Obstacle>) -> Self {
+        Self { mapping: obstacle, ..self }
     }
 
     /// The webhook's port accepts connections.
@@ -41,11 +47,12 @@ impl Readiness {
 
     /// What is missing, if anything.
     pub fn obstacle(&self) -> Option<&'static str> {
+        let told = |obstacle: &Option<Obstacle>| obstacle.as_ref().and_then(|obstacle| *obstacle.borrow());
         if self.drain.has_begun() {
             Some("shutting down")
         } else if !self.is_listening.load(Ordering::Acquire) {
             Some("the webhook's port is not open yet")
-        } else if let Some(obstacle) = self.certificate.as_ref().and_then(|obstacle| *obstacle.borrow()) {
+        } else if let Some(obstacle) = told(&self.certificate).or_else(|| told(&self.mapping)) {
             Some(obstacle)
         } else if !self.cache.is_synced() {
             Some("the ServiceAccounts have not been listed yet")

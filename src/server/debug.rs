@@ -47,8 +47,10 @@ impl DebugPages {
 
     fn account(&self, namespace: &str, name: &str) -> Value {
         match self.cache.look_up(namespace, name) {
-            Some(Account::Annotated(binding)) => self.annotated(namespace, name, &binding),
-            Some(Account::Unannotated) => json!({
+            Some(Account::Annotated(binding)) if binding.gives_identity() => {
+                self.annotated(namespace, name, &binding)
+            }
+            Some(_) => json!({
                 "namespace": namespace, "name": name, "state": "unannotated",
                 "pods": "left alone", "reason": Outcome::NoRole.reason(),
             }),
@@ -70,10 +72,14 @@ impl DebugPages {
         let region = terms.region.as_ref().and_then(|region| parsed(&region.region)?.get("value").cloned());
         let warnings: Vec<&str> = terms.warnings.iter().map(AsRef::as_ref).collect();
         let label = settings.annotation_prefix.key("skip-pod-identity-webhook");
-        let mount_path: &str = settings.mount_path.as_ref();
+        let credentials = settings.container_credentials.as_ref();
+        let credentials = credentials.filter(|_| binding.has_container_credentials());
+        let mount_path =
+            credentials.map_or(&settings.mount_path, |credentials| &credentials.mount_path).as_ref();
+        let outcome = if credentials.is_some() { Outcome::ContainerCredentials } else { Outcome::Injected };
         json!({
             "namespace": namespace, "name": name, "state": state(binding),
-            "pods": "injected", "reason": Outcome::Injected.reason(),
+            "pods": "injected", "reason": outcome.reason(),
             "unless": {
                 Outcome::AlreadyInjected.reason(): "the pod has all of it already",
                 Outcome::SkipLabel.reason(): format!("the pod carries the label {label}"),
@@ -85,6 +91,8 @@ impl DebugPages {
                 Outcome::NoVolume.reason(): "an ephemeral container comes to a pod that was never injected",
             },
             "roleArn": parsed(binding.role_arn_json()),
+            "mappedBy": binding.mapped_by(),
+            "containerCredentials": credentials.map(|credentials| credentials.full_uri.as_ref()),
             "audience": &*terms.audience,
             "tokenExpirationSeconds": terms.token_expiration.seconds(),
             "region": region,
@@ -100,10 +108,10 @@ impl DebugPages {
         accounts.sort_by(|(a, _), (b, _)| a.cmp(b));
         let known = accounts.len();
         let shown = accounts.iter().take(MAX_SHOWN).map(|(name, account)| match account {
-            Account::Annotated(binding) => {
+            Account::Annotated(binding) if binding.gives_identity() => {
                 json!({"name": name, "state": state(binding), "roleArn": parsed(binding.role_arn_json())})
             }
-            Account::Unannotated => json!({"name": name, "state": "unannotated"}),
+            _ => json!({"name": name, "state": "unannotated"}),
         });
         json!({
             "namespace": namespace,
@@ -133,7 +141,14 @@ impl Page<'_> {
 }
 
 fn state(binding: &Binding) -> &'static str {
-    if binding.is_well_formed() { "annotated" } else { "malformed" }
+    if binding.has_container_credentials() {
+        return "container_credentials";
+    }
+    match (binding.is_well_formed(), binding.mapped_by()) {
+        (true, None) => "annotated",
+        (true, Some(_)) => "mapped",
+        (false, _) => "malformed",
+    }
 }
 
 /// What was rendered as JSON, as a value.

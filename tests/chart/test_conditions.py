@@ -43,6 +43,7 @@ def test_a_pod_that_requires_an_identity_needs_one(name, pod):
 
 
 def test_one_container_is_enough_be_it_an_init_container():
+    assert admitted({"spec": {"containers": [{"name": "a", "env": [{"name": "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE"}]}]}})
     token = [{"name": "OTHER"}, {"name": "AWS_WEB_IDENTITY_TOKEN_FILE", "value": "/token"}]
     assert admitted({"spec": {"containers": [{"name": "a"}], "initContainers": [{"name": "b", "env": token}]}})
     assert admitted({"spec": {"containers": [{"name": "a"}, {"name": "b", "env": token}]}})

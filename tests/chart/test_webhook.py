@@ -15,13 +15,31 @@ def rules(out, kind):
 
 
 SERVICE_ACCOUNTS = {"apiGroups": [""], "resources": ["serviceaccounts"], "verbs": ["list", "watch"]}
+CONFIG_MAP = {
+    "apiGroups": [""],
+    "resources": ["configmaps"],
+    "resourceNames": ["pod-identity-webhook"],
+    "verbs": ["get", "watch"],
+}
+
+
+def watches_config_map(out):
+    """Whether the program will; the flag wins over the variable."""
+    env = {e["name"]: e.get("value") for e in out.container.get("env", [])}
+    return out.flags.get("watch-config-map", env.get("WATCH_CONFIG_MAP")) == "true"
+
+
+def test_the_config_map_is_watched_where_it_should_be():
+    cases = ["defaults", "config-map", "config-map-by-env", "config-map-not", "every-setting"]
+    assert [watches_config_map(rendered(case)) for case in cases] == [False, True, True, False, True]
 
 
 def test_rights_are_exact(webhook):
     if webhook is rendered("without-rbac"):
         return
+    config_map = [CONFIG_MAP] if watches_config_map(webhook) else []
     if "tls-self-managed" not in webhook.flags:
-        assert rules(webhook, "ClusterRole") == [SERVICE_ACCOUNTS] and not webhook.all("Role")
+        assert rules(webhook, "ClusterRole") == [SERVICE_ACCOUNTS] and rules(webhook, "Role") == config_map
         return
     assert rules(webhook, "ClusterRole") == [
         SERVICE_ACCOUNTS,
@@ -38,7 +56,8 @@ def test_rights_are_exact(webhook):
             "resources": ["secrets"],
             "resourceNames": [webhook.the("Secret")["metadata"]["name"]],
             "verbs": ["get", "watch", "update"],
-        }
+        },
+        *config_map,
     ]
 
 

@@ -29,7 +29,7 @@ pub(crate) fn manifests(input: &[u8]) {
             assert_eq!(document.parse().unwrap().value, json, "JSON is read as JSON");
         }
     }
-    for account in parse(text, &BINDER).into_iter().flatten() {
+    for account in parse(text, &BINDER).into_iter().flat_map(|loaded| loaded.accounts) {
         assert!(text.contains(&account.name) || text.contains(['\\', '"', '\'']), "{account:?}");
     }
 }

@@ -57,7 +57,7 @@ async fn the_charts_settings_reach_the_policy() {
     }
     let api = plane.api().await;
     apply(&api, "tests/fixtures/rendered/policy-settings.yaml").await;
-    let role = json!({"example.com/role-arn": "of example.com", ROLE_ANNOTATION: ROLE});
+    let role = json!({"example.com/role-arn": "/of/example.com", ROLE_ANNOTATION: ROLE});
     api.create_namespace("settings").await;
     api.create_account("settings", "other", &role).await;
     let mut pod = pod("probe");
@@ -74,7 +74,7 @@ async fn the_charts_settings_reach_the_policy() {
     assert_eq!(
         container["env"],
         json!([
-            {"name": "AWS_ROLE_ARN", "value": "of example.com"},
+            {"name": "AWS_ROLE_ARN", "value": "arn:aws:iam::011122223333:role/of/example.com"},
             {"name": "AWS_WEB_IDENTITY_TOKEN_FILE", "value": "/var/run/token/token"},
             {"name": "AWS_ROLE_SESSION_NAME", "value": "probe"},
             {"name": "AWS_STS_REGIONAL_ENDPOINTS", "value": "regional"},

@@ -373,6 +373,7 @@ fn variables_that_are_set_to_nothing_are_not_set() {
         "CONTEXT",
         "SERVICE_ACCOUNTS",
         "TLS_CLIENT_CA_FILE",
+        "AWS_ACCOUNT_ID",
         "RECORD",
         "LOG_LEVEL",
         "RUST_LOG",

@@ -79,7 +79,7 @@ impl Around {
     }
 }
 
-/// `deploy/deployment-base.yaml`, and kOps' add-on but for the ConfigMap.
+/// `deploy/deployment-base.yaml`, and kOps' add-on in the namespace that the test's API server has.
 #[tokio::test]
 async fn manifests_of_the_aws_webhook() {
     let around = Around::new().await;
@@ -90,9 +90,9 @@ async fn manifests_of_the_aws_webhook() {
             false,
         ),
         (
-            "--in-cluster=false --namespace=kube-system --service-name=pod-identity-webhook \
-             --annotation-prefix=eks.amazonaws.com --token-audience=sts.amazonaws.com --logtostderr \
-             --sts-regional-endpoint --aws-default-region=eu-central-1 --v=5",
+            "--in-cluster=false --namespace=aws-pod-identity-webhook --service-name=pod-identity-webhook \
+             --annotation-prefix=eks.amazonaws.com --token-audience=amazonaws.com --logtostderr \
+             --watch-config-map --sts-regional-endpoint --aws-default-region=eu-central-1 --v=5",
             true,
         ),
     ] {

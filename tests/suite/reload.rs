@@ -137,7 +137,7 @@ async fn changed_manifests_are_read_and_broken_ones_leave_the_accounts_as_they_w
     fs::write(dir.path().join("pod.json"), r#"{"apiVersion": "v1", "kind": "Pod"}"#).unwrap();
     let metrics = Metrics::new();
     let (cache, writer) = Cache::new(metrics.accounts.clone());
-    let manifests = Manifests::open(dir.path(), binder(), writer).unwrap();
+    let manifests = Manifests::open(dir.path(), binder().into(), None, writer).unwrap();
     assert!(cache.is_synced());
     assert!(cache.look_up("a", "first").is_some() && cache.look_up("a", "second").is_some());
     tokio::spawn(manifests.follow(Duration::from_millis(5)));
@@ -170,9 +170,9 @@ fn accounts_are_read_as_kubernetes_reads_them() {
         fs::write(&path, format!("apiVersion: v1\nkind: ServiceAccount\nmetadata: {metadata}\n")).unwrap();
         manifests::load(&path, &binder()).map_err(|error| error.to_string())
     };
-    let accounts = load("{name: a, annotations: {other: , eks.amazonaws.com/role-arn: }}").unwrap();
-    assert_eq!((&*accounts[0].namespace, &*accounts[0].name), ("default", "a"));
-    assert!(matches!(accounts[0].account, Account::Unannotated));
+    let loaded = load("{name: a, annotations: {other: , eks.amazonaws.com/role-arn: }}").unwrap();
+    assert_eq!((&*loaded.accounts[0].namespace, &*loaded.accounts[0].name), ("default", "a"));
+    assert!(matches!(loaded.accounts[0].account, Account::Unannotated));
     for (metadata, message) in [
         (
             "{name: a, annotations: {x: 1}}",

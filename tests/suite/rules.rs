@@ -5,7 +5,7 @@ use std::sync::Arc;
 use eks_pod_identity_webhook::{
     admission::{Scratch, Webhook},
     binding::{Account, Binder},
-    settings::Settings,
+    settings::{RoleOwner, Settings},
 };
 use serde_json::{Value, json};
 
@@ -199,6 +199,27 @@ fn a_malformed_arn_is_injected_with_a_warning() {
     assert_eq!(answer["response"]["auditAnnotations"]["role-arn"], "my-role");
     let warning = answer["response"]["warnings"][0].as_str().unwrap();
     assert!(warning.contains(r#"role-arn: "my-role" is no role ARN"#), "{warning}");
+    assert!(warning.contains("--aws-account-id"), "{warning}");
+}
+
+#[test]
+fn a_short_name_is_completed_where_the_account_id_is_given() {
+    let owner =
+        RoleOwner { partition: "aws-us-gov".parse().unwrap(), account_id: "111122223333".parse().unwrap() };
+    let settings = Settings { role_owner: Some(owner), ..Settings::default() };
+    let review = review("CREATE", "", &pod_annotated(json!({}), &["a"]), &Value::Null);
+    for (role, arn, warnings) in [
+        ("my-role", "arn:aws-us-gov:iam::111122223333:role/my-role", 0),
+        ("/team/my-role", "arn:aws-us-gov:iam::111122223333:role/team/my-role", 0),
+        (ROLE, ROLE, 0),
+        ("${ROLE}", "arn:aws-us-gov:iam::111122223333:role/${ROLE}", 1),
+    ] {
+        let account = Binder::new(Arc::new(settings.clone())).bind([(ROLE_ANNOTATION, role)]);
+        let answer = support::admit(review.to_string(), |_, _| Some(account.clone())).unwrap().unwrap();
+        let answer: Value = serde_json::from_slice(&answer.body).unwrap();
+        assert_eq!(answer["response"]["auditAnnotations"]["role-arn"], arn);
+        assert_eq!(answer["response"]["warnings"].as_array().map_or(0, Vec::len), warnings, "{answer}");
+    }
 }
 
 #[test]

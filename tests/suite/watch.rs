@@ -43,7 +43,7 @@ impl Watched {
         let metrics = Metrics::new();
         let (cache, writer) = Cache::new(metrics.accounts.clone());
         let client = api.client(metrics.accounts.clone());
-        tokio::spawn(watch::follow(client, support::binder(), writer));
+        tokio::spawn(watch::follow(client, support::binder().into(), watch::Sources::default(), writer));
         Self { api, cache, metrics }
     }
 
@@ -125,7 +125,7 @@ async fn readiness_waits_for_the_whole_list() {
     let server = Server::start_unsynced(Options::default()).await;
     let Server { writer, .. } = server;
     let client = api.client(server.metrics.accounts.clone());
-    tokio::spawn(watch::follow(client, support::binder(), writer));
+    tokio::spawn(watch::follow(client, support::binder().into(), watch::Sources::default(), writer));
     eventually("the first page", || api.pages() == 1).await;
     let (status, reason) = support::server::plain_get(server.admin, "/readyz").await;
     assert_eq!((status, &*reason), (503, "not ready: the ServiceAccounts have not been listed yet\n"));

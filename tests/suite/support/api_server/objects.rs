@@ -1,4 +1,4 @@
-//! The Secret and the webhook configuration: got, watched and written by who has no more rights than the chart gives.
+//! The Secret, the webhook configuration and the ConfigMap of roles: got, watched and written by who has no more rights than the chart gives.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -20,13 +20,15 @@ const SECRET: &str = "/api/v1/namespaces/aws-pod-identity-webhook/secrets/eks-po
 const CONFIGURATION: &str =
     "/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations/eks-pod-identity-webhook";
 
+const CONFIG_MAP: &str = "/api/v1/namespaces/aws-pod-identity-webhook/configmaps/pod-identity-webhook";
+
 #[derive(Default)]
 pub(super) struct Objects {
     by_path: BTreeMap<&'static str, Value>,
     watchers: Vec<(&'static str, mpsc::UnboundedSender<WatchFrame>)>,
     /// What the next calls with this method are answered with.
     failures: VecDeque<(Method, u16)>,
-    /// What a role for the two objects does not allow, as it was asked for.
+    /// What a role for these objects does not allow, as it was asked for.
     refused: Vec<String>,
     /// How far this server's clock is ahead.
     ahead: Duration,
@@ -109,6 +111,19 @@ impl ApiServer {
         let mut configuration = self.configuration();
         configuration["webhooks"][entry]["clientConfig"]["caBundle"] = bundle;
         self.state().put(CONFIGURATION, "MODIFIED", configuration);
+    }
+
+    /// Creates or changes the ConfigMap of roles.
+    pub(crate) fn put_config_map(&self, data: Value) {
+        let metadata = json!({"name": "pod-identity-webhook", "namespace": NAMESPACE});
+        let config_map = json!({"kind": "ConfigMap", "apiVersion": "v1", "metadata": metadata, "data": data});
+        let mut state = self.state();
+        let kind = if state.objects.by_path.contains_key(CONFIG_MAP) { "MODIFIED" } else { "ADDED" };
+        state.put(CONFIG_MAP, kind, config_map);
+    }
+
+    pub(crate) fn delete_config_map(&self) {
+        self.state().delete(CONFIG_MAP);
     }
 
     /// Puts this server's clock ahead, or behind, of everybody's.
@@ -223,7 +238,7 @@ pub(super) async fn respond(state: &Mutex<State>, request: Request<Incoming>) ->
 
 /// Which object that is, and whether it is to be watched, if the role allows it.
 fn permitted(method: &Method, path: &str, query: &str) -> Option<(&'static str, bool)> {
-    let objects = [(SECRET, Method::PUT), (CONFIGURATION, Method::PATCH)];
+    let objects = [(SECRET, Method::PUT), (CONFIGURATION, Method::PATCH), (CONFIG_MAP, Method::GET)];
     objects.into_iter().find_map(|(object, write)| {
         let (collection, name) = object.rsplit_once('/').unwrap();
         let selects = query.split('&').any(|pair| pair == format!("fieldSelector=metadata.name%3D{name}"));

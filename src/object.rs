@@ -22,11 +22,7 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use super::{clock::Clock, failures::Failures};
-use crate::{
-    metrics::{SelfManagedMetrics, SelfManagedOperation},
-    root_cause::root_cause,
-};
+use crate::{clock::Clock, root_cause::root_cause};
 
 /// How long a call may take that is no watch.
 const CALL_TIMEOUT: Duration = Duration::from_secs(15);
@@ -110,8 +106,20 @@ pub struct Object {
     pub collection: String,
     /// Its name, a DNS subdomain.
     pub name: String,
-    /// The clock that its answers put right.
-    pub clock: Clock,
+    /// The clock that its answers put right, if there is one.
+    pub clock: Option<Clock>,
+}
+
+/// Who is told of the failures of a watch, and says how long to pause.
+pub trait Failing {
+    /// A round failed.
+    fn failed(&mut self, error: &CallError) -> Duration;
+
+    /// The watch stands.
+    fn over(&mut self);
+
+    /// A round ended without the object there; told of in each, so that an alert sees it for as long as it lasts.
+    fn absent(&mut self) {}
 }
 
 impl Object {
@@ -145,7 +153,9 @@ impl Object {
         let request = request.map_err(|error| CallError::Unreadable(error.to_string()))?;
         let answer = async {
             let response = self.client.send(request).await?;
-            self.clock.put_right(response.headers());
+            if let Some(clock) = &self.clock {
+                clock.put_right(response.headers());
+            }
             let code = response.status();
             let body = response.into_body().collect().await?.to_bytes();
             let read = serde_json::from_slice::<Value>(&body);
@@ -159,27 +169,17 @@ impl Object {
     }
 
     /// Tells what becomes of it, for ever.
-    pub async fn follow(
-        &self,
-        seen: watch::Sender<Seen>,
-        operation: SelfManagedOperation,
-        metrics: &SelfManagedMetrics,
-    ) {
-        let mut failures = Failures::default();
+    pub async fn follow(&self, seen: watch::Sender<Seen>, failures: &mut impl Failing) {
         loop {
             let begun = Instant::now();
-            match self.get_and_watch(&seen, &mut failures).await {
+            match self.get_and_watch(&seen, failures).await {
                 Ok(()) => {
-                    // Counted in each round, so that an alert sees it for as long as it lasts.
                     if *seen.borrow() == Seen::Absent {
-                        metrics.failed(operation);
+                        failures.absent();
                     }
                     sleep(SHORTEST_ROUND.saturating_sub(begun.elapsed())).await;
                 }
-                Err(error) => {
-                    metrics.failed(operation);
-                    sleep(failures.next(operation, &error)).await;
-                }
+                Err(error) => sleep(failures.failed(&error)).await,
             }
         }
     }
@@ -187,7 +187,7 @@ impl Object {
     async fn get_and_watch(
         &self,
         seen: &watch::Sender<Seen>,
-        failures: &mut Failures,
+        failures: &mut impl Failing,
     ) -> Result<(), CallError> {
         tell(seen, self.get().await?);
         // Without a version the watch begins with the object as it is. The object's own may be weeks old, and a watch
@@ -226,14 +226,14 @@ fn is_news(seen: &watch::Sender<Seen>, object: &Value) -> bool {
 }
 
 /// Tells of what a write of our own led to, unless the watch has told of a later write meanwhile.
-pub(super) fn tell_if_news(seen: &watch::Sender<Seen>, written: Seen) {
+pub(crate) fn tell_if_news(seen: &watch::Sender<Seen>, written: Seen) {
     if written.object().is_none_or(|object| is_news(seen, object)) {
         tell(seen, written);
     }
 }
 
 /// Tells of an object, if it is not what was told last.
-pub(super) fn tell(seen: &watch::Sender<Seen>, object: Seen) {
+pub(crate) fn tell(seen: &watch::Sender<Seen>, object: Seen) {
     seen.send_if_modified(|last| {
         let is_news = *last != object;
         *last = object;

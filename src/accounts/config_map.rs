@@ -1,0 +1,122 @@
+//! The ConfigMap that maps roles to accounts, in the webhook's own namespace: this one object and no other.
+
+use std::{sync::Arc, time::Duration};
+
+use kube::Client;
+use tokio::sync::watch;
+use tracing::{info, warn};
+
+use super::roles::Mappings;
+use crate::{
+    backoff::{self, Backoff},
+    binding::Binder,
+    mapping::{CONFIG_MAP, Mapping},
+    metrics::{MappingFailure, MappingMetrics},
+    object::{CallError, Failing, Object, Seen},
+};
+
+/// The longest pause between two tries, as for the accounts.
+const MAX_PAUSE: Duration = Duration::from_secs(2);
+
+/// Follows the ConfigMap, and tells of each mapping that can be used.
+#[derive(Debug)]
+pub struct ConfigMap {
+    binder: Arc<Binder>,
+    mappings: watch::Sender<Option<Arc<Mapping>>>,
+    obstacle: watch::Sender<Option<&'static str>>,
+    metrics: MappingMetrics,
+}
+
+impl ConfigMap {
+    /// One that has not been read yet.
+    pub fn new(binder: Arc<Binder>, metrics: MappingMetrics) -> Self {
+        let obstacle = watch::Sender::new(Some("the ConfigMap of roles has not been read yet"));
+        Self { binder, mappings: watch::Sender::default(), obstacle, metrics }
+    }
+
+    /// The mappings as they come.
+    pub fn mappings(&self) -> Mappings {
+        self.mappings.subscribe()
+    }
+
+    /// Why no mapping has come yet.
+    pub fn obstacle(&self) -> watch::Receiver<Option<&'static str>> {
+        self.obstacle.subscribe()
+    }
+
+    /// Follows it for ever, in this namespace.
+    pub async fn follow(self, client: Client, namespace: &str) {
+        let collection = format!("/api/v1/namespaces/{namespace}/configmaps");
+        let object = Object { client, collection, name: CONFIG_MAP.to_owned(), clock: None };
+        let seen = watch::Sender::default();
+        let mut news = seen.subscribe();
+        let mut failures =
+            Failures { in_a_row: 0, pauses: Backoff::new(MAX_PAUSE), metrics: self.metrics.clone() };
+        let take = async {
+            while news.changed().await.is_ok() {
+                self.take(&news.borrow_and_update());
+            }
+        };
+        tokio::join!(object.follow(seen, &mut failures), take);
+    }
+
+    fn take(&self, seen: &Seen) {
+        let mapping = match seen {
+            Seen::Unread => return,
+            Seen::Absent => Ok(Mapping::default()),
+            Seen::Present(config_map) => Mapping::of_config_map(config_map, &self.binder),
+        };
+        match mapping {
+            Ok(mapping) => {
+                let is_there = *seen != Seen::Absent;
+                info!(
+                    entries = mapping.len(),
+                    malformed = mapping.refused().len(),
+                    is_there,
+                    "ConfigMap {CONFIG_MAP} read"
+                );
+                mapping
+                    .refused()
+                    .iter()
+                    .for_each(|refused| warn!(%refused, "malformed role mapping; the others count"));
+                self.metrics.took(&mapping);
+                self.mappings.send_replace(Some(Arc::new(mapping)));
+                self.obstacle.send_replace(None);
+            }
+            Err(error) => {
+                self.metrics.failed(MappingFailure::Document);
+                let has_one = self.mappings.borrow().is_some();
+                let effect = if has_one { "the roles stay as they were" } else { "not ready" };
+                if !has_one {
+                    self.obstacle.send_replace(Some("the ConfigMap of roles can't be used: see the log"));
+                }
+                warn!(%error, effect, "ConfigMap {CONFIG_MAP} can't be used");
+            }
+        }
+    }
+}
+
+/// Failures in a row.
+struct Failures {
+    in_a_row: u32,
+    pauses: Backoff,
+    metrics: MappingMetrics,
+}
+
+impl Failing for Failures {
+    fn failed(&mut self, error: &CallError) -> Duration {
+        self.in_a_row += 1;
+        self.metrics.failed(MappingFailure::Watch);
+        if backoff::is_told(self.in_a_row) {
+            warn!(%error, failures = self.in_a_row, "can't watch ConfigMap {CONFIG_MAP}; the roles stay as they were");
+        }
+        self.pauses.pause()
+    }
+
+    fn over(&mut self) {
+        if self.in_a_row > 0 {
+            info!(failures = self.in_a_row, "watching ConfigMap {CONFIG_MAP} again");
+        }
+        (self.in_a_row, self.pauses) = (0, Backoff::new(MAX_PAUSE));
+    }
+}

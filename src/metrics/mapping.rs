@@ -1,0 +1,69 @@
+//! What is counted of the role mapping.
+
+use prometheus::{IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Registry};
+
+use super::{opts, register};
+use crate::mapping::Mapping;
+
+/// What can fail with the ConfigMap of the role mapping.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MappingFailure {
+    /// Reading or watching it.
+    Watch,
+    /// Using what it holds.
+    Document,
+}
+
+impl MappingFailure {
+    const ALL: [Self; 2] = [Self::Watch, Self::Document];
+
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Watch => "watch",
+            Self::Document => "document",
+        }
+    }
+}
+
+/// What is counted of the role mapping.
+#[derive(Clone, Debug)]
+pub struct MappingMetrics {
+    used: IntGauge,
+    malformed: IntGauge,
+    usable: IntGauge,
+    failures: [IntCounter; MappingFailure::ALL.len()],
+}
+
+impl MappingMetrics {
+    pub(super) fn new(registry: &Registry) -> Self {
+        let help = "Entries of the role mapping, by whether they can be used.";
+        let entries = register(registry, IntGaugeVec::new(opts("role_mapping_entries", help), &["state"]));
+        let help = "1 unless the ConfigMap of the role mapping holds what can't be used.";
+        let usable = register(registry, IntGauge::with_opts(opts("role_mapping_usable", help)));
+        usable.set(1);
+        let help = "Failures with the ConfigMap of the role mapping, by what failed.";
+        let errors = IntCounterVec::new(opts("role_mapping_errors_total", help), &["reason"]);
+        let errors = register(registry, errors);
+        Self {
+            used: entries.with_label_values(&["used"]),
+            malformed: entries.with_label_values(&["malformed"]),
+            usable,
+            failures: MappingFailure::ALL.map(|failure| errors.with_label_values(&[failure.as_str()])),
+        }
+    }
+
+    /// Tells what is in use now.
+    pub fn took(&self, mapping: &Mapping) {
+        self.used.set(mapping.len() as i64);
+        self.malformed.set(mapping.refused().len() as i64);
+        self.usable.set(1);
+    }
+
+    /// Counts a failure.
+    pub fn failed(&self, failure: MappingFailure) {
+        self.failures[failure as usize].inc();
+        if failure == MappingFailure::Document {
+            self.usable.set(0);
+        }
+    }
+}
