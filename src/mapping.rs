@@ -150,40 +150,55 @@ impl Mapping {
 /// A key: which accounts it is about.
 #[derive(Debug)]
 struct Pattern {
-    namespace: Box<str>,
-    name: Box<str>,
+    namespace: Part,
+    name: Part,
 }
 
 impl Pattern {
     fn is_exact(&self) -> bool {
-        !self.namespace.contains('*') && !self.name.contains('*')
+        self.namespace.star.is_none() && self.name.star.is_none()
     }
 
     fn matches(&self, namespace: &str, name: &str) -> bool {
-        matches(&self.namespace, namespace) && matches(&self.name, name)
+        self.namespace.matches(namespace) && self.name.matches(name)
     }
 
     /// More specific patterns are less.
     fn order(&self) -> impl Ord + use<> {
-        let of_part = |part: &str| {
-            let stars = part.matches('*').count();
-            (stars > 0, Reverse(part.len() - stars))
-        };
-        (of_part(&self.namespace), of_part(&self.name))
+        (self.namespace.order(), self.name.order())
     }
 }
 
-/// Whether `text` is `glob`, in which each `*` stands for any characters, or none.
-fn matches(glob: &str, text: &str) -> bool {
-    let Some((head, mut rest)) = glob.split_once('*') else { return glob == text };
-    let Some(mut text) = text.strip_prefix(head) else { return false };
-    // What is between two stars may as well stand where it is found first.
-    while let Some((part, next)) = rest.split_once('*') {
-        let Some(found) = text.find(part) else { return false };
-        text = &text[found + part.len()..];
-        rest = next;
+/// One half of a key, in which each `*` stands for any characters, or none.
+#[derive(Debug)]
+struct Part {
+    text: Box<str>,
+    /// Where its first `*` is. Most accounts differ from most globs before it.
+    star: Option<usize>,
+}
+
+impl Part {
+    fn new(text: &str) -> Self {
+        Self { text: text.into(), star: text.find('*') }
     }
-    text.ends_with(rest)
+
+    fn matches(&self, text: &str) -> bool {
+        let Some(star) = self.star else { return *self.text == *text };
+        let Some(mut text) = text.strip_prefix(&self.text[..star]) else { return false };
+        let mut rest = &self.text[star + 1..];
+        // What is between two stars may as well stand where it is found first.
+        while let Some((part, next)) = rest.split_once('*') {
+            let Some(found) = text.find(part) else { return false };
+            text = &text[found + part.len()..];
+            rest = next;
+        }
+        text.ends_with(rest)
+    }
+
+    fn order(&self) -> impl Ord + use<> {
+        let stars = self.text.matches('*').count();
+        (stars > 0, Reverse(self.text.len() - stars))
+    }
 }
 
 fn read(key: &str, value: &Value) -> Result<(Pattern, Mapped), String> {
@@ -217,7 +232,7 @@ fn pattern(key: &str) -> Result<Pattern, String> {
     };
     match key.split_once('/') {
         Some((namespace, name)) if is_part(namespace) && is_part(name) => {
-            Ok(Pattern { namespace: namespace.into(), name: name.into() })
+            Ok(Pattern { namespace: Part::new(namespace), name: Part::new(name) })
         }
         _ => Err("the key is no namespace/name (a-z, 0-9, '-', '.', and * for any characters)".to_owned()),
     }
@@ -274,7 +289,7 @@ mod tests {
             ("ab*ba", "aba", false),
             ("*a*a*", "a", false),
         ] {
-            assert_eq!(matches(glob, text), expected, "{glob} {text}");
+            assert_eq!(Part::new(glob).matches(text), expected, "{glob} {text}");
         }
     }
 
@@ -293,7 +308,7 @@ mod tests {
         #[test]
         fn globs_match_what_they_are_defined_to(glob in "[ab*]{0,8}", text in "[ab]{0,10}") {
             proptest::prop_assert_eq!(
-                matches(&glob, &text),
+                Part::new(&glob).matches(&text),
                 matches_by_definition(glob.as_bytes(), text.as_bytes())
             );
         }

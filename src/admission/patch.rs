@@ -81,11 +81,8 @@ impl<'a> Patch<'a> {
 
     /// Adds a label that the pod does not have.
     pub(super) fn add_label(&mut self, labels: Labels, key: &str, value: &str) {
-        self.begin(match labels {
-            Labels::NoMetadata => "/metadata",
-            Labels::None => "/metadata/labels",
-            Labels::Some => "/metadata/labels/",
-        });
+        self.out.push(if self.out.is_empty() { b'[' } else { b',' });
+        self.out.extend_from_slice(br#"{"op":"add","path":"/metadata"#);
         let label = |out: &mut Vec<u8>| {
             out.push(b'{');
             render::string(out, key);
@@ -96,12 +93,13 @@ impl<'a> Patch<'a> {
         let out = &mut *self.out;
         match labels {
             Labels::Some => {
+                out.extend_from_slice(b"/labels/");
                 out.extend_from_slice(key.replace('~', "~0").replace('/', "~1").as_bytes());
                 out.extend_from_slice(br#"","value":"#);
                 render::string(out, value);
             }
             Labels::None => {
-                out.extend_from_slice(br#"","value":"#);
+                out.extend_from_slice(br#"/labels","value":"#);
                 label(out);
             }
             Labels::NoMetadata => {
@@ -133,15 +131,10 @@ impl<'a> Patch<'a> {
         self.out.extend_from_slice(b"]}");
     }
 
-    fn begin(&mut self, path: &str) {
-        self.out.push(if self.out.is_empty() { b'[' } else { b',' });
-        self.out.extend_from_slice(br#"{"op":"add","path":""#);
-        self.out.extend_from_slice(path.as_bytes());
-    }
-
     /// Writes an operation as far as the array's path, whose string is left open.
     fn begin_add(&mut self, path: Path) {
-        self.begin("/spec/");
+        self.out.push(if self.out.is_empty() { b'[' } else { b',' });
+        self.out.extend_from_slice(br#"{"op":"add","path":"/spec/"#);
         match path {
             Path::Volumes => self.out.extend_from_slice(b"volumes"),
             Path::OfContainer { list, index, field } => {

@@ -47,6 +47,9 @@ def for_tests():
         "install": (ROOT / "deploy/kubernetes/namespace.yaml").read_text()
         + "---\n"
         + plain({"env": {"AWS_REGION": "us-west-2"}}),
+        "config-map": (ROOT / "deploy/kubernetes/namespace.yaml").read_text()
+        + "---\n"
+        + plain({"config": {"watchConfigMap": True}}),
         "policy-settings": plain(CASES["policy-settings"]),
         "require-pod-identity": (ROOT / "deploy/kubernetes/namespace.yaml").read_text() + "---\n" + plain(require),
     }

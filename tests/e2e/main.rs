@@ -19,6 +19,7 @@ mod audit;
 mod certificates;
 mod costs;
 mod ephemeral;
+mod mapping;
 mod oidc;
 mod outage;
 mod pods;

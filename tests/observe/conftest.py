@@ -49,25 +49,28 @@ class Run:
     def start(self):
         folder = self.folder
         self.certificates.mkdir()
+        self.identities = folder / "identities.json"
+        self.write_identities()
         self.new_certificate()
         self.write_manifests()
         limits = ["--lookup-grace=300ms", "--header-timeout=1s", "--body-timeout=5s", "--tls-handshake-timeout=1s",
                   "--max-body-bytes=262144", "--max-request-memory=163840", "--reload-interval=200ms", "--drain-delay=2s"]
         manifests = [f"--service-accounts={self.manifests}"]
         files = [f"--tls-cert-file={self.certificates}/tls.crt", f"--tls-key-file={self.certificates}/tls.key"]
-        self.api.list_status = 403
+        self.api.list_status = self.api.config_map_status = 403
+        self.map_roles()
         for namespace in NAMESPACES:
             for name in ["api", "plain", "default"]:
                 self.api.apply(namespace, name, ROLE if name == "api" else {})
         kubeconfig = folder / "kubeconfig"
         kubeconfig.write_text(json.dumps(kubeconfig_of(self.api.url)))
-        asked_for = ["--metrics-namespaces=3", "--debug-endpoints", f"--record={self.recordings}", "--record-max-files=100000"]
+        asked_for = ["--metrics-namespaces=3", "--debug-endpoints", f"--watch-container-credentials-config={self.identities}", f"--record={self.recordings}", "--record-max-files=100000"]
         # Two replicas of the old version: one with everything that can be asked for, one that will be drained.
         self.old = self.webhook("old", *limits, *manifests, *files, *asked_for)
         self.drained = self.webhook("drained", *limits, *manifests, "--tls-self-signed")
         # And one that Prometheus is told is newer, which watches a cluster and keeps its certificate there.
         kept = ["--tls-self-managed", "--tls-ca-validity=60s", "--tls-leaf-validity=20s", "--tls-rotation-overlap=2s"]
-        self.new = self.webhook("new", *limits, f"--kubeconfig={kubeconfig}", *kept, "--metrics-namespaces=3")
+        self.new = self.webhook("new", *limits, f"--kubeconfig={kubeconfig}", *kept, "--metrics-namespaces=3", "--watch-config-map")
         apiserver = Replayed(ROOT / "tests/observe/fixtures/kube-apiserver.prom")
         relabelled = {"source_labels": ["__name__"], "regex": "pod_identity_webhook_build_info", "target_label": "version", "replacement": "0.2.0"}
         self.prometheus = Prometheus(folder, [
@@ -86,8 +89,15 @@ class Run:
                         "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost",
                         "-keyout", "tls.key", "-out", "tls.crt"], cwd=self.certificates, check=True, capture_output=True)
 
+    def write_identities(self):
+        self.identities.write_text('{"identities": [{"namespace": "payments", "serviceAccount": "agent"}]}')
+
+    def map_roles(self, *malformed):
+        role = {"RoleARN": ROLE["eks.amazonaws.com/role-arn"]}
+        self.api.put_config_map(json.dumps({"orders/*": role} | dict.fromkeys(malformed, role)))
+
     def write_manifests(self, *more):
-        accounts = [("api", ROLE), ("plain", {}), ("default", {}), ("typo", {"eks.amazonaws.com/role-arn": "payments-api"}), *more]
+        accounts = [("api", ROLE), ("plain", {}), ("default", {}), ("agent", {}), ("typo", {"eks.amazonaws.com/role-arn": "payments-api"}), *more]
         items = [{"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"namespace": namespace, "name": name, "annotations": annotations}}
                  for namespace in NAMESPACES for name, annotations in accounts]
         self.manifests.write_text(json.dumps({"apiVersion": "v1", "kind": "List", "items": items}))
@@ -111,7 +121,13 @@ class Run:
     def events(self):
         certificate, manifests = self.certificates / "tls.key", self.manifests
         return [
+            (2, lambda: setattr(self.api, "config_map_status", 200)),
             (4, lambda: setattr(self.api, "list_status", 200)),
+            (12, lambda: self.api.put_config_map("[]")),
+            (18, lambda: self.map_roles("no namespace")),
+            (28, self.map_roles),
+            (16, lambda: self.identities.write_text("{")),
+            (26, self.write_identities),
             (6, self.new_certificate),
             (8, lambda: manifests.write_text("kind: [")),
             (14, self.write_manifests),
@@ -142,6 +158,8 @@ class Run:
             webhook.send(minimal("typo"))
             webhook.send(skipped())
             webhook.send(no_container())
+            if webhook is self.old:
+                webhook.send(minimal("agent"))
         if tick % 20 == 5 and webhook is not self.leaving:
             self.ask_oddly(webhook, tick)
 

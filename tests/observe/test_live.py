@@ -56,9 +56,12 @@ def test_every_outcome_was_driven(run):
 @pytest.mark.parametrize("metric, label, values", [
     ("lookup_wait_duration_seconds_count", "result", {"arrived", "timed_out", "abandoned"}),
     ("admission_warnings_total", "kind", {"role_arn", "pod_annotation", "mount_path"}),
-    ("accounts", "state", {"annotated", "malformed", "unannotated"}),
+    ("accounts", "state", {"annotated", "mapped", "container_credentials", "malformed", "unannotated"}),
     ("watch_events_total", "type", {"applied", "deleted"}),
     ("watch_errors_total", "reason", {"list", "watch_start", "watch_event", "watch_stream", "manifests"}),
+    ("role_mapping_entries", "state", {"used", "malformed"}),
+    ("role_mapping_errors_total", "reason", {"watch", "document"}),
+    ("container_credentials_loads_total", "result", {"ok", "failed"}),
     ("tls_reloads_total", "result", {"ok", "failed"}),
     ("tls_rotations_total", "kind", {"authority", "leaf", "drop"}),
     ("tls_self_managed_errors_total", "operation", {"secret_update", "publish"}),
@@ -76,7 +79,8 @@ def test_what_happened_was_counted(run, metric, label, values):
 
 @pytest.mark.parametrize("gauge, values", [
     ("ready", {0, 1}), ("draining", {0, 1}), ("watch_synced", {0, 1}), ("watch_failing", {0, 1}),
-    ("tls_last_reload_successful", {0, 1}), ("recording_active", {0, 1}),
+    ("tls_last_reload_successful", {0, 1}), ("role_mapping_usable", {0, 1}),
+    ("container_credentials_last_load_successful", {0, 1}), ("recording_active", {0, 1}),
 ])
 def test_states_came_and_went(run, gauge, values):
     assert {value for _, points in run.prometheus.over_the_run(f"pod_identity_webhook_{gauge}") for _, value in points} == values
