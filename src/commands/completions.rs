@@ -4,7 +4,7 @@ use std::io::{self, Write};
 
 use anyhow::Context;
 use clap::CommandFactory;
-use clap_complete::{generate, shells};
+use clap_complete::{Generator, shells};
 
 use crate::cli::{Cli, CompletionsArgs, Shell};
 
@@ -14,11 +14,14 @@ const NAME: &str = env!("CARGO_PKG_NAME");
 pub fn run(args: CompletionsArgs) -> anyhow::Result<()> {
     let mut script = Vec::new();
     let mut cli = Cli::command();
-    match args.shell {
-        Shell::Bash => generate(shells::Bash, &mut cli, NAME, &mut script),
-        Shell::Fish => generate(shells::Fish, &mut cli, NAME, &mut script),
-        Shell::Zsh => generate(shells::Zsh, &mut cli, NAME, &mut script),
-    }
+    cli.set_bin_name(NAME);
+    cli.build();
+    let generator: &dyn Generator = match args.shell {
+        Shell::Bash => &shells::Bash,
+        Shell::Fish => &shells::Fish,
+        Shell::Zsh => &shells::Zsh,
+    };
+    generator.generate(&cli, &mut script);
     let script = String::from_utf8(script)?;
     // clap_complete 4.6 spells a program's hyphens in two ways, and bash then completes nothing behind a command:
     // https://github.com/clap-rs/clap/issues/6421
