@@ -64,7 +64,7 @@ fn bash_completes_commands_flags_and_values() {
     "#;
     for (words, completed) in [
         (&["comp"][..], "compare completions"),
-        (&["serve", "--aws-"], "--aws-region"),
+        (&["serve", "--aws-r"], "--aws-region"),
         (&["trust-policy", "--aws-"], "--aws-account-id --aws-partition"),
         (&["trust-policy", "--output", ""], "json terraform cloudformation"),
         (&["oidc", "v"], "verify"),
