@@ -1,6 +1,7 @@
 //! What can be typed. Every flag is also an environment variable: the flag's name in capitals, with the
 //! command's (of `serve`, `POD_`) before it where a name such as `FILE` would be anybody's.
 
+mod audit;
 mod cluster;
 mod compare;
 mod completions;
@@ -16,6 +17,7 @@ use std::ffi::{OsStr, OsString};
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 pub use self::{
+    audit::AuditArgs,
     cluster::ClusterArgs,
     compare::{CompareArgs, CompareLoadArgs, CompareOutput, CompareTlsArgs},
     completions::{CompletionsArgs, ManPagesArgs},
@@ -78,6 +80,8 @@ pub enum Command {
     /// Write or verify what the cluster's OIDC issuer publishes
     #[command(subcommand)]
     Oidc(Box<OidcCommand>),
+    /// Find the running pods that lack the identity that they should have
+    Audit(Box<AuditArgs>),
     /// Print the completions of a shell
     Completions(CompletionsArgs),
     /// Write man pages, one for each command
@@ -103,6 +107,7 @@ mod tests {
             (&["trust-policy"], &["", "TRUST_POLICY_"]),
             (&["oidc", "generate"], &["", "OIDC_"]),
             (&["oidc", "verify"], &["", "OIDC_"]),
+            (&["audit"], &["", "AUDIT_"]),
         ] {
             let cli = Cli::command();
             let command = path.iter().fold(&cli, |command, name| command.find_subcommand(name).unwrap());

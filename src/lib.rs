@@ -22,6 +22,7 @@
 //! - [`server`]: connections, TLS and HTTP
 //! - [`accounts`]: where they come from and where they are looked up
 //! - [`recording`]: answered requests, written to be replayed
+//! - [`audit`]: which pods lack what the core would give them
 //! - [`trust_policy`], [`oidc`]: what AWS has to know of a cluster
 //! - [`metrics`]
 //! - [`admission`]: the core
@@ -31,6 +32,7 @@
 
 pub mod accounts;
 pub mod admission;
+pub mod audit;
 pub mod backoff;
 pub mod binding;
 pub mod certificates;

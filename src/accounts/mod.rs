@@ -6,6 +6,7 @@
 //! ```
 
 pub mod cache;
+pub mod list;
 pub mod manifests;
 mod metadata;
 pub mod watch;

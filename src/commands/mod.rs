@@ -1,5 +1,6 @@
 //! What the program can do, one file each, and what they share.
 
+pub mod audit;
 mod cluster;
 pub mod compare;
 pub mod completions;

@@ -8,6 +8,7 @@ mod checks;
 mod support;
 
 mod abuse;
+mod audit;
 mod bad_input;
 mod binary;
 mod certificates;
