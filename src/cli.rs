@@ -5,6 +5,7 @@ mod audit;
 mod cluster;
 mod compare;
 mod completions;
+mod doctor;
 mod injection;
 mod mutate;
 mod oidc;
@@ -21,6 +22,7 @@ pub use self::{
     cluster::ClusterArgs,
     compare::{CompareArgs, CompareLoadArgs, CompareOutput, CompareTlsArgs},
     completions::{CompletionsArgs, ManPagesArgs},
+    doctor::DoctorArgs,
     injection::InjectionArgs,
     mutate::{MutateArgs, Output},
     oidc::{FindingsForm, OidcCommand, OidcGenerateArgs, OidcKeysArgs, OidcVerifyArgs},
@@ -82,6 +84,8 @@ pub enum Command {
     Oidc(Box<OidcCommand>),
     /// Find the running pods that lack the identity that they should have
     Audit(Box<AuditArgs>),
+    /// Look at everything that an installation stands on, and say what to do about what is wrong
+    Doctor(Box<DoctorArgs>),
     /// Print the completions of a shell
     Completions(CompletionsArgs),
     /// Write man pages, one for each command
@@ -108,6 +112,7 @@ mod tests {
             (&["oidc", "generate"], &["", "OIDC_"]),
             (&["oidc", "verify"], &["", "OIDC_"]),
             (&["audit"], &["", "AUDIT_"]),
+            (&["doctor"], &["", "DOCTOR_"]),
         ] {
             let cli = Cli::command();
             let command = path.iter().fold(&cli, |command, name| command.find_subcommand(name).unwrap());

@@ -23,6 +23,7 @@
 //! - [`accounts`]: where they come from and where they are looked up
 //! - [`recording`]: answered requests, written to be replayed
 //! - [`audit`]: which pods lack what the core would give them
+//! - [`doctor`]: whether an installation can work
 //! - [`trust_policy`], [`oidc`]: what AWS has to know of a cluster
 //! - [`metrics`]
 //! - [`admission`]: the core
@@ -39,6 +40,7 @@ pub mod certificates;
 pub mod cli;
 pub mod commands;
 pub mod config;
+pub mod doctor;
 pub mod files;
 pub mod finding;
 pub mod issuer;

@@ -19,6 +19,7 @@ fn main() -> ExitCode {
         Command::Mutate(args) => commands::mutate::run(*args).map(|()| ExitCode::SUCCESS),
         Command::Compare(args) => commands::compare::run(*args),
         Command::Audit(args) => commands::audit::run(*args),
+        Command::Doctor(args) => commands::doctor::run(*args),
         Command::Completions(args) => commands::completions::run(args).map(|()| ExitCode::SUCCESS),
         Command::ManPages(args) => commands::completions::write_man_pages(args).map(|()| ExitCode::SUCCESS),
         Command::Oidc(command) => commands::oidc::run(*command),

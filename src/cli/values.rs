@@ -33,6 +33,12 @@ pub(super) fn dns_name_or_nothing(text: &str) -> Result<String, String> {
     if text.is_empty() { Ok(String::new()) } else { dns_name(text) }
 }
 
+/// A ServiceAccount, as namespace and name.
+pub(super) fn account_name(text: &str) -> Result<(String, String), String> {
+    let (namespace, name) = text.split_once('/').ok_or("want NAMESPACE/NAME")?;
+    Ok((dns_name(namespace)?, dns_name(name)?))
+}
+
 /// A validity. x509 counts whole seconds, and a century is as good as for ever.
 pub(super) fn long_duration(text: &str) -> Result<Duration, String> {
     let bounds = Duration::from_secs(1)..=Duration::from_secs(100 * 366 * 24 * 60 * 60);

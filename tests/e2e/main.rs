@@ -28,4 +28,5 @@ mod reinvocation;
 mod require;
 mod rights;
 mod scale;
+mod tools;
 mod writes;

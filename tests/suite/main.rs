@@ -16,6 +16,7 @@ mod compare;
 mod completions;
 mod corpus;
 mod docs;
+mod doctor;
 mod drain;
 mod golden;
 mod installed;
