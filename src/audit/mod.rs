@@ -71,7 +71,7 @@ impl Auditor {
         let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
         let namespace = text(&pod["metadata"]["namespace"]);
         let service_account = text(&pod["spec"]["serviceAccountName"]);
-        // A pod that is stored names its account, unless it is one that may have none.
+        // The API server fills it in, but for mirror pods.
         let account = if service_account.is_empty() { "default" } else { &service_account };
         let binding = match look_up(&namespace, account) {
             None => return Ok(Examined::UnknownAccount),
@@ -87,29 +87,32 @@ impl Auditor {
         service_account: String,
         binding: &Arc<Binding>,
     ) -> Result<Examined, Unreadable> {
-        let role: String = serde_json::from_slice(binding.role_arn_json()).unwrap_or_default();
-        let had_role = containers(&pod).any(|container| roles_of(container).next().is_some());
-        let outdated = take_other_roles(&mut pod, &role);
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        let metadata = &pod["metadata"];
+        let (name, namespace) = (text(&metadata["name"]), text(&metadata["namespace"]));
         let owner = Owner::of(&pod);
-        let name = |pod: &Value| pod["metadata"]["name"].as_str().unwrap_or_default().to_owned();
+        let role: String = serde_json::from_slice(binding.role_arn_json()).unwrap_or_default();
+        let had_role = has_role(&pod);
+        let others = OtherRoles::take_from(&mut pod, &role);
+
         let (answer, outcome) =
-            self.admit(&pod, binding).map_err(|why| Unreadable { name: name(&pod), why })?;
+            self.admit(&pod, binding).map_err(|why| Unreadable { name: name.clone(), why })?;
         let lacks = lack::read_patch(&answer, &pod);
         if lacks.is_empty() {
             let is_complete = outcome == Outcome::AlreadyInjected;
             return Ok(if is_complete { Examined::Complete } else { Examined::NotMeant });
         }
-        let is_outdated =
-            |lack: &(String, String)| lack.1 == render::ROLE_ARN && outdated.1.contains(&lack.0);
+        let is_outdated = |(container, part): &(String, String)| {
+            part == render::ROLE_ARN && others.containers.contains(container)
+        };
         let identity = match (had_role, lacks.iter().all(is_outdated)) {
             (true, true) => Identity::Outdated,
             (true, false) => Identity::Partial,
             (false, _) => Identity::Missing,
         };
-        let has = lacks.iter().any(is_outdated).then_some(outdated.0).flatten();
-        let namespace = pod["metadata"]["namespace"].as_str().unwrap_or_default().to_owned();
+        let has = if lacks.iter().any(is_outdated) { others.role } else { None };
         let lack = Lack::new(identity, (role, has), lacks);
-        Ok(Examined::Lacking(Box::new(Lack { namespace, owner, pod: name(&pod), service_account, ..lack })))
+        Ok(Examined::Lacking(Box::new(Lack { namespace, owner, pod: name, service_account, ..lack })))
     }
 
     /// What the webhook would answer if this pod were created now.
@@ -133,33 +136,49 @@ impl Auditor {
     }
 }
 
-/// The containers that the creation of a pod brings.
-fn containers(pod: &Value) -> impl Iterator<Item = &Value> {
-    ["initContainers", "containers"].into_iter().flat_map(|list| pod["spec"][list].as_array()).flatten()
+/// The lists of containers that the creation of a pod brings.
+const LISTS: [&str; 2] = ["initContainers", "containers"];
+
+/// Whether any container has a role, whichever.
+fn has_role(pod: &Value) -> bool {
+    let mut containers = LISTS.iter().filter_map(|list| pod["spec"][list].as_array()).flatten();
+    containers.any(|container| {
+        container["env"]
+            .as_array()
+            .is_some_and(|env| env.iter().any(|entry| entry["name"] == render::ROLE_ARN))
+    })
 }
 
-fn roles_of(container: &Value) -> impl Iterator<Item = &Value> {
-    container["env"].as_array().into_iter().flatten().filter(|env| env["name"] == render::ROLE_ARN)
+/// Roles of a pod that are not its account's.
+#[derive(Default)]
+struct OtherRoles {
+    /// One of them.
+    role: Option<String>,
+    /// The containers that had one.
+    containers: HashSet<String>,
 }
 
-/// Takes other roles than this one out of the pod, so that the core says of which containers it would give it to that
-/// they lack it. Returns one that was there, and the names of the containers.
-fn take_other_roles(pod: &mut Value, role: &str) -> (Option<String>, HashSet<String>) {
-    let (mut other, mut names) = (None, HashSet::new());
-    for list in ["initContainers", "containers"] {
-        for container in pod["spec"][list].as_array_mut().into_iter().flatten() {
-            let name = container["name"].as_str().unwrap_or_default().to_owned();
-            let Some(env) = container.get_mut("env").and_then(Value::as_array_mut) else { continue };
-            env.retain(|entry| {
-                let value = entry["value"].as_str().filter(|value| *value != role);
-                let Some(value) = value.filter(|_| entry["name"] == render::ROLE_ARN) else { return true };
-                other.get_or_insert_with(|| value.to_owned());
-                names.insert(name.clone());
-                false
-            });
+impl OtherRoles {
+    /// Takes them out, so that the core says of which containers it would give them `role`.
+    fn take_from(pod: &mut Value, role: &str) -> Self {
+        let mut others = Self::default();
+        for list in LISTS {
+            for container in pod["spec"][list].as_array_mut().into_iter().flatten() {
+                let name = container["name"].as_str().unwrap_or_default().to_owned();
+                let Some(env) = container.get_mut("env").and_then(Value::as_array_mut) else { continue };
+                env.retain(|entry| {
+                    let value = entry["value"].as_str().filter(|value| *value != role);
+                    let Some(value) = value.filter(|_| entry["name"] == render::ROLE_ARN) else {
+                        return true;
+                    };
+                    others.role.get_or_insert_with(|| value.to_owned());
+                    others.containers.insert(name.clone());
+                    false
+                });
+            }
         }
+        others
     }
-    (other, names)
 }
 
 #[cfg(test)]

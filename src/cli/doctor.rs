@@ -6,7 +6,7 @@ use clap::Args;
 
 use super::{
     ClusterArgs, FindingsForm,
-    values::{account_name, dns_name, dns_name_or_nothing, path},
+    values::{account_name_or_nothing, dns_name, dns_name_or_nothing, path},
 };
 use crate::settings::{Audience, DEFAULT_AUDIENCE};
 
@@ -28,7 +28,7 @@ pub struct DoctorArgs {
         value_parser = dns_name_or_nothing)]
     pub as_service_account: String,
     /// A ServiceAccount with a role, as NAMESPACE/NAME: a token is asked for it, and a pod of it is created as a dry run
-    #[arg(long, env = "DOCTOR_SERVICE_ACCOUNT", value_name = "NAMESPACE/NAME", value_parser = account_name)]
+    #[arg(long, env = "DOCTOR_SERVICE_ACCOUNT", value_name = "NAMESPACE/NAME", value_parser = account_name_or_nothing)]
     pub service_account: Option<(String, String)>,
     /// The audience of that token
     #[arg(long, env, value_name = "AUDIENCE", default_value = DEFAULT_AUDIENCE)]

@@ -33,8 +33,11 @@ pub(super) fn dns_name_or_nothing(text: &str) -> Result<String, String> {
     if text.is_empty() { Ok(String::new()) } else { dns_name(text) }
 }
 
-/// A ServiceAccount, as namespace and name.
-pub(super) fn account_name(text: &str) -> Result<(String, String), String> {
+/// A ServiceAccount, as namespace and name, or a variable that is set to nothing.
+pub(super) fn account_name_or_nothing(text: &str) -> Result<(String, String), String> {
+    if text.is_empty() {
+        return Ok(Default::default());
+    }
     let (namespace, name) = text.split_once('/').ok_or("want NAMESPACE/NAME")?;
     Ok((dns_name(namespace)?, dns_name(name)?))
 }

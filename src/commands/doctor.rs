@@ -27,8 +27,10 @@ pub fn run(args: DoctorArgs) -> anyhow::Result<ExitCode> {
 
 async fn examine(mut args: DoctorArgs) -> anyhow::Result<ExitCode> {
     let reader = Reader(super::cluster::client(std::mem::take(&mut args.cluster)).await?);
-    let https = match Https::new(args.ca_file.as_deref()) {
-        Err(error) if args.ca_file.is_some() => return Err(error),
+    args.service_account = args.service_account.filter(|(namespace, _)| !namespace.is_empty());
+    let ca_file = args.ca_file.as_deref().filter(|path| path.as_os_str() != "");
+    let https = match Https::new(ca_file) {
+        Err(error) if ca_file.is_some() => return Err(error),
         https => https,
     };
     let mut findings = Findings::default();

@@ -153,7 +153,8 @@ async fn a_sound_installation_passes() {
     }
     assert!(!stdout(&output).contains("secret") && !stdout(&output).contains("FAIL"), "{}", stdout(&output));
 
-    let output = bench.run(&["-o", "json"]).await;
+    // An account that is set to nothing is none.
+    let output = bench.run(&["-o", "json", "--service-account="]).await;
     let report: Value = serde_json::from_str(stdout(&output)).unwrap();
     assert_eq!((output.status.code(), &report["verdict"]), (Some(0), &json!("warn")), "the issuer's port");
     let skipped = report["findings"].as_array().unwrap().iter().filter(|finding| finding["level"] == "skip");
@@ -218,6 +219,20 @@ async fn each_thing_that_is_wrong_is_found() {
         assert!(stdout(&output).contains(wanted), "lacks {wanted:?}:\n{}", stdout(&output));
         bench.describe_installation();
         bench.describe_identity();
+    }
+}
+
+#[tokio::test]
+async fn bad_values_are_refused_with_what_is_wanted() {
+    let bench = Bench::start().await;
+    for (flag, wanted) in [
+        ("--service-account=api", "want NAMESPACE/NAME"),
+        ("--namespace=", "a name has at most 253 characters"),
+        ("--tls-secret-name=A", "a name has at most 253 characters"),
+    ] {
+        let output = bench.run(&[flag]).await;
+        assert_eq!(output.status.code(), Some(2), "{}", stderr(&output));
+        assert!(stderr(&output).contains(wanted), "{}", stderr(&output));
     }
 }
 
