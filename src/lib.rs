@@ -29,7 +29,7 @@
 //! - [`admission`]: the core
 //! - [`binding`]: what the pods of an account are given, which both halves share
 //! - [`settings`], [`render`], [`warning`]: what is injected, and how it is written
-//! - [`backoff`], [`files`], [`finding`], [`issuer`], [`webhook_url`], [`yaml`]: helpers that know nothing of the rest
+//! - [`backoff`], [`files`], [`finding`], [`issuer`], [`object`], [`webhook_url`], [`yaml`]: helpers that know nothing of the rest
 
 pub mod accounts;
 pub mod admission;
@@ -45,6 +45,7 @@ pub mod files;
 pub mod finding;
 pub mod issuer;
 pub mod metrics;
+pub mod object;
 pub mod oidc;
 pub mod recording;
 pub mod render;

@@ -5,6 +5,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::Owner;
+use crate::object::text;
 
 /// A pod that lacks something.
 #[derive(Clone, Debug, Default, Serialize)]
@@ -79,21 +80,21 @@ impl Lack {
 
 /// What the patch of an answer would add to a pod: the container (empty for the pod itself), and what.
 pub(super) fn read_patch(answer: &Value, pod: &Value) -> Vec<(String, String)> {
-    let encoded = answer["response"]["patch"].as_str().unwrap_or_default();
+    let encoded = text(answer, "/response/patch");
     let patch = STANDARD.decode_to_vec(encoded).unwrap_or_default();
     let patch: Vec<Value> = serde_json::from_slice(&patch).unwrap_or_default();
     patch.iter().flat_map(|operation| read_operation(operation, pod)).collect()
 }
 
 fn read_operation(operation: &Value, pod: &Value) -> Vec<(String, String)> {
-    let path = operation["path"].as_str().unwrap_or_default();
+    let path = text(operation, "/path");
     let path = path.strip_suffix("/-").unwrap_or(path);
     let Some((container, field)) = path.rsplit_once('/') else { return Vec::new() };
-    let name = pod.pointer(container).and_then(|container| container["name"].as_str()).unwrap_or_default();
+    let name = pod.pointer(container).map_or("", |container| text(container, "/name"));
     let part = |added: &Value| match field {
         "volumes" => "volume".to_owned(),
         "volumeMounts" => "mount".to_owned(),
-        _ => added["name"].as_str().unwrap_or_default().to_owned(),
+        _ => text(added, "/name").to_owned(),
     };
     // A list that is missing is added whole.
     let added = match &operation["value"] {

@@ -9,7 +9,7 @@ mod report;
 
 use std::{collections::HashSet, sync::Arc};
 
-use serde_json::{Value, json};
+use serde_json::Value;
 use thiserror::Error;
 
 pub use self::{
@@ -20,6 +20,7 @@ pub use self::{
 use crate::{
     admission::{BadReview, Outcome, Scratch, Webhook},
     binding::{Account, Binding},
+    object::{self, text},
     render,
     settings::Settings,
 };
@@ -65,15 +66,13 @@ impl Auditor {
         pod: Value,
         look_up: impl FnOnce(&str, &str) -> Option<Account>,
     ) -> Result<Examined, Unreadable> {
-        if pod["metadata"]["deletionTimestamp"].is_string() {
+        if !text(&pod, "/metadata/deletionTimestamp").is_empty() {
             return Ok(Examined::Terminating);
         }
-        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-        let namespace = text(&pod["metadata"]["namespace"]);
-        let service_account = text(&pod["spec"]["serviceAccountName"]);
+        let service_account = text(&pod, "/spec/serviceAccountName").to_owned();
         // The API server fills it in, but for mirror pods.
         let account = if service_account.is_empty() { "default" } else { &service_account };
-        let binding = match look_up(&namespace, account) {
+        let binding = match look_up(text(&pod, "/metadata/namespace"), account) {
             None => return Ok(Examined::UnknownAccount),
             Some(Account::Unannotated) => return Ok(Examined::NotMeant),
             Some(Account::Annotated(binding)) => binding,
@@ -87,9 +86,8 @@ impl Auditor {
         service_account: String,
         binding: &Arc<Binding>,
     ) -> Result<Examined, Unreadable> {
-        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-        let metadata = &pod["metadata"];
-        let (name, namespace) = (text(&metadata["name"]), text(&metadata["namespace"]));
+        let [name, namespace] =
+            ["/metadata/name", "/metadata/namespace"].map(|field| text(&pod, field).to_owned());
         let owner = Owner::of(&pod);
         let role: String = serde_json::from_slice(binding.role_arn_json()).unwrap_or_default();
         let had_role = has_role(&pod);
@@ -117,18 +115,12 @@ impl Auditor {
 
     /// What the webhook would answer if this pod were created now.
     fn admit(&mut self, pod: &Value, binding: &Arc<Binding>) -> Result<(Value, Outcome), BadReview> {
-        let review = json!({
-            "apiVersion": "admission.k8s.io/v1",
-            "kind": "AdmissionReview",
-            "request": {
-                "uid": "audit",
-                "operation": "CREATE",
-                "resource": {"group": "", "version": "v1", "resource": "pods"},
-                "namespace": pod["metadata"]["namespace"],
-                "object": {"metadata": pod["metadata"], "spec": pod["spec"]},
-            },
-        });
-        let mut body = review.to_string().into_bytes();
+        let mut body = format!(
+            r#"{{"apiVersion":"admission.k8s.io/v1","kind":"AdmissionReview","request":{{"uid":"audit","operation":"CREATE",
+            "resource":{{"group":"","version":"v1","resource":"pods"}},"namespace":{},"object":{{"metadata":{},"spec":{}}}}}}}"#,
+            pod["metadata"]["namespace"], pod["metadata"], pod["spec"]
+        )
+        .into_bytes();
         let look_up = |_: &str, _: &str| Some(Account::Annotated(Arc::clone(binding)));
         let outcome = self.webhook.admit(&mut body, &mut self.scratch, look_up)?;
         let answer = serde_json::from_slice(&body).map_err(|error| BadReview::NotJson(error.to_string()))?;
@@ -141,12 +133,12 @@ const LISTS: [&str; 2] = ["initContainers", "containers"];
 
 /// Whether any container has a role, whichever.
 fn has_role(pod: &Value) -> bool {
-    let mut containers = LISTS.iter().filter_map(|list| pod["spec"][list].as_array()).flatten();
-    containers.any(|container| {
-        container["env"]
-            .as_array()
-            .is_some_and(|env| env.iter().any(|entry| entry["name"] == render::ROLE_ARN))
-    })
+    let mut containers = LISTS.iter().flat_map(|list| object::list(pod, &format!("/spec/{list}")));
+    containers.any(|container| object::list(container, "/env").iter().any(is_role))
+}
+
+fn is_role(entry: &Value) -> bool {
+    text(entry, "/name") == render::ROLE_ARN
 }
 
 /// Roles of a pod that are not its account's.
@@ -163,14 +155,15 @@ impl OtherRoles {
     fn take_from(pod: &mut Value, role: &str) -> Self {
         let mut others = Self::default();
         for list in LISTS {
-            for container in pod["spec"][list].as_array_mut().into_iter().flatten() {
-                let name = container["name"].as_str().unwrap_or_default().to_owned();
-                let Some(env) = container.get_mut("env").and_then(Value::as_array_mut) else { continue };
+            let containers = pod.pointer_mut(&format!("/spec/{list}")).and_then(Value::as_array_mut);
+            for container in containers.into_iter().flatten() {
+                let name = text(container, "/name").to_owned();
+                let Some(env) = container.pointer_mut("/env").and_then(Value::as_array_mut) else { continue };
                 env.retain(|entry| {
-                    let value = entry["value"].as_str().filter(|value| *value != role);
-                    let Some(value) = value.filter(|_| entry["name"] == render::ROLE_ARN) else {
+                    let value = text(entry, "/value");
+                    if !is_role(entry) || value.is_empty() || value == role {
                         return true;
-                    };
+                    }
                     others.role.get_or_insert_with(|| value.to_owned());
                     others.containers.insert(name.clone());
                     false
@@ -183,6 +176,8 @@ impl OtherRoles {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
     use crate::binding::Binder;
 

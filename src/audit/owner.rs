@@ -4,6 +4,8 @@ use std::fmt;
 
 use serde_json::Value;
 
+use crate::object::{flag, list, text};
+
 /// The controller of a pod, by which people know it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Owner {
@@ -17,14 +19,13 @@ impl Owner {
     /// The controller of a pod. A ReplicaSet that a Deployment made is called as that one, with the hash of the pods'
     /// template behind it (`deployment_controller.go`), which the pods have as a label.
     pub fn of(pod: &Value) -> Self {
-        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-        let references = pod["metadata"]["ownerReferences"].as_array().into_iter().flatten();
-        let Some(owner) = references.into_iter().find(|reference| reference["controller"] == true) else {
+        let mut references = list(pod, "/metadata/ownerReferences").iter();
+        let Some(owner) = references.find(|reference| flag(reference, "/controller") == Some(true)) else {
             return Self::default();
         };
-        let owner = Self { kind: text(&owner["kind"]), name: text(&owner["name"]) };
-        let hash = text(&pod["metadata"]["labels"]["pod-template-hash"]);
-        let deployment = owner.name.strip_suffix(&hash).and_then(|name| name.strip_suffix('-'));
+        let owner = Self { kind: text(owner, "/kind").to_owned(), name: text(owner, "/name").to_owned() };
+        let hash = text(pod, "/metadata/labels/pod-template-hash");
+        let deployment = owner.name.strip_suffix(hash).and_then(|name| name.strip_suffix('-'));
         match deployment.filter(|_| owner.kind == "ReplicaSet" && !hash.is_empty()) {
             Some(name) => Self { kind: "Deployment".to_owned(), name: name.to_owned() },
             None => owner,

@@ -14,6 +14,7 @@ use crate::{
     doctor,
     finding::{Finding, Findings, Level},
     issuer::{DISCOVERY_PATH, JWKS_PATH},
+    object::text,
     oidc::{Discovery, Jwks},
 };
 
@@ -64,7 +65,7 @@ async fn rights(reader: &Reader, args: &DoctorArgs) -> Vec<Finding> {
     };
     let mut answers = Vec::new();
     for right in doctor::needs(namespace, &args.tls_secret_name, &args.webhook_configuration_name) {
-        let answer = reader.create(&format!("{REVIEWS}/{path}"), &right.review(account)).await;
+        let answer = reader.create(&format!("{REVIEWS}/{path}"), right.review(account)).await;
         let is_refused = answer.is_err();
         answers.push((right, answer));
         if is_refused {
@@ -92,7 +93,7 @@ async fn webhook(reader: &Reader, args: &DoctorArgs, configuration: &Value) -> V
     };
     let service = reader.get(&format!("/api/v1/namespaces/{namespace}/services/{name}")).await;
     findings.push(doctor::service((namespace, name, port), &service));
-    if service.is_ok_and(|service| service["spec"]["type"] == "ExternalName") {
+    if service.is_ok_and(|service| text(&service, "/spec/type") == "ExternalName") {
         let cure = "give --service-account: then the API server tries it";
         findings.push(Finding::skip(
             "endpoints",
@@ -119,8 +120,8 @@ async fn issuer(reader: &Reader, https: anyhow::Result<Https>) -> (Vec<Finding>,
     const CHECK: &str = "issuer";
     const CURE: &str = "give whoever runs this the ClusterRole system:service-account-issuer-discovery";
     let unread = |path: &str| (vec![Finding::skip(CHECK, format!("{path} can't be read"), CURE)], None);
-    let parsed = |value: Value| serde_json::from_value::<Discovery>(value).ok();
-    let Some(discovery) = reader.get(DISCOVERY_PATH).await.ok().and_then(parsed) else {
+    let parsed = |text: String| serde_json::from_str::<Discovery>(&text).ok();
+    let Some(discovery) = reader.text(DISCOVERY_PATH).await.ok().and_then(parsed) else {
         return unread(DISCOVERY_PATH);
     };
     let name = Some(discovery.issuer.clone());
@@ -134,8 +135,8 @@ async fn issuer(reader: &Reader, https: anyhow::Result<Https>) -> (Vec<Finding>,
             );
         }
     };
-    let parsed = |value: Value| serde_json::from_value::<Jwks>(value).ok();
-    let Some(keys) = reader.get(JWKS_PATH).await.ok().and_then(parsed) else { return unread(JWKS_PATH) };
+    let parsed = |text: String| serde_json::from_str::<Jwks>(&text).ok();
+    let Some(keys) = reader.text(JWKS_PATH).await.ok().and_then(parsed) else { return unread(JWKS_PATH) };
     let findings = match https {
         Ok(https) => compare(&https, &issuer, name.as_deref(), &keys).await,
         Err(error) => {
@@ -155,15 +156,17 @@ async fn identity(reader: &Reader, args: &DoctorArgs, issuer: Option<&str>) -> V
         ];
     };
     let (account, audience) = ((&**namespace, &**name), args.token_audience.as_ref());
-    let request = serde_json::json!({"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest",
-        "spec": {"audiences": [audience], "expirationSeconds": 600}});
+    let request = format!(
+        r#"{{"apiVersion":"authentication.k8s.io/v1","kind":"TokenRequest","spec":{{"audiences":[{}],"expirationSeconds":600}}}}"#,
+        Value::from(audience)
+    );
     let path = format!("/api/v1/namespaces/{namespace}/serviceaccounts/{name}/token");
-    let claims = reader.create(&path, &request).await.and_then(|answer| {
+    let claims = reader.create(&path, request).await.and_then(|answer| {
         doctor::Claims::of(&answer).ok_or_else(|| doctor::Unread::Failed("the token is no JWT".to_owned()))
     });
     let mut findings = doctor::token(account, audience, issuer, &claims);
     let path = format!("/api/v1/namespaces/{namespace}/pods?dryRun=All");
-    let pod = reader.create(&path, &doctor::probe_pod(name)).await;
+    let pod = reader.create(&path, doctor::probe_pod(name)).await;
     findings.extend(doctor::probe(account, &pod));
     findings
 }

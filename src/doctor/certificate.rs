@@ -5,7 +5,7 @@ use std::{net::SocketAddr, time::SystemTime};
 use base64_simd::STANDARD;
 use serde_json::Value;
 
-use crate::{certificates::certificate::Certificate, finding::Finding};
+use crate::{certificates::certificate::Certificate, finding::Finding, object::text};
 
 const CHECK: &str = "certificate";
 const KEEP: &str = "self-managed, see docs/runbook.md, PodIdentityWebhookCertificateNotKept; else put the authority of the \
@@ -24,7 +24,7 @@ pub enum Handshake {
 
 /// The authorities of an entry's `caBundle`, or what is wrong with it.
 pub fn authorities(entry: &Value) -> Result<Vec<Certificate>, String> {
-    let bundle = entry["clientConfig"]["caBundle"].as_str().unwrap_or_default();
+    let bundle = text(entry, "/clientConfig/caBundle");
     let pem = STANDARD.decode_to_vec(bundle).map_err(|_| "not base64".to_owned())?;
     let authorities = Certificate::parse_pem(&pem)?;
     if authorities.is_empty() { Err("it is empty".to_owned()) } else { Ok(authorities) }
@@ -32,7 +32,7 @@ pub fn authorities(entry: &Value) -> Result<Vec<Certificate>, String> {
 
 /// Whether the API server can trust anybody by the `caBundle` of an entry.
 pub fn ca_bundle(entry: &Value, now: SystemTime) -> Option<Finding> {
-    let name = entry["name"].as_str().unwrap_or_default();
+    let name = text(entry, "/name");
     match authorities(entry) {
         Err(why) => Some(Finding::fail(CHECK, format!("caBundle of {name}: {why}"), KEEP)),
         Ok(all) if all.iter().all(|authority| authority.has_expired(now)) => {

@@ -3,7 +3,10 @@
 use serde_json::Value;
 
 use super::{Read, selector};
-use crate::finding::Finding;
+use crate::{
+    finding::Finding,
+    object::{self, number, text},
+};
 
 /// The rule by which configurations are read.
 pub const CONFIGURATIONS_RULE: &str =
@@ -13,31 +16,27 @@ const CHECK: &str = "configuration";
 
 /// The configuration of this name in a list.
 pub fn find<'a>(list: &'a Value, name: &str) -> Option<&'a Value> {
-    list["items"].as_array()?.iter().find(|item| item["metadata"]["name"] == name)
+    object::list(list, "/items").iter().find(|item| text(item, "/metadata/name") == name)
 }
 
 /// The entries of a configuration.
 pub fn entries(configuration: &Value) -> impl Iterator<Item = &Value> {
-    configuration["webhooks"].as_array().into_iter().flatten()
+    object::list(configuration, "/webhooks").iter()
 }
 
 /// The Service that an entry calls: namespace, name and port.
 pub fn service_of(entry: &Value) -> Option<(&str, &str, u64)> {
-    let service = &entry["clientConfig"]["service"];
-    Some((service["namespace"].as_str()?, service["name"].as_str()?, service["port"].as_u64().unwrap_or(443)))
+    let service = entry.pointer("/clientConfig/service")?;
+    Some((text(service, "/namespace"), text(service, "/name"), number(service, "/port").unwrap_or(443)))
 }
 
 /// Whether an entry is asked about the creation of pods.
 pub(super) fn is_of_pods(entry: &Value) -> bool {
-    let has = |list: &Value, wanted: &str| {
-        list.as_array().is_some_and(|all| all.iter().any(|one| one == wanted || one == "*" || one == "*/*"))
+    let has = |rule: &Value, field: &str, wanted: &str| {
+        object::list(rule, field).iter().any(|one| [wanted, "*", "*/*"].iter().any(|known| one == known))
     };
-    entry["rules"].as_array().is_some_and(|rules| {
-        rules.iter().any(|rule| {
-            has(&rule["apiGroups"], "")
-                && has(&rule["operations"], "CREATE")
-                && has(&rule["resources"], "pods")
-        })
+    object::list(entry, "/rules").iter().any(|rule| {
+        has(rule, "/apiGroups", "") && has(rule, "/operations", "CREATE") && has(rule, "/resources", "pods")
     })
 }
 
@@ -58,8 +57,8 @@ pub fn configuration(list: &Read<Value>, name: &str, own: &str) -> Vec<Finding> 
     }
     if findings.is_empty() {
         let policies = entries(configuration).map(|entry| {
-            let text = |key: &str| entry[key].as_str().unwrap_or_default();
-            format!("{} (failurePolicy {}, {} s)", text("name"), text("failurePolicy"), timeout(entry))
+            let [name, policy] = ["/name", "/failurePolicy"].map(|field| text(entry, field));
+            format!("{name} (failurePolicy {policy}, {} s)", timeout(entry))
         });
         findings.push(Finding::pass(CHECK, policies.collect::<Vec<_>>().join(", ")));
     }
@@ -67,9 +66,9 @@ pub fn configuration(list: &Read<Value>, name: &str, own: &str) -> Vec<Finding> 
 }
 
 fn entry_of(entry: &Value, own: &str) -> Vec<Finding> {
-    let name = entry["name"].as_str().unwrap_or_default();
+    let name = text(entry, "/name");
     let mut findings = Vec::new();
-    if entry["failurePolicy"] == "Fail" {
+    if text(entry, "/failurePolicy") == "Fail" {
         let asked = |namespace: &str| {
             let labels = serde_json::json!({"kubernetes.io/metadata.name": namespace});
             selector::matches(&entry["namespaceSelector"], &labels)
@@ -98,7 +97,7 @@ fn entry_of(entry: &Value, own: &str) -> Vec<Finding> {
 
 /// How long the API server waits; its default is 10 s.
 fn timeout(entry: &Value) -> u64 {
-    entry["timeoutSeconds"].as_u64().unwrap_or(10)
+    number(entry, "/timeoutSeconds").unwrap_or(10)
 }
 
 #[cfg(test)]

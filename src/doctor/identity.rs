@@ -2,10 +2,14 @@
 //! of a pod in a dry run, which asks the webhook as for any pod.
 
 use base64_simd::URL_SAFE_NO_PAD;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::{Read, Unread};
-use crate::{finding::Finding, render};
+use crate::{
+    finding::Finding,
+    object::{list, text},
+    render,
+};
 
 /// What a token says.
 #[derive(Clone, Debug)]
@@ -14,7 +18,7 @@ pub struct Claims(Value);
 impl Claims {
     /// Reads the answer to a request for a token. The token itself is not kept.
     pub fn of(answer: &Value) -> Option<Self> {
-        let payload = answer["status"]["token"].as_str()?.split('.').nth(1)?;
+        let payload = text(answer, "/status/token").split('.').nth(1)?;
         let payload = URL_SAFE_NO_PAD.decode_to_vec(payload).ok()?;
         serde_json::from_slice(&payload).ok().map(Self)
     }
@@ -42,7 +46,7 @@ pub fn token(
             )];
         }
     };
-    let [iss, sub] = ["iss", "sub"].map(|claim| claims[claim].as_str().unwrap_or_default());
+    let [iss, sub] = ["/iss", "/sub"].map(|claim| text(claims, claim));
     let mut findings = Vec::new();
     if issuer.is_some_and(|issuer| issuer != iss) {
         let found = format!(
@@ -55,7 +59,7 @@ pub fn token(
             "wait until every kube-apiserver has the same --service-account-issuer",
         ));
     }
-    if !claims["aud"].as_array().is_some_and(|all| all.iter().any(|one| one == audience)) {
+    if !list(claims, "/aud").iter().any(|one| one == audience) {
         let found = format!("{what}: aud is {}, without {audience}", claims["aud"]);
         findings.push(Finding::fail(
             CHECK,
@@ -70,22 +74,16 @@ pub fn token(
 }
 
 /// A pod of this account that any namespace takes.
-pub fn probe_pod(account: &str) -> Value {
-    json!({
-        "apiVersion": "v1",
-        "kind": "Pod",
-        "metadata": {"generateName": "eks-pod-identity-webhook-doctor-"},
-        "spec": {
-            "serviceAccountName": account,
-            "securityContext": {"runAsNonRoot": true, "runAsUser": 65532, "seccompProfile": {"type": "RuntimeDefault"}},
-            "containers": [{
-                "name": "probe",
-                "image": "none",
-                "resources": {"requests": {"cpu": "1m", "memory": "1Mi"}, "limits": {"cpu": "1m", "memory": "1Mi"}},
-                "securityContext": {"allowPrivilegeEscalation": false, "capabilities": {"drop": ["ALL"]}},
-            }],
-        },
-    })
+pub fn probe_pod(account: &str) -> String {
+    // The name is a DNS name: there is nothing in it to escape.
+    format!(
+        r#"{{"apiVersion":"v1","kind":"Pod","metadata":{{"generateName":"eks-pod-identity-webhook-doctor-"}},"spec":{{
+        "serviceAccountName":"{account}",
+        "securityContext":{{"runAsNonRoot":true,"runAsUser":65532,"seccompProfile":{{"type":"RuntimeDefault"}}}},
+        "containers":[{{"name":"probe","image":"none",
+        "resources":{{"requests":{{"cpu":"1m","memory":"1Mi"}},"limits":{{"cpu":"1m","memory":"1Mi"}}}},
+        "securityContext":{{"allowPrivilegeEscalation":false,"capabilities":{{"drop":["ALL"]}}}}}}]}}}}"#
+    )
 }
 
 /// The pod as the API server would store it.
@@ -103,8 +101,9 @@ pub fn probe(account: (&str, &str), pod: &Read<Value>) -> Vec<Finding> {
         }
         Err(unread) => return vec![unread.finding(CHECK, &what, RULE, "create the namespace")],
     };
-    let env = pod["spec"]["containers"][0]["env"].as_array().map(Vec::as_slice).unwrap_or_default();
-    let value = |name: &str| env.iter().find(|entry| entry["name"] == name)?["value"].as_str();
+    let env = list(pod, "/spec/containers/0/env");
+    let value =
+        |name: &str| env.iter().find(|entry| text(entry, "/name") == name).map(|entry| text(entry, "/value"));
     let Some(role) = value(render::ROLE_ARN) else {
         let cure = "annotate the account with its role; if it is: the findings above, or docs/troubleshooting.md, \"No variables\"";
         return vec![Finding::fail(CHECK, format!("{what} is given no role"), cure)];
@@ -121,6 +120,8 @@ pub fn probe(account: (&str, &str), pod: &Read<Value>) -> Vec<Finding> {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
     use crate::finding::Level;
 

@@ -4,7 +4,10 @@
 use serde_json::Value;
 
 use super::{configuration::is_of_pods, entries};
-use crate::finding::Finding;
+use crate::{
+    finding::Finding,
+    object::{self, text},
+};
 
 /// What those that are known have in their names: the AWS webhook's entry, and the name that it, kOps' and every chart of
 /// it give to configuration, Service or entry; this one's, installed twice, too.
@@ -13,14 +16,12 @@ const NAMES: [&str; 2] = ["iam-for-pods", "pod-identity"];
 /// The configurations in the list of all, beside the one of this name, that look like the same.
 pub fn rivals(list: &Value, own: &str) -> Vec<Finding> {
     const CHECK: &str = "others";
-    let all = list["items"].as_array().into_iter().flatten();
+    let all = object::list(list, "/items").iter();
     let rivals = all.filter_map(|configuration| {
-        let name = configuration["metadata"]["name"].as_str().filter(|name| *name != own)?;
+        let name = Some(text(configuration, "/metadata/name")).filter(|name| *name != own)?;
         let is_rival = entries(configuration).any(|entry| {
-            let service = entry["clientConfig"]["service"]["name"].as_str();
-            let names = [Some(name), entry["name"].as_str(), service];
-            is_of_pods(entry)
-                && names.into_iter().flatten().any(|name| NAMES.iter().any(|known| name.contains(known)))
+            let names = [name, text(entry, "/name"), text(entry, "/clientConfig/service/name")];
+            is_of_pods(entry) && names.iter().any(|name| NAMES.iter().any(|known| name.contains(known)))
         });
         is_rival.then(|| {
             let found = format!("the MutatingWebhookConfiguration {name} is for the same annotations");

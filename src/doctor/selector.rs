@@ -3,22 +3,25 @@
 use serde_json::Value;
 
 use super::{Read, entries};
-use crate::finding::Finding;
+use crate::{
+    finding::Finding,
+    object::{self, text},
+};
 
 const CHECK: &str = "selectors";
 
 /// Whether a label selector takes an object with these labels. An empty one takes all.
 pub(super) fn matches(selector: &Value, labels: &Value) -> bool {
     let wanted = selector["matchLabels"].as_object().into_iter().flatten();
-    let expressions = selector["matchExpressions"].as_array().into_iter().flatten();
+    let mut expressions = object::list(selector, "/matchExpressions").iter();
     wanted.into_iter().all(|(key, value)| labels[key] == *value)
-        && expressions.into_iter().all(|expression| {
-            let label = &labels[expression["key"].as_str().unwrap_or_default()];
-            let is_among = expression["values"].as_array().is_some_and(|values| values.contains(label));
-            match expression["operator"].as_str() {
-                Some("In") => is_among,
-                Some("NotIn") => !is_among,
-                Some("Exists") => !label.is_null(),
+        && expressions.all(|expression| {
+            let label = labels.get(text(expression, "/key")).unwrap_or(&Value::Null);
+            let is_among = object::list(expression, "/values").contains(label);
+            match text(expression, "/operator") {
+                "In" => is_among,
+                "NotIn" => !is_among,
+                "Exists" => !label.is_null(),
                 _ => label.is_null(),
             }
         })
@@ -29,14 +32,14 @@ pub(super) fn matches(selector: &Value, labels: &Value) -> bool {
 pub fn namespaces(configuration: &Value, list: &Read<Value>, wanted: Option<&str>) -> Vec<Finding> {
     const RULE: &str = "{apiGroups: [\"\"], resources: [namespaces], verbs: [list]}";
     let list = match list {
-        Ok(list) => list["items"].as_array().map(Vec::as_slice).unwrap_or_default(),
+        Ok(list) => object::list(list, "/items"),
         Err(unread) => return vec![unread.finding(CHECK, "namespaces", RULE, "")],
     };
     let is_asked = |namespace: &Value| {
         entries(configuration)
             .any(|entry| matches(&entry["namespaceSelector"], &namespace["metadata"]["labels"]))
     };
-    let name = |namespace: &Value| namespace["metadata"]["name"].as_str().unwrap_or_default().to_owned();
+    let name = |namespace: &Value| text(namespace, "/metadata/name").to_owned();
     let left_out: Vec<_> = list.iter().filter(|namespace| !is_asked(namespace)).map(name).collect();
     let cure =
         "change namespaceSelector (webhook.namespaceSelector, webhook.excludedNamespaces of the chart)";

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::{Read, Unread};
-use crate::finding::Finding;
+use crate::{finding::Finding, object::text};
 
 /// The oldest minor version of Kubernetes 1 that the chart's objects are for: `matchConditions` are stable in it.
 const OLDEST: u32 = 30;
@@ -25,10 +25,9 @@ pub fn version(version: &Read<Value>) -> Finding {
             );
         }
     };
-    let name = version["gitVersion"].as_str().unwrap_or("of an unknown version");
+    let name = text(version, "/gitVersion");
     // Some providers say "30+".
-    let minor = version["minor"].as_str().map(|minor| minor.trim_end_matches('+'));
-    match minor.and_then(|minor| minor.parse::<u32>().ok()) {
+    match text(version, "/minor").trim_end_matches('+').parse::<u32>().ok() {
         Some(minor) if minor >= OLDEST => Finding::pass(CHECK, name),
         Some(_) => Finding::fail(CHECK, format!("{name} is older than v1.{OLDEST}"), "upgrade the cluster"),
         None => Finding::warn(CHECK, name, format!("make sure that it is v1.{OLDEST} or newer")),

@@ -5,7 +5,10 @@ use std::net::{IpAddr, SocketAddr};
 use serde_json::Value;
 
 use super::Read;
-use crate::finding::Finding;
+use crate::{
+    finding::Finding,
+    object::{flag, list, number, text},
+};
 
 const INSTALL: &str = "install the webhook, or correct clientConfig.service of the webhook configuration";
 
@@ -19,10 +22,8 @@ pub fn service(place: (&str, &str, u64), service: &Read<Value>) -> Finding {
         Ok(service) => service,
         Err(unread) => return unread.finding(CHECK, &what, RULE, INSTALL),
     };
-    let ports = service["spec"]["ports"].as_array();
-    if service["spec"]["type"] == "ExternalName"
-        || ports.is_some_and(|all| all.iter().any(|one| one["port"] == port))
-    {
+    let mut ports = list(service, "/spec/ports").iter();
+    if text(service, "/spec/type") == "ExternalName" || ports.any(|one| number(one, "/port") == Some(port)) {
         return Finding::pass(CHECK, format!("{what}, port {port}"));
     }
     Finding::fail(CHECK, format!("{what} has no port {port}"), INSTALL)
@@ -35,7 +36,7 @@ pub fn endpoints(place: (&str, &str), slices: &Read<Value>) -> (Finding, Vec<Soc
     let (namespace, name) = place;
     let what = format!("{namespace}/{name}");
     let slices = match slices {
-        Ok(slices) => slices["items"].as_array().map(Vec::as_slice).unwrap_or_default(),
+        Ok(slices) => list(slices, "/items"),
         Err(unread) => return (unread.finding(CHECK, &what, RULE, INSTALL), Vec::new()),
     };
     let ready: Vec<_> = slices.iter().flat_map(ready_of).collect();
@@ -57,12 +58,12 @@ pub fn endpoints(place: (&str, &str), slices: &Read<Value>) -> (Finding, Vec<Soc
 
 /// The ready addresses of a slice, with the port that is called `webhook`, or its first.
 fn ready_of(slice: &Value) -> Vec<SocketAddr> {
-    let ports = slice["ports"].as_array().map(Vec::as_slice).unwrap_or_default();
-    let port = ports.iter().find(|port| port["name"] == "webhook").or(ports.first());
-    let port = port.and_then(|port| port["port"].as_u64()).and_then(|port| u16::try_from(port).ok());
-    let endpoints = slice["endpoints"].as_array().into_iter().flatten();
-    let ready = endpoints.filter(|endpoint| endpoint["conditions"]["ready"] != false);
-    let addresses = ready.filter_map(|endpoint| endpoint["addresses"][0].as_str()?.parse::<IpAddr>().ok());
+    let ports = list(slice, "/ports");
+    let port = ports.iter().find(|port| text(port, "/name") == "webhook").or(ports.first());
+    let port = port.and_then(|port| number(port, "/port")).and_then(|port| u16::try_from(port).ok());
+    let endpoints = list(slice, "/endpoints").iter();
+    let ready = endpoints.filter(|endpoint| flag(endpoint, "/conditions/ready") != Some(false));
+    let addresses = ready.filter_map(|endpoint| text(endpoint, "/addresses/0").parse::<IpAddr>().ok());
     addresses.map(|address| SocketAddr::new(address, port.unwrap_or(443))).collect()
 }
 

@@ -19,24 +19,36 @@ impl Reader {
         self.send(Request::get(path).header(ACCEPT, METADATA).body(Vec::new())).await
     }
 
-    pub(super) async fn create(&self, path: &str, object: &Value) -> Read<Value> {
+    pub(super) async fn create(&self, path: &str, object: String) -> Read<Value> {
         let request = Request::post(path).header("content-type", "application/json");
-        self.send(request.body(object.to_string().into_bytes())).await
+        self.send(request.body(object.into_bytes())).await
+    }
+
+    /// An answer as it is.
+    pub(super) async fn text(&self, path: &str) -> Read<String> {
+        self.send_raw(Request::get(path).body(Vec::new())).await
     }
 
     async fn send(&self, request: hyper::http::Result<Request<Vec<u8>>>) -> Read<Value> {
-        let failed = |error: &dyn std::error::Error| Unread::Failed(root_cause(error));
+        let text = self.send_raw(request).await?;
+        serde_json::from_str(&text).map_err(|error| failed(&error))
+    }
+
+    async fn send_raw(&self, request: hyper::http::Result<Request<Vec<u8>>>) -> Read<String> {
         let request = request.map_err(|error| failed(&error))?;
-        let text = self.0.request_text(request).await.map_err(|error| match &error {
+        self.0.request_text(request).await.map_err(|error| match &error {
             kube::Error::Api(status) if status.code == 404 => Unread::Missing,
             kube::Error::Api(status) if matches!(status.code, 401 | 403) => {
                 Unread::Forbidden(status.message.clone())
             }
             kube::Error::Api(status) => Unread::Failed(status.message.clone()),
             error => failed(error),
-        })?;
-        serde_json::from_str(&text).map_err(|error| failed(&error))
+        })
     }
+}
+
+fn failed(error: &dyn std::error::Error) -> Unread {
+    Unread::Failed(root_cause(error))
 }
 
 /// Where the chain of causes ends: what stands before it says only that there was no connection.
