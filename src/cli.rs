@@ -1,11 +1,13 @@
 //! What can be typed. Every flag is also an environment variable: the flag's name in capitals, with the
 //! command's (of `serve`, `POD_`) before it where a name such as `FILE` would be anybody's.
 
+mod audit;
 mod cluster;
 mod compare;
 mod compat;
 mod completions;
 mod container_credentials;
+mod doctor;
 mod go;
 mod injection;
 mod mutate;
@@ -19,11 +21,13 @@ use std::ffi::{OsStr, OsString};
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand, error::ErrorKind};
 
 pub use self::{
+    audit::AuditArgs,
     cluster::ClusterArgs,
     compare::{CompareArgs, CompareLoadArgs, CompareTlsArgs, ReportForm},
     compat::foreign_flags,
     completions::{CompletionsArgs, Shell},
     container_credentials::ContainerCredentialsArgs,
+    doctor::DoctorArgs,
     injection::InjectionArgs,
     mutate::{MutateArgs, Output},
     oidc::{OidcCommand, OidcGenerateArgs, OidcKeysArgs, OidcVerifyArgs},
@@ -90,6 +94,10 @@ pub enum Command {
     /// Write or verify what the cluster's OIDC issuer publishes
     #[command(subcommand)]
     Oidc(Box<OidcCommand>),
+    /// Find the running pods that lack the identity that they should have
+    Audit(Box<AuditArgs>),
+    /// Look at everything that an installation stands on, and say what to do about what is wrong
+    Doctor(Box<DoctorArgs>),
     /// Print the completions of a shell
     Completions(CompletionsArgs),
 }
@@ -113,6 +121,8 @@ mod tests {
             (&["trust-policy"], &["", "TRUST_POLICY_"]),
             (&["oidc", "generate"], &["", "OIDC_"]),
             (&["oidc", "verify"], &["", "OIDC_"]),
+            (&["audit"], &["", "AUDIT_"]),
+            (&["doctor"], &["", "DOCTOR_"]),
         ] {
             let cli = Cli::command();
             let command = path.iter().fold(&cli, |command, name| command.find_subcommand(name).unwrap());

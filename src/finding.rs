@@ -8,6 +8,8 @@ use serde::Serialize;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Level {
+    /// It was not looked at.
+    Skip,
     /// As it should be.
     Pass,
     /// It works, and may stop to, or is not what was meant.
@@ -34,6 +36,11 @@ impl Finding {
     /// It is as it should be.
     pub fn pass(check: &'static str, found: impl Into<String>) -> Self {
         Self { check, level: Level::Pass, found: found.into(), cure: None }
+    }
+
+    /// It was not looked at, and what it takes to be.
+    pub fn skip(check: &'static str, found: impl Into<String>, cure: impl Into<String>) -> Self {
+        Self { check, level: Level::Skip, found: found.into(), cure: Some(cure.into()) }
     }
 
     /// It may be wrong.
@@ -73,6 +80,7 @@ impl Findings {
 impl fmt::Display for Level {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {
+            Self::Skip => "skip",
             Self::Pass => "pass",
             Self::Warn => "warn",
             Self::Fail => "FAIL",

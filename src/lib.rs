@@ -24,17 +24,20 @@
 //! - [`server`]: connections, TLS and HTTP
 //! - [`accounts`]: where they come from and where they are looked up
 //! - [`recording`]: answered requests, written to be replayed
+//! - [`audit`]: which pods lack what the core would give them
+//! - [`doctor`]: whether an installation can work
 //! - [`trust_policy`], [`oidc`]: what AWS has to know of a cluster
 //! - [`metrics`]
 //! - [`admission`]: the core
 //! - [`mapping`], [`identities`]: what documents give to accounts
 //! - [`binding`]: what the pods of an account are given, which both halves share
 //! - [`role_arn`], [`settings`], [`render`], [`warning`]: what is injected, and how it is written
-//! - [`backoff`], [`clock`], [`files`], [`finding`], [`issuer`], [`object`], [`root_cause`], [`webhook_url`], [`yaml`]:
-//!   helpers that know nothing of the rest
+//! - [`backoff`], [`clock`], [`fields`], [`files`], [`finding`], [`issuer`], [`object`], [`root_cause`], [`webhook_url`],
+//!   [`yaml`]: helpers that know nothing of the rest
 
 pub mod accounts;
 pub mod admission;
+pub mod audit;
 pub mod backoff;
 pub mod binding;
 pub mod certificates;
@@ -42,6 +45,8 @@ pub mod cli;
 pub mod clock;
 pub mod commands;
 pub mod config;
+pub mod doctor;
+pub mod fields;
 pub mod files;
 pub mod finding;
 pub mod identities;

@@ -18,6 +18,8 @@ fn main() -> ExitCode {
         Command::Serve(args) => commands::serve::run(*args),
         Command::Mutate(args) => commands::mutate::run(*args).map(|()| ExitCode::SUCCESS),
         Command::Compare(args) => commands::compare::run(*args),
+        Command::Audit(args) => commands::audit::run(*args),
+        Command::Doctor(args) => commands::doctor::run(*args),
         Command::Completions(args) => commands::completions::run(args).map(|()| ExitCode::SUCCESS),
         Command::Oidc(command) => commands::oidc::run(*command),
         Command::TrustPolicy(args) => commands::trust_policy::run(*args),

@@ -10,6 +10,7 @@
 pub mod cache;
 pub mod config_map;
 pub mod identity_file;
+pub mod list;
 pub mod manifests;
 mod metadata;
 pub mod roles;

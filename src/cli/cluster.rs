@@ -7,7 +7,7 @@ use clap::Args;
 use super::values::path;
 
 /// The cluster that is asked.
-#[derive(Debug, Args)]
+#[derive(Debug, Default, Args)]
 pub struct ClusterArgs {
     /// The cluster's kubeconfig (several with :). Without it, the cluster this process runs in, or else that of
     /// ~/.kube/config

@@ -41,6 +41,15 @@ pub(super) fn account_id(text: &str) -> Result<Option<AccountId>, InvalidSetting
     if text.is_empty() { Ok(None) } else { text.parse().map(Some) }
 }
 
+/// A ServiceAccount, as namespace and name, or a variable that is set to nothing.
+pub(super) fn account_name_or_nothing(text: &str) -> Result<(String, String), String> {
+    if text.is_empty() {
+        return Ok(Default::default());
+    }
+    let (namespace, name) = text.split_once('/').ok_or("want NAMESPACE/NAME")?;
+    Ok((dns_name(namespace)?, dns_name(name)?))
+}
+
 /// A validity. x509 counts whole seconds, and a century is as good as for ever.
 pub(super) fn long_duration(text: &str) -> Result<Duration, String> {
     let bounds = Duration::from_secs(1)..=Duration::from_secs(100 * 366 * 24 * 60 * 60);

@@ -1,8 +1,10 @@
 //! What the program can do, one file each, and what they share.
 
+pub mod audit;
 mod cluster;
 pub mod compare;
 pub mod completions;
+pub mod doctor;
 mod https;
 mod logging;
 pub mod mutate;
@@ -10,10 +12,16 @@ pub mod oidc;
 pub mod serve;
 pub mod trust_policy;
 
-use std::{pin::Pin, process::ExitCode};
+use std::{
+    io::{self, Write},
+    pin::Pin,
+    process::ExitCode,
+};
 
 use anyhow::{Context, anyhow};
 use rustls::crypto::aws_lc_rs;
+
+use crate::{cli::ReportForm, finding::Findings};
 
 /// What a command waits for: its exit code.
 type Work = Pin<Box<dyn Future<Output = anyhow::Result<ExitCode>>>>;
@@ -26,4 +34,13 @@ fn block_on(work: Work) -> anyhow::Result<ExitCode> {
         .map_err(|_| anyhow!("a crypto provider is already set"))?;
     let runtime = tokio::runtime::Runtime::new().context("can't start the runtime")?;
     runtime.block_on(work)
+}
+
+/// Prints what was found, in the form that was typed.
+fn print_findings(findings: &Findings, form: ReportForm) -> anyhow::Result<()> {
+    let text = match form {
+        ReportForm::Text => findings.to_string(),
+        ReportForm::Json => format!("{:#}\n", findings.to_json()),
+    };
+    io::stdout().lock().write_all(text.as_bytes()).context("can't write to standard output")
 }

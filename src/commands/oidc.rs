@@ -6,6 +6,7 @@ mod verify;
 
 use std::process::ExitCode;
 
+pub(super) use self::verify::compare;
 use crate::cli::OidcCommand;
 
 /// Writes or checks the documents. The exit code of `verify` says what came of it.

@@ -29,4 +29,5 @@ mod reinvocation;
 mod require;
 mod rights;
 mod scale;
+mod tools;
 mod writes;

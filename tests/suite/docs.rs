@@ -36,11 +36,19 @@ fn the_readme_lists_every_flag_with_its_default() {
 #[test]
 fn the_pages_of_commands_list_every_flag_with_its_variable_and_default() {
     let command = Cli::command();
-    let [trust_policy, oidc] =
-        [include_str!("../../docs/trust-policy.md"), include_str!("../../docs/oidc.md")];
-    for (path, page) in
-        [(&["trust-policy"][..], trust_policy), (&["oidc", "generate"], oidc), (&["oidc", "verify"], oidc)]
-    {
+    let [trust_policy, oidc, audit, doctor] = [
+        include_str!("../../docs/trust-policy.md"),
+        include_str!("../../docs/oidc.md"),
+        include_str!("../../docs/audit.md"),
+        include_str!("../../docs/doctor.md"),
+    ];
+    for (path, page) in [
+        (&["trust-policy"][..], trust_policy),
+        (&["oidc", "generate"], oidc),
+        (&["oidc", "verify"], oidc),
+        (&["audit"], audit),
+        (&["doctor"], doctor),
+    ] {
         let command = path.iter().fold(&command, |command, name| command.find_subcommand(name).unwrap());
         for arg in command.get_arguments() {
             let (flag, env) = (arg.get_long().unwrap(), arg.get_env().unwrap().to_str().unwrap());

@@ -8,6 +8,7 @@ mod checks;
 mod support;
 
 mod abuse;
+mod audit;
 mod bad_input;
 mod binary;
 mod certificates;
@@ -17,6 +18,7 @@ mod completions;
 mod container_credentials;
 mod corpus;
 mod docs;
+mod doctor;
 mod drain;
 mod drop_in;
 mod golden;

@@ -1,18 +1,14 @@
 //! `oidc verify`.
 
-use std::{
-    io::{self, Write},
-    process::ExitCode,
-};
-
-use anyhow::Context;
+use std::process::ExitCode;
 
 use super::keys::{self, Signing};
 use crate::{
-    cli::{OidcVerifyArgs, ReportForm},
-    commands::https::Https,
-    finding::{Findings, Level},
-    oidc::{verify_discovery, verify_issuer, verify_keys},
+    cli::OidcVerifyArgs,
+    commands::{https::Https, print_findings},
+    finding::{Finding, Findings, Level},
+    issuer::Issuer,
+    oidc::{Jwks, verify_discovery, verify_issuer, verify_keys},
 };
 
 /// What is published differs from what is signed; 1 is that it could not be told.
@@ -22,18 +18,24 @@ pub(super) async fn verify(args: OidcVerifyArgs) -> anyhow::Result<ExitCode> {
     let https = Https::new(args.ca_file.as_deref())?;
     let Signing { issuer, tokens_name, keys, .. } = keys::load(args.keys).await?;
     let mut findings = Findings::default();
-    findings.extend(verify_issuer(&issuer, tokens_name.as_deref()));
+    findings.extend(compare(&https, &issuer, tokens_name.as_deref(), &keys).await);
+    print_findings(&findings, args.output)?;
+    Ok(if findings.verdict() < Level::Fail { ExitCode::SUCCESS } else { ExitCode::from(DIFFERENT) })
+}
+
+/// Fetches what the issuer publishes, and compares it with these keys.
+pub(in crate::commands) async fn compare(
+    https: &Https,
+    issuer: &Issuer,
+    tokens_name: Option<&str>,
+    keys: &Jwks,
+) -> Vec<Finding> {
+    let mut findings = verify_issuer(issuer, tokens_name);
     let document = https.get(&issuer.discovery_url()).await;
-    let (of_document, uri) = verify_discovery(&issuer, &keys, &document);
+    let (of_document, uri) = verify_discovery(issuer, keys, &document);
     findings.extend(of_document);
     if let Some(uri) = uri {
-        findings.extend(verify_keys(&keys, &uri, &https.get(&uri).await));
+        findings.extend(verify_keys(keys, &uri, &https.get(&uri).await));
     }
-
-    let text = match args.output {
-        ReportForm::Text => findings.to_string(),
-        ReportForm::Json => format!("{:#}\n", findings.to_json()),
-    };
-    io::stdout().lock().write_all(text.as_bytes()).context("can't write to standard output")?;
-    Ok(if findings.verdict() < Level::Fail { ExitCode::SUCCESS } else { ExitCode::from(DIFFERENT) })
+    findings
 }

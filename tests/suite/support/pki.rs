@@ -31,6 +31,11 @@ impl Ca {
         self.server_with_key(serial, KeyPair::generate().unwrap())
     }
 
+    /// A certificate for a server of that name.
+    pub(crate) fn server_called(&self, name: &str) -> Pair {
+        self.sign(CertificateParams::new(vec![name.to_owned()]).unwrap(), KeyPair::generate().unwrap())
+    }
+
     pub(crate) fn server_with_key(&self, serial: u64, key: KeyPair) -> Pair {
         let mut params = CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
         params.serial_number = Some(serial.into());

@@ -1,7 +1,8 @@
-//! A small API server that misbehaves on demand: ServiceAccounts as metadata, listed in pages and watched; and a Secret
-//! and a webhook configuration, by name.
+//! A small API server that misbehaves on demand: ServiceAccounts as metadata, listed in pages and watched; pods,
+//! listed in pages; and a Secret and a webhook configuration, by name.
 
 pub(crate) mod objects;
+mod pods;
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -66,6 +67,8 @@ struct State {
     asked_for_whole_objects: usize,
     authorization: Option<String>,
     objects: Objects,
+    pods: Vec<Value>,
+    pod_pages: usize,
     /// Whole answers, by path: status and body.
     documents: BTreeMap<String, (u16, String)>,
 }
@@ -317,8 +320,20 @@ async fn respond(
     if let Some((status, body)) = state.lock().unwrap().documents.get(request.uri().path()) {
         return verbatim(StatusCode::from_u16(*status).unwrap(), body.clone());
     }
-    if request.uri().path() != "/api/v1/serviceaccounts" {
+    let Some((namespace, resource)) = collection(request.uri().path()) else {
         return objects::respond(state, request).await;
+    };
+    let query = request.uri().query().unwrap_or_default().to_owned();
+    let parameter = |name: &str| {
+        let mut pairs = query.split('&').filter_map(|pair| pair.split_once('='));
+        pairs.find(|(key, _)| *key == name).map(|(_, value)| value.to_owned())
+    };
+    let after = parameter("continue").filter(|token| !token.is_empty());
+    let limit = parameter("limit").map_or(500, |limit| limit.parse().unwrap());
+    if resource == "pods" {
+        let selector = parameter("fieldSelector").unwrap_or_default();
+        let offset = after.map_or(0, |token| token.parse().unwrap());
+        return pods::list(&mut state.lock().unwrap(), namespace.as_deref(), (offset, limit), &selector);
     }
     let accept = request.headers().get("accept").map_or("", |value| value.to_str().unwrap());
     if !accept.contains("PartialObjectMetadata") {
@@ -327,24 +342,28 @@ async fn respond(
     let authorization =
         request.headers().get("authorization").map(|value| value.to_str().unwrap().to_owned());
     state.lock().unwrap().authorization = authorization;
-    let query = request.uri().query().unwrap_or_default().to_owned();
-    let parameter = |name: &str| {
-        let mut pairs = query.split('&').filter_map(|pair| pair.split_once('='));
-        pairs.find(|(key, _)| *key == name).map(|(_, value)| value.to_owned())
-    };
     if parameter("watch").is_some() {
         return watch_accounts(state, parameter("resourceVersion").unwrap().parse().unwrap());
     }
-    let after = parameter("continue");
     if after.is_some() {
         hold.wait_for(|hold| !hold).await.ok();
     }
-    let limit = parameter("limit").map_or(500, |limit| limit.parse().unwrap());
-    list_accounts(&mut state.lock().unwrap(), after, limit)
+    list_accounts(&mut state.lock().unwrap(), namespace.as_deref(), after, limit)
 }
 
-/// A page of all accounts: those after the one that the last page ended with, as `namespace.name`.
-fn list_accounts(state: &mut State, after: Option<String>, limit: usize) -> Response<Body> {
+/// Of a path that lists or watches accounts or pods: the namespace, if it is of one, and the resource.
+fn collection(path: &str) -> Option<(Option<String>, String)> {
+    let parts: Vec<&str> = path.strip_prefix("/api/v1/")?.split('/').collect();
+    let (namespace, resource) = match parts[..] {
+        [resource] => (None, resource),
+        ["namespaces", namespace, resource] => (Some(namespace.to_owned()), resource),
+        _ => return None,
+    };
+    matches!(resource, "pods" | "serviceaccounts").then(|| (namespace, resource.to_owned()))
+}
+
+/// A page of accounts, of all namespaces or one: those after the one that the last page ended with, as `namespace.name`.
+fn list_accounts(state: &mut State, of: Option<&str>, after: Option<String>, limit: usize) -> Response<Body> {
     state.lists += usize::from(after.is_none());
     state.pages += 1;
     match state.list_statuses.pop_front() {
@@ -353,7 +372,8 @@ fn list_accounts(state: &mut State, after: Option<String>, limit: usize) -> Resp
     }
     let after = after.as_ref().map(|after| after.split_once('.').unwrap());
     let after = after.map(|(namespace, name)| (namespace.to_owned(), name.to_owned()));
-    let mut rest = state.accounts.range((after.map_or(Unbounded, Excluded), Unbounded));
+    let rest = state.accounts.range((after.map_or(Unbounded, Excluded), Unbounded));
+    let mut rest = rest.filter(|((namespace, _), _)| of.is_none_or(|of| namespace == of));
     let items = rest
         .by_ref()
         .take(limit)

@@ -1,0 +1,25 @@
+//! `audit`.
+
+use clap::Args;
+
+use super::{ClusterArgs, InjectionArgs, ReportForm, values::dns_name_or_nothing};
+
+/// Flags of `audit`.
+#[derive(Debug, Args)]
+pub struct AuditArgs {
+    /// Look at the pods of this namespace only
+    #[arg(short, long, env = "AUDIT_NAMESPACE", value_name = "NAME", value_parser = dns_name_or_nothing)]
+    pub namespace: Option<String>,
+    /// Leave the pods of these namespaces out, as the webhook configuration does; several with commas
+    #[arg(long, env = "AUDIT_EXCLUDED_NAMESPACES", value_name = "NAME", value_delimiter = ',')]
+    pub excluded_namespaces: Vec<String>,
+    /// What to print
+    #[arg(short, long, env = "AUDIT_OUTPUT", value_name = "FORM", default_value = "text")]
+    pub output: ReportForm,
+    /// What is injected, as `serve` is told.
+    #[command(flatten, next_help_heading = "Injection")]
+    pub injection: InjectionArgs,
+    /// Which cluster is asked.
+    #[command(flatten, next_help_heading = "Cluster")]
+    pub cluster: ClusterArgs,
+}

@@ -1,0 +1,61 @@
+//! What the API server answers, or why it does not, in the words of a finding.
+
+use hyper::{Request, header::ACCEPT};
+use serde_json::Value;
+
+use crate::doctor::{Read, Unread};
+
+const METADATA: &str = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1";
+
+pub(super) struct Reader(pub(super) kube::Client);
+
+impl Reader {
+    pub(super) async fn get(&self, path: &str) -> Read<Value> {
+        self.send(Request::get(path).body(Vec::new())).await
+    }
+
+    /// A list of which only names and labels are of interest.
+    pub(super) async fn get_metadata(&self, path: &str) -> Read<Value> {
+        self.send(Request::get(path).header(ACCEPT, METADATA).body(Vec::new())).await
+    }
+
+    pub(super) async fn create(&self, path: &str, object: String) -> Read<Value> {
+        let request = Request::post(path).header("content-type", "application/json");
+        self.send(request.body(object.into_bytes())).await
+    }
+
+    /// An answer as it is.
+    pub(super) async fn text(&self, path: &str) -> Read<String> {
+        self.send_raw(Request::get(path).body(Vec::new())).await
+    }
+
+    async fn send(&self, request: hyper::http::Result<Request<Vec<u8>>>) -> Read<Value> {
+        let text = self.send_raw(request).await?;
+        serde_json::from_str(&text).map_err(|error| failed(&error))
+    }
+
+    async fn send_raw(&self, request: hyper::http::Result<Request<Vec<u8>>>) -> Read<String> {
+        let request = request.map_err(|error| failed(&error))?;
+        self.0.request_text(request).await.map_err(|error| match &error {
+            kube::Error::Api(status) if status.code == 404 => Unread::Missing,
+            kube::Error::Api(status) if matches!(status.code, 401 | 403) => {
+                Unread::Forbidden(status.message.clone())
+            }
+            kube::Error::Api(status) => Unread::Failed(status.message.clone()),
+            error => failed(error),
+        })
+    }
+}
+
+fn failed(error: &dyn std::error::Error) -> Unread {
+    Unread::Failed(root_cause(error))
+}
+
+/// Where the chain of causes ends: what stands before it says only that there was no connection.
+fn root_cause(error: &dyn std::error::Error) -> String {
+    let mut cause = error;
+    while let Some(source) = cause.source() {
+        cause = source;
+    }
+    cause.to_string()
+}

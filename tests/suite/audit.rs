@@ -1,0 +1,153 @@
+//! `audit`: the pods of a cluster that lack what the webhook would have given them, and the exit code.
+
+use std::process::Output;
+
+use serde_json::{Value, json};
+
+use crate::{
+    binary::{stderr, stdout},
+    support::{
+        ROLE, ROLE_ANNOTATION,
+        api_server::ApiServer,
+        daemon::{command, write_kubeconfig},
+        recorded, within,
+    },
+};
+
+/// Runs it against that cluster.
+async fn audit(api: &ApiServer, args: &[&str]) -> Output {
+    let dir = tempfile::tempdir().unwrap();
+    let kubeconfig = write_kubeconfig(dir.path(), api.address, None);
+    let args = [&["audit", "--context=test", "--kubeconfig", &kubeconfig], args].concat();
+    let run = tokio::process::Command::from(command(&args)).output();
+    within("the end of audit", run).await.unwrap()
+}
+
+/// The pod of a recorded request, as it is stored if no webhook is there.
+fn recorded_pod(name: &str) -> Value {
+    let review: Value = serde_json::from_slice(&recorded(name)).unwrap();
+    let mut pod = review["request"]["object"].clone();
+    pod["metadata"]["namespace"] = review["request"]["namespace"].clone();
+    pod
+}
+
+/// A pod of a Deployment.
+fn pod(deployment: &str, number: usize) -> Value {
+    let mut pod = recorded_pod("minimal");
+    pod["metadata"]["name"] = json!(format!("{deployment}-5d4f-{number}"));
+    pod["metadata"]["labels"] = json!({"pod-template-hash": "5d4f"});
+    pod["metadata"]["ownerReferences"] =
+        json!([{"kind": "ReplicaSet", "name": format!("{deployment}-5d4f"), "controller": true}]);
+    pod
+}
+
+async fn cluster() -> ApiServer {
+    let api = ApiServer::start().await;
+    api.apply("payments", "api", json!({ROLE_ANNOTATION: ROLE}));
+    api.apply("payments", "plain", json!({}));
+    api.apply("payments", "default", json!({}));
+    api
+}
+
+#[tokio::test]
+async fn pods_that_were_missed_are_found_with_their_owner_and_the_cure() {
+    let api = cluster().await;
+    for number in 0..230 {
+        api.create_pod(pod("api", number));
+    }
+    api.create_pod(recorded_pod("already-mutated"));
+    api.create_pod(recorded_pod("unannotated-account"));
+    let output = audit(&api, &[]).await;
+    assert_eq!(output.status.code(), Some(3), "{}", stderr(&output));
+    assert_eq!(
+        stdout(&output),
+        format!(
+            "NAMESPACE  OWNER           PODS  IDENTITY  ROLE\n\
+             payments   deployment/api  230   missing   {ROLE}, of account api\n\n\
+             to do:\n  kubectl rollout restart -n payments deployment/api\n\n\
+             232 pods: 1 have their identity, 230 lack it\n"
+        )
+    );
+    assert_eq!((api.pod_pages(), api.asked_for_whole_objects()), (3, 0));
+}
+
+#[tokio::test]
+async fn what_is_as_it_should_be_is_no_finding() {
+    let api = cluster().await;
+    let with = |key: &str, value: Value| {
+        let mut pod = pod("odd", 1);
+        *pod.pointer_mut(key).unwrap() = value;
+        pod
+    };
+    api.create_pod(recorded_pod("already-mutated"));
+    api.create_pod(recorded_pod("mirror-pod"));
+    api.create_pod(with("/metadata/labels", json!({"eks.amazonaws.com/skip-pod-identity-webhook": ""})));
+    let mut terminating = pod("api", 2);
+    terminating["metadata"]["deletionTimestamp"] = json!("2026-11-24T12:00:00Z");
+    api.create_pod(terminating);
+    for phase in ["Succeeded", "Failed"] {
+        let mut finished = pod("api", 3);
+        finished["status"] = json!({"phase": phase});
+        api.create_pod(finished);
+    }
+    api.create_pod(with("/spec/serviceAccountName", json!("newer")));
+    let output = audit(&api, &[]).await;
+    assert_eq!(output.status.code(), Some(0), "{}{}", stdout(&output), stderr(&output));
+    assert_eq!(
+        stdout(&output),
+        "4 pods: 1 have their identity, 0 lack it; of 1 the ServiceAccount is newer than this audit, or gone\n"
+    );
+}
+
+#[tokio::test]
+async fn an_outdated_role_is_told_and_json_has_each_pod() {
+    let api = cluster().await;
+    api.create_pod(recorded_pod("already-mutated"));
+    let new = "arn:aws:iam::111122223333:role/new";
+    api.apply("payments", "api", json!({ROLE_ANNOTATION: new}));
+    let output = audit(&api, &["-o", "json", "--namespace=payments"]).await;
+    assert_eq!(output.status.code(), Some(3), "{}", stderr(&output));
+    let report: Value = serde_json::from_str(stdout(&output)).unwrap();
+    assert_eq!(
+        (&report["verdict"], &report["pods"], &report["lacking"]),
+        (&json!("lacking"), &json!(1), &json!(1))
+    );
+    let owner = &report["owners"][0];
+    assert_eq!((&owner["namespace"], &owner["identity"]), (&json!("payments"), &json!("outdated")));
+    let pod = &owner["pods"][0];
+    assert_eq!((&pod["has"], &pod["role"]), (&json!(ROLE), &json!(new)));
+    assert_eq!((&pod["serviceAccount"], &pod["lacks"]), (&json!("api"), &json!(["AWS_ROLE_ARN"])));
+}
+
+#[tokio::test]
+async fn the_flags_say_which_pods_and_what_is_expected_of_them() {
+    let api = cluster().await;
+    api.create_pod(pod("api", 1));
+    for (args, code) in [
+        (&["--namespace=payments"][..], 3),
+        (&["--namespace=other"], 0),
+        (&["--excluded-namespaces=kube-system,payments"], 0),
+        (&["--annotation-prefix=example.com"], 0),
+        (&["--aws-region=mars!"], 2),
+    ] {
+        let output = audit(&api, args).await;
+        assert_eq!(output.status.code(), Some(code), "{args:?}: {}{}", stdout(&output), stderr(&output));
+    }
+}
+
+#[tokio::test]
+async fn without_the_right_to_list_the_rule_that_gives_it_is_named() {
+    let forbidden =
+        json!({"kind": "Status", "status": "Failure", "code": 403, "message": "not for you"}).to_string();
+    for resource in ["pods", "serviceaccounts"] {
+        let api = cluster().await;
+        api.answer(&format!("/api/v1/{resource}"), 403, &forbidden);
+        let output = audit(&api, &[]).await;
+        assert_eq!(output.status.code(), Some(1));
+        let rule = format!("resources: [{resource}], verbs: [list]");
+        for part in ["not for you", &format!("can't list {resource}"), &rule] {
+            assert!(stderr(&output).contains(part), "{}", stderr(&output));
+        }
+        assert!(output.stdout.is_empty());
+    }
+}
