@@ -31,7 +31,7 @@ pub struct Lack {
     pub has: Option<String>,
     /// The containers that lack something.
     pub containers: Vec<String>,
-    /// What they lack: variables by name, `mount`; and the pod itself, `volume`.
+    /// What they lack: variables by name, `mount`; and the pod itself, `volume` and `label`.
     pub lacks: Vec<String>,
 }
 
@@ -88,6 +88,9 @@ pub(super) fn read_patch(answer: &Value, pod: &Value) -> Vec<(String, String)> {
 
 fn read_operation(operation: &Value, pod: &Value) -> Vec<(String, String)> {
     let path = text(operation, "/path");
+    if path.starts_with("/metadata/labels") {
+        return vec![(String::new(), "label".to_owned())];
+    }
     let path = path.strip_suffix("/-").unwrap_or(path);
     let Some((container, field)) = path.rsplit_once('/') else { return Vec::new() };
     let name = pod.pointer(container).map_or("", |container| text(container, "/name"));

@@ -12,10 +12,15 @@ use serde_json::Value;
 
 use super::cluster;
 use crate::{
-    accounts::{cache::Cache, list::list},
+    accounts::{
+        cache::Cache,
+        identity_file,
+        list::{Given, list},
+    },
     audit::{Auditor, Report},
     binding::Binder,
     cli::{AuditArgs, ReportForm},
+    mapping::{CONFIG_MAP, Mapping},
     metrics::Metrics,
 };
 
@@ -34,13 +39,22 @@ pub fn run(args: AuditArgs) -> anyhow::Result<ExitCode> {
 }
 
 async fn audit(args: AuditArgs) -> anyhow::Result<ExitCode> {
+    let identities = args.injection.container.file().map(identity_file::load).transpose();
+    let identities = identities.context("--watch-container-credentials-config")?.unwrap_or_default();
     let settings = Arc::new(args.injection.into_settings());
     let namespace = args.namespace.as_deref().filter(|namespace| !namespace.is_empty());
     let client = cluster::client(args.cluster).await?;
+    let binder = Arc::new(Binder::new(Arc::clone(&settings)));
+    let mapping = match args.config_map_namespace.filter(|namespace| !namespace.is_empty()) {
+        Some(namespace) => {
+            Some(mapping(&client, &namespace, &binder).await.context("--config-map-namespace")?)
+        }
+        None => None,
+    };
 
     // Accounts first: one that is made meanwhile is then unknown, instead of an account without a role.
     let (cache, mut writer) = Cache::new(Metrics::new().accounts);
-    let listed = list(client.clone(), namespace, &Binder::new(Arc::clone(&settings)), &mut writer).await;
+    let listed = list(client.clone(), namespace, Given { binder, mapping, identities }, &mut writer).await;
     listed.map_err(|error| refused("serviceaccounts", error))?;
 
     let mut auditor = Auditor::new(settings);
@@ -61,6 +75,15 @@ async fn audit(args: AuditArgs) -> anyhow::Result<ExitCode> {
     };
     io::stdout().lock().write_all(text.as_bytes()).context("can't write to standard output")?;
     Ok(if report.is_clean() { ExitCode::SUCCESS } else { ExitCode::from(LACKING) })
+}
+
+/// The roles that the ConfigMap of a namespace gives.
+async fn mapping(client: &kube::Client, namespace: &str, binder: &Binder) -> anyhow::Result<Mapping> {
+    let path = format!("/api/v1/namespaces/{namespace}/configmaps/{CONFIG_MAP}");
+    let config_map: Value = serde_json::from_str(&cluster::get(client, &path).await?)?;
+    let mapping = Mapping::of_config_map(&config_map, binder)?;
+    mapping.refused().iter().for_each(|refused| eprintln!("warning: malformed role mapping {refused}"));
+    Ok(mapping)
 }
 
 /// The pods of a namespace, or all, page by page.

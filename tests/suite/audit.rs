@@ -136,6 +136,28 @@ async fn the_flags_say_which_pods_and_what_is_expected_of_them() {
 }
 
 #[tokio::test]
+async fn roles_of_a_config_map_and_container_credentials_are_expected_where_they_are_named() {
+    let api = cluster().await;
+    api.create_pod(recorded_pod("unannotated-account"));
+    let config = json!({"payments/plain": {"RoleARN": ROLE}}).to_string();
+    let config_map = json!({"kind": "ConfigMap", "data": {"config": config}}).to_string();
+    api.answer("/api/v1/namespaces/webhook/configmaps/pod-identity-webhook", 200, &config_map);
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let identities = json!({"identities": [{"namespace": "payments", "serviceAccount": "plain"}]});
+    std::fs::write(file.path(), identities.to_string()).unwrap();
+    let of_file = format!("--watch-container-credentials-config={}", file.path().display());
+    assert_eq!(audit(&api, &[]).await.status.code(), Some(0));
+    for (arg, lacking) in [
+        ("--config-map-namespace=webhook", "AWS_ROLE_ARN"),
+        (&*of_file, "AWS_CONTAINER_CREDENTIALS_FULL_URI"),
+    ] {
+        let output = audit(&api, &["--output=json", arg]).await;
+        assert_eq!(output.status.code(), Some(3), "{arg}: {}", stderr(&output));
+        assert!(stdout(&output).contains(lacking), "{arg}: {}", stdout(&output));
+    }
+}
+
+#[tokio::test]
 async fn without_the_right_to_list_the_rule_that_gives_it_is_named() {
     let forbidden =
         json!({"kind": "Status", "status": "Failure", "code": 403, "message": "not for you"}).to_string();
