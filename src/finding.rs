@@ -96,6 +96,7 @@ impl fmt::Display for Findings {
             let found = found.replace(char::is_control, "\u{fffd}");
             writeln!(f, "{level}  {check:width$}  {found}")?;
             if let Some(cure) = cure {
+                let cure = cure.replace(char::is_control, "\u{fffd}");
                 writeln!(f, "{:1$}to do: {cure}", "", width + 8)?;
             }
         }

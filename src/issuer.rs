@@ -53,8 +53,11 @@ pub fn is_internal(url: &str) -> bool {
         Some((host, _)) => host,
         None => authority.split(':').next().unwrap_or_default(),
     };
+    let host = host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase();
     let names = ["svc", "local", "internal", "lan"];
-    host.parse::<IpAddr>().is_ok() || names.iter().any(|name| host.rsplit('.').next() == Some(name))
+    // Nobody takes an issuer on localhost for more than a trial.
+    let Some((_, last)) = host.rsplit_once('.') else { return host != "localhost" };
+    host.parse::<IpAddr>().is_ok() || last.bytes().all(|c| c.is_ascii_digit()) || names.contains(&last)
 }
 
 fn authority(url: &str) -> &str {
@@ -128,6 +131,9 @@ mod tests {
             ("https://kubernetes.default.svc", true, false),
             ("https://kubernetes.default.svc.cluster.local", true, false),
             ("https://10.0.0.1:6443", true, true),
+            ("https://127.1", true, false),
+            ("https://kubernetes", true, false),
+            ("https://KUBERNETES.DEFAULT.SVC.", true, false),
             ("https://[fd00::1]/a", true, false),
             ("https://[fd00::1]:6443/a", true, true),
             ("https://oidc.example.com:8443/a", false, true),

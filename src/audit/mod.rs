@@ -22,12 +22,13 @@ use crate::{
     binding::{Account, Binding},
     fields::{self, text},
     render,
-    settings::Settings,
+    settings::{Compat, Settings},
 };
 
 /// Looks at pods, under the settings of the webhook.
 pub struct Auditor {
     webhook: Webhook,
+    compat: Compat,
     scratch: Scratch,
 }
 
@@ -57,7 +58,7 @@ pub struct Unreadable {
 impl Auditor {
     /// An auditor who expects what a webhook with these settings injects.
     pub fn new(settings: Arc<Settings>) -> Self {
-        Self { webhook: Webhook::new(settings), scratch: Scratch::default() }
+        Self { compat: settings.compat, webhook: Webhook::new(settings), scratch: Scratch::default() }
     }
 
     /// Looks at one pod.
@@ -91,7 +92,7 @@ impl Auditor {
         let owner = Owner::of(&pod);
         let role: String = serde_json::from_slice(binding.role_arn_json()).unwrap_or_default();
         let had_role = has_role(&pod);
-        let others = OtherRoles::take_from(&mut pod, &role);
+        let others = OtherRoles::take_from(&mut pod, &role, self.compat);
 
         let (answer, outcome) =
             self.admit(&pod, binding).map_err(|why| Unreadable { name: name.clone(), why })?;
@@ -101,7 +102,7 @@ impl Auditor {
             return Ok(if is_complete { Examined::Complete } else { Examined::NotMeant });
         }
         let is_outdated = |(container, part): &(String, String)| {
-            part == render::ROLE_ARN && others.containers.contains(container)
+            [render::ROLE_ARN, render::TOKEN_FILE].contains(&&**part) && others.containers.contains(container)
         };
         let identity = match (had_role, lacks.iter().all(is_outdated)) {
             (true, true) => Identity::Outdated,
@@ -151,8 +152,9 @@ struct OtherRoles {
 }
 
 impl OtherRoles {
-    /// Takes them out, so that the core says of which containers it would give them `role`.
-    fn take_from(pod: &mut Value, role: &str) -> Self {
+    /// Takes them out, so that the core says of which containers it would give them `role`. To the AWS webhook the token's
+    /// file is one with the role.
+    fn take_from(pod: &mut Value, role: &str, compat: Compat) -> Self {
         let mut others = Self::default();
         for list in LISTS {
             let containers = pod.pointer_mut(&format!("/spec/{list}")).and_then(Value::as_array_mut);
@@ -168,6 +170,9 @@ impl OtherRoles {
                     others.containers.insert(name.clone());
                     false
                 });
+                if compat.is_aws() && others.containers.contains(&name) {
+                    env.retain(|entry| text(entry, "/name") != render::TOKEN_FILE);
+                }
             }
         }
         others

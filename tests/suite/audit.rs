@@ -117,6 +117,11 @@ async fn an_outdated_role_is_told_and_json_has_each_pod() {
     let pod = &owner["pods"][0];
     assert_eq!((&pod["has"], &pod["role"]), (&json!(ROLE), &json!(new)));
     assert_eq!((&pod["serviceAccount"], &pod["lacks"]), (&json!("api"), &json!(["AWS_ROLE_ARN"])));
+
+    // To the AWS webhook, a pod that has the token's file has a role, whichever.
+    let as_aws = audit(&api, &["--compat=aws", "--token-volume-name=aws-token", "--aws-region=us-east-1"]).await;
+    assert_eq!(as_aws.status.code(), Some(3), "{}", stderr(&as_aws));
+    assert!(stdout(&as_aws).contains("outdated"), "{}", stdout(&as_aws));
 }
 
 #[tokio::test]
