@@ -119,7 +119,8 @@ async fn an_outdated_role_is_told_and_json_has_each_pod() {
     assert_eq!((&pod["serviceAccount"], &pod["lacks"]), (&json!("api"), &json!(["AWS_ROLE_ARN"])));
 
     // To the AWS webhook, a pod that has the token's file has a role, whichever.
-    let as_aws = audit(&api, &["--compat=aws", "--token-volume-name=aws-token", "--aws-region=us-east-1"]).await;
+    let as_aws =
+        audit(&api, &["--compat=aws", "--token-volume-name=aws-token", "--aws-region=us-east-1"]).await;
     assert_eq!(as_aws.status.code(), Some(3), "{}", stderr(&as_aws));
     assert!(stdout(&as_aws).contains("outdated"), "{}", stdout(&as_aws));
 }
