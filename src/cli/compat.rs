@@ -153,6 +153,15 @@ impl Translator {
         let name = foreign.name;
         let text = value.to_str().unwrap_or_default();
         let refused = |want: &str| format!("--{name} {}: want {want}", value.display());
+        // Go's way of not giving a text; only an empty region means something.
+        let is_text = match &foreign.meaning {
+            Renamed(ours) => *ours != "--aws-region",
+            meaning => matches!(meaning, TlsMinVersion),
+        };
+        if value.is_empty() && is_text {
+            self.warn(name, "it is empty, and counts as not given");
+            return Ok(());
+        }
         let is_on = || parse_bool(text).ok_or_else(|| refused("true or false"));
         match foreign.meaning {
             Renamed(ours) => self.give(ours, name, &value),
@@ -169,7 +178,7 @@ impl Translator {
                 self.give(ours, name, humantime::format_duration(duration.min(A_DAY)).to_string());
             }
             Verbosity => {
-                let level: u32 = text.parse().map_err(|_| refused("a number"))?;
+                let level: i64 = text.parse().map_err(|_| refused("a number"))?;
                 // From 3 on the AWS webhook logs a line for each pod, as we do at debug.
                 self.give("--log-level", name, if level < 3 { "info" } else { "debug" });
             }
