@@ -1,4 +1,4 @@
-"""A small API server: lists and watches ServiceAccounts as metadata, has a ConfigMap and what `objects` keeps, and misbehaves on demand."""
+"""A small API server: lists and watches ServiceAccounts as metadata, has what `objects` keeps, and misbehaves on demand."""
 
 import json
 import queue
@@ -18,9 +18,6 @@ class ApiServer:
         self.objects = Objects()
         self.list_status = 200
         self.next_watch_status = 200
-        self.config_map = None
-        self.config_map_status = 200
-        self.config_map_watchers = []
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (Handler,), {"api": self}))
         self.server.daemon_threads = True
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
@@ -40,15 +37,6 @@ class ApiServer:
             deleted = self._object(namespace, name)
             del self.accounts[namespace, name]
             self._publish("DELETED", deleted)
-
-    def put_config_map(self, config):
-        with self.lock:
-            kind = "MODIFIED" if self.config_map else "ADDED"
-            self.revision += 1
-            metadata = {"namespace": "webhook", "name": "pod-identity-webhook", "resourceVersion": str(self.revision)}
-            self.config_map = {"kind": "ConfigMap", "apiVersion": "v1", "metadata": metadata, "data": {"config": config}}
-            for watcher in self.config_map_watchers:
-                watcher.put(json.dumps({"type": kind, "object": self.config_map}))
 
     def send_garbage(self):
         """Something that is no event."""
@@ -77,14 +65,14 @@ class Handler(BaseHTTPRequestHandler):
     def do_GET(self):
         url = urlsplit(self.path)
         query = parse_qs(url.query)
-        if "/configmaps" in url.path:
-            self.config_map("watch" in query)
-        elif "fieldSelector" in query:
-            self.stream(self.api.objects.watch(url.path))
+        objects = self.api.objects
+        if "fieldSelector" in query:
+            path = objects.of_collection(url.path)
+            self.answer(objects.statuses[path], lambda: self.stream(objects.watch(path)))
         elif "watch" in query:
             self.watch()
-        elif url.path in self.api.objects.by_path:
-            self.whole(200, self.api.objects.by_path[url.path])
+        elif url.path in objects.by_path:
+            self.answer(objects.statuses[url.path], lambda: self.whole(200, objects.by_path[url.path]))
         else:
             self.list()
 
@@ -112,17 +100,9 @@ class Handler(BaseHTTPRequestHandler):
             return self.whole(code, status(code))
         self.stream(lines)
 
-    def config_map(self, is_watch):
-        with self.api.lock:
-            config_map, lines = self.api.config_map, queue.Queue()
-            code = 404 if config_map is None and not is_watch else self.api.config_map_status
-            if is_watch:
-                self.api.config_map_watchers.append(lines)
-        if code != 200 or not is_watch:
-            return self.whole(code, config_map if code == 200 else status(code))
-        if config_map:
-            lines.put(json.dumps({"type": "ADDED", "object": config_map}))
-        self.stream(lines)
+    def answer(self, code, well):
+        """Answers well, or with the code that is wanted instead."""
+        well() if code == 200 else self.whole(code, status(code))
 
     def stream(self, lines):
         self.send_response(200)

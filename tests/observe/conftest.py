@@ -11,7 +11,7 @@ import pytest
 
 from api_server import ApiServer
 from expressions import ROOT
-from objects import CONFIGURATION, NAMESPACE, SECRET
+from objects import CONFIG_MAP, CONFIGURATION, NAMESPACE, SECRET
 from processes import Prometheus, Replayed, Webhook
 
 REVIEWS = {path.stem: path.read_bytes() for path in sorted((ROOT / "tests/fixtures/admission-reviews").glob("*.json"))}
@@ -57,7 +57,7 @@ class Run:
                   "--max-body-bytes=262144", "--max-request-memory=163840", "--reload-interval=200ms", "--drain-delay=2s"]
         manifests = [f"--service-accounts={self.manifests}"]
         files = [f"--tls-cert-file={self.certificates}/tls.crt", f"--tls-key-file={self.certificates}/tls.key"]
-        self.api.list_status = self.api.config_map_status = 403
+        self.api.list_status = self.api.objects.statuses[CONFIG_MAP] = 403
         self.map_roles()
         for namespace in NAMESPACES:
             for name in ["api", "plain", "default"]:
@@ -94,7 +94,7 @@ class Run:
 
     def map_roles(self, *malformed):
         role = {"RoleARN": ROLE["eks.amazonaws.com/role-arn"]}
-        self.api.put_config_map(json.dumps({"orders/*": role} | dict.fromkeys(malformed, role)))
+        self.api.objects.put_config_map(json.dumps({"orders/*": role} | dict.fromkeys(malformed, role)))
 
     def write_manifests(self, *more):
         accounts = [("api", ROLE), ("plain", {}), ("default", {}), ("agent", {}), ("typo", {"eks.amazonaws.com/role-arn": "payments-api"}), *more]
@@ -121,9 +121,9 @@ class Run:
     def events(self):
         certificate, manifests = self.certificates / "tls.key", self.manifests
         return [
-            (2, lambda: setattr(self.api, "config_map_status", 200)),
+            (2, lambda: self.api.objects.statuses.update({CONFIG_MAP: 200})),
             (4, lambda: setattr(self.api, "list_status", 200)),
-            (12, lambda: self.api.put_config_map("[]")),
+            (12, lambda: self.api.objects.put_config_map("[]")),
             (18, lambda: self.map_roles("no namespace")),
             (28, self.map_roles),
             (16, lambda: self.identities.write_text("{")),

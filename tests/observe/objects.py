@@ -1,4 +1,4 @@
-"""The Secret and the webhook configuration of a self-managed certificate: read, watched and written by name."""
+"""What is read, watched and written by name: Secret and webhook configuration of a self-managed certificate, the ConfigMap of roles."""
 
 import copy
 import json
@@ -10,6 +10,7 @@ import jsonpatch
 NAMESPACE = "aws-pod-identity-webhook"
 SECRET = f"/api/v1/namespaces/{NAMESPACE}/secrets/eks-pod-identity-webhook-tls"
 CONFIGURATION = "/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations/eks-pod-identity-webhook"
+CONFIG_MAP = f"/api/v1/namespaces/{NAMESPACE}/configmaps/pod-identity-webhook"
 
 
 class Objects:
@@ -18,24 +19,34 @@ class Objects:
     def __init__(self):
         self.lock = threading.Lock()
         self.revision = 1
-        self.watchers = {SECRET: [], CONFIGURATION: []}
         self.by_path = {
             SECRET: {"kind": "Secret", "apiVersion": "v1", "metadata": {"name": "eks-pod-identity-webhook-tls", "resourceVersion": "1"}},
             CONFIGURATION: {"kind": "MutatingWebhookConfiguration", "apiVersion": "admissionregistration.k8s.io/v1",
                             "metadata": {"name": "eks-pod-identity-webhook", "resourceVersion": "1"},
                             "webhooks": [{"name": "pod-identity.eks.amazonaws.com", "clientConfig": {"service": {"name": "w"}}}]},
+            CONFIG_MAP: {"kind": "ConfigMap", "apiVersion": "v1", "metadata": {"name": "pod-identity-webhook", "resourceVersion": "1"}},
         }
+        self.watchers = {path: [] for path in self.by_path}
+        # What reads and watches of a path are answered with.
+        self.statuses = dict.fromkeys(self.by_path, 200)
         # What the next writes of a path are answered with.
-        self.refusals = {SECRET: [], CONFIGURATION: []}
+        self.refusals = {path: [] for path in self.by_path}
 
-    def watch(self, collection):
-        """The events of a collection from now on, as lines, beginning with the object as it is."""
-        path = next(path for path in self.by_path if path.rsplit("/", 1)[0] == collection)
+    def of_collection(self, collection):
+        """The path of its one object."""
+        return next(path for path in self.by_path if path.rsplit("/", 1)[0] == collection)
+
+    def watch(self, path):
+        """The events of an object from now on, as lines, beginning with it as it is."""
         lines = queue.Queue()
         with self.lock:
             lines.put(json.dumps({"type": "ADDED", "object": self.by_path[path]}))
             self.watchers[path].append(lines)
         return lines
+
+    def put_config_map(self, config):
+        with self.lock:
+            self._put(CONFIG_MAP, copy.deepcopy(self.by_path[CONFIG_MAP]) | {"data": {"config": config}})
 
     def wipe_ca_bundle(self):
         """As a GitOps tool does that applies a manifest without one."""
