@@ -173,7 +173,7 @@ impl FromStr for AnnotationPrefix {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let domain = text.strip_suffix('/').unwrap_or(text);
-        let valid = domain.len() <= 253 && domain.split('.').all(is_dns_label);
+        let valid = is_dns_subdomain(domain);
         valid.then(|| Self(format!("{domain}/").into())).ok_or(InvalidSetting::AnnotationPrefix)
     }
 }
@@ -379,6 +379,11 @@ impl fmt::Display for TokenExpiration {
 pub(crate) fn is_dns_label(text: &str) -> bool {
     let inner = |c: u8| c.is_ascii_lowercase() || c.is_ascii_digit() || c == b'-';
     matches!(text.len(), 1..=63) && text.bytes().all(inner) && !text.starts_with('-') && !text.ends_with('-')
+}
+
+/// A DNS subdomain, as RFC 1123 and `IsDNS1123Subdomain` have it: what most objects of Kubernetes may be called.
+pub(crate) fn is_dns_subdomain(text: &str) -> bool {
+    text.len() <= 253 && text.split('.').all(is_dns_label)
 }
 
 #[cfg(test)]

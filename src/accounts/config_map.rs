@@ -6,9 +6,9 @@ use kube::Client;
 use tokio::sync::watch;
 use tracing::{info, warn};
 
-use super::roles::Mappings;
+use super::roles::{Mappings, tell_refused};
 use crate::{
-    backoff::{self, Backoff},
+    backoff::Failures,
     binding::Binder,
     mapping::{CONFIG_MAP, Mapping},
     metrics::{MappingFailure, MappingMetrics},
@@ -51,7 +51,7 @@ impl ConfigMap {
         let seen = watch::Sender::default();
         let mut news = seen.subscribe();
         let mut failures =
-            Failures { in_a_row: 0, pauses: Backoff::new(MAX_PAUSE), metrics: self.metrics.clone() };
+            WatchFailures { failures: Failures::new(MAX_PAUSE), metrics: self.metrics.clone() };
         let take = async {
             while news.changed().await.is_ok() {
                 self.take(&news.borrow_and_update());
@@ -75,10 +75,7 @@ impl ConfigMap {
                     is_there,
                     "ConfigMap {CONFIG_MAP} read"
                 );
-                mapping
-                    .refused()
-                    .iter()
-                    .for_each(|refused| warn!(%refused, "malformed role mapping; the others count"));
+                tell_refused(&mapping);
                 self.metrics.took(&mapping);
                 self.mappings.send_replace(Some(Arc::new(mapping)));
                 self.obstacle.send_replace(None);
@@ -96,27 +93,25 @@ impl ConfigMap {
     }
 }
 
-/// Failures in a row.
-struct Failures {
-    in_a_row: u32,
-    pauses: Backoff,
+/// Failures in a row of the watch.
+struct WatchFailures {
+    failures: Failures,
     metrics: MappingMetrics,
 }
 
-impl Failing for Failures {
+impl Failing for WatchFailures {
     fn failed(&mut self, error: &CallError) -> Duration {
-        self.in_a_row += 1;
         self.metrics.failed(MappingFailure::Watch);
-        if backoff::is_told(self.in_a_row) {
-            warn!(%error, failures = self.in_a_row, "can't watch ConfigMap {CONFIG_MAP}; the roles stay as they were");
+        let (told, pause) = self.failures.another();
+        if let Some(failures) = told {
+            warn!(%error, failures, "can't watch ConfigMap {CONFIG_MAP}; the roles stay as they were");
         }
-        self.pauses.pause()
+        pause
     }
 
     fn over(&mut self) {
-        if self.in_a_row > 0 {
-            info!(failures = self.in_a_row, "watching ConfigMap {CONFIG_MAP} again");
+        if let Some(failures) = self.failures.over() {
+            info!(failures, "watching ConfigMap {CONFIG_MAP} again");
         }
-        (self.in_a_row, self.pauses) = (0, Backoff::new(MAX_PAUSE));
     }
 }

@@ -153,10 +153,7 @@ impl Manifests {
         }
         self.writer.end_list();
         self.writer.mapped(&mapping);
-        mapping
-            .refused()
-            .iter()
-            .for_each(|refused| warn!(%refused, "malformed role mapping; the others count"));
+        roles::tell_refused(&mapping);
         let count = self.writer.count();
         info!(
             path = %self.path.display(),

@@ -3,6 +3,7 @@
 use std::{collections::HashMap, future::pending, sync::Arc};
 
 use tokio::sync::watch;
+use tracing::warn;
 
 use super::cache::Writer;
 use crate::{
@@ -25,6 +26,13 @@ pub(super) async fn changed(identities: &mut Option<IdentityNews>) {
     };
     if !changed {
         pending().await
+    }
+}
+
+/// Logs the entries of a mapping that can't be used.
+pub(super) fn tell_refused(mapping: &Mapping) {
+    for refused in mapping.refused() {
+        warn!(%refused, "malformed role mapping; the others count");
     }
 }
 

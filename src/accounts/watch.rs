@@ -26,7 +26,7 @@ use super::{
     roles::{self, IdentityNews, Mappings, Roles},
 };
 use crate::{
-    backoff::{self, Backoff},
+    backoff::Failures,
     binding::{Account, Binder},
     mapping::Mapping,
     metrics::{AccountMetrics, SourceFailure},
@@ -91,7 +91,8 @@ pub async fn follow(client: Client, binder: Arc<Binder>, mut sources: Sources, w
     let identities =
         sources.identities.as_mut().map(|identities| Arc::clone(&identities.borrow_and_update()));
     let roles = Roles::new(binder, identities.unwrap_or_default());
-    let mut watch = Watch { roles, sources, writer, list_begun: Instant::now(), failures: Failures::new() };
+    let mut watch =
+        Watch { roles, sources, writer, list_begun: Instant::now(), failures: WatchFailures::new() };
     if watch.sources.mappings.is_some() {
         let mapping = next_mapping(&mut watch.sources.mappings).await;
         watch.remap(mapping);
@@ -118,7 +119,7 @@ struct Watch {
     sources: Sources,
     writer: Writer,
     list_begun: Instant,
-    failures: Failures,
+    failures: WatchFailures,
 }
 
 impl Watch {
@@ -146,7 +147,7 @@ impl Watch {
                     self.writer.failed(failure);
                     let pause = self.failures.next(&error, self.writer.is_synced());
                     sleep(pause).await;
-                    if needs_list || self.failures.in_a_row >= MAX_FAILURES {
+                    if needs_list || self.failures.in_a_row() >= MAX_FAILURES {
                         return;
                     }
                 }
@@ -159,7 +160,7 @@ impl Watch {
             Event::Init => {
                 self.list_begun = Instant::now();
                 self.writer.begin_list();
-                if self.failures.in_a_row == 0 {
+                if self.failures.in_a_row() == 0 {
                     info!("listing ServiceAccounts");
                 }
             }
@@ -247,47 +248,49 @@ fn classify(error: &watcher::Error) -> (SourceFailure, bool) {
     }
 }
 
-/// Failures in a row, and the pauses after them.
-struct Failures {
-    in_a_row: u32,
-    pauses: Backoff,
+/// Failures in a row, which are forgotten after a while.
+struct WatchFailures {
+    failures: Failures,
     last: Instant,
 }
 
-impl Failures {
+impl WatchFailures {
     fn new() -> Self {
-        Self { in_a_row: 0, pauses: Backoff::new(MAX_PAUSE), last: Instant::now() }
+        Self { failures: Failures::new(MAX_PAUSE), last: Instant::now() }
     }
 
     /// Logs a failure and tells how long to pause.
     fn next(&mut self, error: &watcher::Error, is_synced: bool) -> Duration {
         if self.last.elapsed() > FORGET_FAILURES {
-            *self = Self::new();
+            self.failures = Failures::new(MAX_PAUSE);
         }
         self.last = Instant::now();
-        self.in_a_row += 1;
-        if backoff::is_told(self.in_a_row) {
+        let (told, pause) = self.failures.another();
+        if let Some(failures) = told {
             warn!(
                 %error,
                 cause = %root_cause(error),
-                failures = self.in_a_row,
+                failures,
                 effect = if is_synced { "known accounts are still served" } else { "not ready" },
                 "can't watch ServiceAccounts"
             );
         }
-        self.pauses.pause()
+        pause
+    }
+
+    fn in_a_row(&self) -> u32 {
+        self.failures.in_a_row()
     }
 
     /// A list was completed. Pauses stay long: who may list but not watch is not to list without a rest.
     fn listed(&mut self) {
-        self.in_a_row = 0;
+        self.failures.recount();
     }
 
     /// The watch brought news.
     fn watched(&mut self) {
-        if self.in_a_row > 0 {
-            info!(failures = self.in_a_row, "watching ServiceAccounts again");
+        if let Some(failures) = self.failures.over() {
+            info!(failures, "watching ServiceAccounts again");
         }
-        *self = Self::new();
     }
 }

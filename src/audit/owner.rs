@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::{
     fields::{flag, list, text},
-    settings::is_dns_label,
+    settings::is_dns_subdomain,
 };
 
 /// The controller of a pod, by which people know it.
@@ -39,7 +39,7 @@ impl Owner {
     /// for an administrator's shell.
     fn named(kind: &str, name: &str) -> Self {
         let is_kind = !kind.is_empty() && kind.bytes().all(|c| c.is_ascii_alphanumeric());
-        if is_kind && name.split('.').all(is_dns_label) {
+        if is_kind && is_dns_subdomain(name) {
             return Self { kind: kind.to_owned(), name: name.to_owned() };
         }
         Self { kind: "owner".to_owned(), name: "?".to_owned() }

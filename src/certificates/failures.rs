@@ -5,7 +5,7 @@ use std::{fmt::Display, time::Duration};
 use tracing::{info, warn};
 
 use crate::{
-    backoff::{self, Backoff},
+    backoff,
     metrics::{SelfManagedMetrics, SelfManagedOperation},
     object::{CallError, Failing},
 };
@@ -15,38 +15,34 @@ const MAX_PAUSE: Duration = Duration::from_secs(5);
 
 /// Failures in a row.
 #[derive(Debug)]
-pub(super) struct Failures {
-    in_a_row: u32,
-    pauses: Backoff,
-}
+pub(super) struct Failures(backoff::Failures);
 
 impl Default for Failures {
     fn default() -> Self {
-        Self { in_a_row: 0, pauses: Backoff::new(MAX_PAUSE) }
+        Self(backoff::Failures::new(MAX_PAUSE))
     }
 }
 
 impl Failures {
     /// Logs a failure and tells how long to pause.
     pub(super) fn next(&mut self, operation: SelfManagedOperation, error: &dyn Display) -> Duration {
-        self.in_a_row += 1;
-        if backoff::is_told(self.in_a_row) {
+        let (told, pause) = self.0.another();
+        if let Some(failures) = told {
             warn!(
                 %error,
                 operation = operation.as_str(),
-                failures = self.in_a_row,
+                failures,
                 "can't keep the certificate; what is served stays as it is"
             );
         }
-        self.pauses.pause()
+        pause
     }
 
     /// It worked.
     pub(super) fn over(&mut self) {
-        if self.in_a_row > 0 {
-            info!(failures = self.in_a_row, "keeping the certificate again");
+        if let Some(failures) = self.0.over() {
+            info!(failures, "keeping the certificate again");
         }
-        *self = Self::default();
     }
 }
 

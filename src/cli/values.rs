@@ -6,7 +6,7 @@ use clap::builder::{OsStringValueParser, TypedValueParser};
 
 use crate::{
     server::tls::TlsVersion,
-    settings::{AccountId, InvalidSetting, is_dns_label},
+    settings::{AccountId, InvalidSetting, is_dns_subdomain},
 };
 
 /// A path that may be empty, as a variable that is set to nothing makes it; [`crate::config`] takes that for none.
@@ -25,7 +25,7 @@ pub(super) fn duration(text: &str) -> Result<Duration, String> {
 
 /// The name of an object, or a part of a DNS name.
 pub(super) fn dns_name(text: &str) -> Result<String, String> {
-    if text.len() <= 253 && text.split('.').all(is_dns_label) {
+    if is_dns_subdomain(text) {
         return Ok(text.to_owned());
     }
     Err("a name has at most 253 characters of a-z, 0-9, '-' and '.'".to_owned())

@@ -1,10 +1,6 @@
 //! `audit`: which running pods lack the identity that they should have.
 
-use std::{
-    io::{self, Write},
-    process::ExitCode,
-    sync::Arc,
-};
+use std::{process::ExitCode, sync::Arc};
 
 use anyhow::{Context, anyhow};
 use serde::Deserialize;
@@ -19,7 +15,7 @@ use crate::{
     },
     audit::{Auditor, Report},
     binding::Binder,
-    cli::{AuditArgs, ReportForm},
+    cli::AuditArgs,
     mapping::{CONFIG_MAP, Mapping},
     metrics::Metrics,
 };
@@ -69,11 +65,7 @@ async fn audit(args: AuditArgs) -> anyhow::Result<ExitCode> {
         }
     }
 
-    let text = match args.output {
-        ReportForm::Text => report.to_string(),
-        ReportForm::Json => format!("{:#}\n", report.to_json()),
-    };
-    io::stdout().lock().write_all(text.as_bytes()).context("can't write to standard output")?;
+    super::print_report(&report, || report.to_json(), args.output)?;
     Ok(if report.is_clean() { ExitCode::SUCCESS } else { ExitCode::from(LACKING) })
 }
 

@@ -11,11 +11,7 @@ mod table;
 mod tls;
 mod verification;
 
-use std::{
-    io::{self, Write},
-    process::ExitCode,
-    sync::Arc,
-};
+use std::{process::ExitCode, sync::Arc};
 
 use anyhow::Context;
 use indicatif::{ProgressBar, ProgressStyle};
@@ -25,7 +21,7 @@ use self::{
     replay::{Limit, Load},
     report::Report,
 };
-use crate::cli::{CompareArgs, CompareLoadArgs, ReportForm};
+use crate::cli::{CompareArgs, CompareLoadArgs};
 
 /// Asks both, compares, measures and prints. The exit code says what came of it.
 pub fn run(args: CompareArgs) -> anyhow::Result<ExitCode> {
@@ -49,11 +45,7 @@ async fn compare(args: CompareArgs) -> anyhow::Result<ExitCode> {
     let measured = replay::replay(&sides, reviews, load, progress_bar("measuring")?).await?;
 
     let report = Report { sides, verification, measured, load, max_ratio };
-    let text = match args.output {
-        ReportForm::Text => report.to_string(),
-        ReportForm::Json => format!("{:#}\n", report.to_json()),
-    };
-    io::stdout().lock().write_all(text.as_bytes()).context("can't write to standard output")?;
+    super::print_report(&report, || report.to_json(), args.output)?;
     Ok(report.verdict().into())
 }
 

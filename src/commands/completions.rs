@@ -1,8 +1,5 @@
 //! `completions`: what a shell knows of the flags, from their definitions.
 
-use std::io::{self, Write};
-
-use anyhow::Context;
 use clap::CommandFactory;
 use clap_complete::{Generator, shells};
 
@@ -26,5 +23,5 @@ pub fn run(args: CompletionsArgs) -> anyhow::Result<()> {
     // clap_complete 4.6 spells a program's hyphens in two ways, and bash then completes nothing behind a command:
     // https://github.com/clap-rs/clap/issues/6421
     let script = script.replace(&NAME.replace('-', "__subcmd__"), &NAME.replace('-', "__"));
-    io::stdout().lock().write_all(script.as_bytes()).context("can't write to standard output")
+    super::print(&script)
 }

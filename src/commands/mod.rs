@@ -13,6 +13,7 @@ pub mod serve;
 pub mod trust_policy;
 
 use std::{
+    fmt::Display,
     io::{self, Write},
     pin::Pin,
     process::ExitCode,
@@ -20,6 +21,7 @@ use std::{
 
 use anyhow::{Context, anyhow};
 use rustls::crypto::aws_lc_rs;
+use serde_json::Value;
 
 use crate::{cli::ReportForm, finding::Findings};
 
@@ -38,9 +40,18 @@ fn block_on(work: Work) -> anyhow::Result<ExitCode> {
 
 /// Prints what was found, in the form that was typed.
 fn print_findings(findings: &Findings, form: ReportForm) -> anyhow::Result<()> {
-    let text = match form {
-        ReportForm::Text => findings.to_string(),
-        ReportForm::Json => format!("{:#}\n", findings.to_json()),
-    };
+    print_report(findings, || findings.to_json(), form)
+}
+
+/// Prints a report, in the form that was typed.
+fn print_report(text: &dyn Display, json: impl FnOnce() -> Value, form: ReportForm) -> anyhow::Result<()> {
+    print(&match form {
+        ReportForm::Text => text.to_string(),
+        ReportForm::Json => format!("{:#}\n", json()),
+    })
+}
+
+/// Prints what a command was asked for. Nobody there to read it is an error, not a panic.
+fn print(text: &str) -> anyhow::Result<()> {
     io::stdout().lock().write_all(text.as_bytes()).context("can't write to standard output")
 }

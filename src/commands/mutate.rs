@@ -3,7 +3,7 @@
 mod injector;
 
 use std::{
-    io::{self, Read, Write},
+    io::{self, Read},
     path::Path,
     sync::Arc,
 };
@@ -50,7 +50,7 @@ pub fn run(args: MutateArgs) -> anyhow::Result<()> {
     if printed.is_empty() {
         bail!("{file}: no documents in it");
     }
-    io::stdout().lock().write_all(join(&printed).as_bytes()).context("can't write to standard output")
+    super::print(&join(&printed))
 }
 
 fn read(path: &Path) -> anyhow::Result<(String, String)> {

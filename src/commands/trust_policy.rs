@@ -1,11 +1,8 @@
 //! `trust-policy`: the policy by which a role trusts ServiceAccounts of this cluster.
 
-use std::{
-    io::{self, Write},
-    process::ExitCode,
-};
+use std::process::ExitCode;
 
-use anyhow::{Context, bail};
+use anyhow::bail;
 
 use super::cluster;
 use crate::{
@@ -55,7 +52,7 @@ async fn print(args: TrustPolicyArgs) -> anyhow::Result<ExitCode> {
         PolicyForm::Terraform => policy.to_terraform(),
         PolicyForm::Cloudformation => policy.to_cloudformation(),
     };
-    io::stdout().lock().write_all(text.as_bytes()).context("can't write to standard output")?;
+    super::print(&text)?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -4,7 +4,7 @@ use std::{fmt, str::FromStr};
 
 use thiserror::Error;
 
-use crate::settings::is_dns_label;
+use crate::settings::{is_dns_label, is_dns_subdomain};
 
 /// The account that every namespace has from the start.
 const DEFAULT_ACCOUNT: &str = "default";
@@ -66,8 +66,8 @@ impl FromStr for Subject {
         let (namespace, account) = text.split_once('/').ok_or(InvalidSubject)?;
         let example = |pattern: &str| pattern.replace(['*', '?'], "x");
         // Namespaces are labels, accounts subdomains (`ValidateServiceAccountName`).
-        let labels = |name: &str| name.len() <= 253 && name.split('.').all(is_dns_label);
-        let valid = is_dns_label(&example(namespace)) && labels(&example(account)) && !text.contains("**");
+        let names = is_dns_label(&example(namespace)) && is_dns_subdomain(&example(account));
+        let valid = names && !text.contains("**");
         valid.then(|| Self { namespace: namespace.into(), account: account.into() }).ok_or(InvalidSubject)
     }
 }

@@ -3,7 +3,10 @@
 use hyper::{Request, header::ACCEPT};
 use serde_json::Value;
 
-use crate::doctor::{Read, Unread};
+use crate::{
+    doctor::{Read, Unread},
+    root_cause::root_cause,
+};
 
 const METADATA: &str = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1";
 
@@ -47,15 +50,6 @@ impl Reader {
     }
 }
 
-fn failed(error: &dyn std::error::Error) -> Unread {
-    Unread::Failed(root_cause(error))
-}
-
-/// Where the chain of causes ends: what stands before it says only that there was no connection.
-fn root_cause(error: &dyn std::error::Error) -> String {
-    let mut cause = error;
-    while let Some(source) = cause.source() {
-        cause = source;
-    }
-    cause.to_string()
+fn failed(error: &(dyn std::error::Error + 'static)) -> Unread {
+    Unread::Failed(root_cause(error).to_string())
 }

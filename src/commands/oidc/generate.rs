@@ -1,11 +1,6 @@
 //! `oidc generate`.
 
-use std::{
-    fs,
-    io::{self, Write},
-    path::Path,
-    process::ExitCode,
-};
+use std::{fs, io, path::Path, process::ExitCode};
 
 use anyhow::{Context, bail};
 
@@ -33,7 +28,7 @@ pub(super) async fn generate(args: OidcGenerateArgs) -> anyhow::Result<ExitCode>
     for key in keys.keys() {
         told += &format!("key {} ({})\n", key.id(), key.algorithm());
     }
-    io::stdout().lock().write_all(told.as_bytes()).context("can't write to standard output")?;
+    crate::commands::print(&told)?;
     Ok(ExitCode::SUCCESS)
 }
 
