@@ -140,6 +140,7 @@ def overview():
             series("Open files", "Of those that may be open.", "percentunit", [("process_open_fds{m} / process_max_fds{m}", "{{instance}}")]),
             series("Uptime", "Since the process started, and those on the way down.", "s", [("time() - process_start_time_seconds{m}", "{{instance}}")]),
             series("Draining", "Replicas that have been told to end.", "short", [(f"sum({P}_draining{{m}})", "draining")]),
+            series("Log lines dropped", "Since nobody reads the log.", "ops", [(f"sum(rate({P}_log_lines_dropped_total{{m}}[$__rate_interval]))", "dropped")]),
             series("Recording", "Requests that --record wrote, could not keep up with, or failed to write.", "ops", [
                 (f"sum by (result) (rate({P}_recordings_total{{m}}[$__rate_interval]))", "{{result}}")]),
             ),

@@ -5,6 +5,7 @@ mod accounts;
 mod admissions;
 mod http;
 mod identities;
+mod log;
 mod mapping;
 mod namespaces;
 mod process;
@@ -18,7 +19,6 @@ use prometheus::{
     TextEncoder, core::Collector,
 };
 
-use self::process::ProcessCollector;
 pub use self::{
     accounts::{AccountCount, AccountMetrics, SourceFailure},
     admissions::AdmissionMetrics,
@@ -29,6 +29,7 @@ pub use self::{
     recordings::RecordingMetrics,
     self_managed::{Rotation, SelfManagedMetrics, SelfManagedOperation},
 };
+use self::{log::DroppedLines, process::ProcessCollector};
 
 const PREFIX: &str = "pod_identity_webhook";
 
@@ -100,6 +101,11 @@ impl Metrics {
         let process = Box::new(ProcessCollector::new());
         metrics.registry.register(process).expect("process metrics have names of their own");
         metrics
+    }
+
+    /// Counts the lines of the log that were dropped: so many so far, whenever it is asked. To be called once.
+    pub fn count_dropped_lines(&self, so_far: impl Fn() -> u64 + Send + Sync + 'static) {
+        self.registry.register(Box::new(DroppedLines::new(so_far))).expect("the log is registered once");
     }
 
     /// Everything in the text format, version 0.0.4.

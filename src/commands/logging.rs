@@ -3,12 +3,26 @@
 use std::io;
 
 use anyhow::{Context, bail};
+use tracing_appender::non_blocking::{ErrorCounter, NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::{Layer, filter::Targets, fmt, layer::SubscriberExt, util::SubscriberInitExt};
 
 use crate::cli::{LogArgs, LogFormat};
 
+/// How many lines wait to be written. At `debug` that is a moment's worth under load; at `info`, days.
+const WAITING_LINES: usize = 4096;
+
+/// Logging, for as long as it lives; what waits is written when it goes, within a second.
+pub(super) struct Log {
+    /// Counts the lines that were dropped because nobody read those before them.
+    pub(super) dropped: ErrorCounter,
+    _writer: WorkerGuard,
+}
+
 /// Starts logging to standard error.
-pub(super) fn start(args: &LogArgs) -> anyhow::Result<()> {
+///
+/// Lines are written by a thread of their own: a container runtime that has stopped reading must not stop whoever has
+/// something to say, be it the watch or a request.
+pub(super) fn start(args: &LogArgs) -> anyhow::Result<Log> {
     let (from, text) =
         match (args.log_level.clone().filter(|text| !text.is_empty()), std::env::var("RUST_LOG")) {
             (Some(text), _) => ("--log-level", text),
@@ -32,11 +46,15 @@ pub(super) fn start(args: &LogArgs) -> anyhow::Result<()> {
         text.clone()
     };
     let filter: Targets = filter.parse().with_context(want)?;
-    let lines = fmt::layer().with_writer(io::stderr);
+    let writer =
+        NonBlockingBuilder::default().lossy(true).buffered_lines_limit(WAITING_LINES).thread_name("log");
+    let (writer, guard) = writer.finish(io::stderr());
+    let dropped = writer.error_counter();
+    let lines = fmt::layer().with_writer(writer);
     let lines = match args.log_format {
         LogFormat::Text => lines.with_ansi(io::IsTerminal::is_terminal(&io::stderr())).boxed(),
         LogFormat::Json => lines.json().flatten_event(true).boxed(),
     };
     tracing_subscriber::registry().with(lines.with_filter(filter)).init();
-    Ok(())
+    Ok(Log { dropped, _writer: guard })
 }

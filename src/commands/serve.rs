@@ -21,6 +21,7 @@ use tokio::{
     time::{sleep, timeout},
 };
 use tracing::{info, warn};
+use tracing_appender::non_blocking::ErrorCounter;
 
 use super::{cluster, logging};
 use crate::{
@@ -62,14 +63,14 @@ const PRIVILEGED_PORT: &str = ": ports below 1024 are for root on this node; set
 
 /// Serves until a signal ends it.
 pub fn run(args: ServeArgs) -> anyhow::Result<ExitCode> {
-    logging::start(&args.log)?;
+    let log = logging::start(&args.log)?;
     for warning in &args.warnings {
         warn!("{warning}");
     }
-    super::block_on(Box::pin(serve(args.try_into()?)))
+    super::block_on(Box::pin(serve(args.try_into()?, log.dropped.clone())))
 }
 
-async fn serve(mut config: Config) -> anyhow::Result<ExitCode> {
+async fn serve(mut config: Config, dropped_lines: ErrorCounter) -> anyhow::Result<ExitCode> {
     let mut signals = Signals::new().context("can't listen for signals")?;
     let settings = &config.settings;
     info!(
@@ -85,6 +86,7 @@ async fn serve(mut config: Config) -> anyhow::Result<ExitCode> {
     config.limit_connections(fitted_to_open_files(config.max_connections));
 
     let metrics = Metrics::with_namespaces(config.metrics_namespaces);
+    metrics.count_dropped_lines(move || dropped_lines.dropped_lines() as u64);
     metrics.http.connections_limit.set(config.max_connections as i64);
     let (announcer, drain) = drain::channel();
     let (cache, writer) = Cache::new(metrics.accounts.clone());

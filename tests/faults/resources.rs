@@ -1,7 +1,9 @@
 //! What a process may run out of: memory, open files, processor time, disk.
 
 use std::{
-    fs,
+    fs::{self, OpenOptions},
+    io::{self, Write},
+    os::unix::fs::OpenOptionsExt,
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
 };
@@ -21,6 +23,9 @@ use crate::{
         manifests, minimal_of, recorded, within,
     },
 };
+
+/// Linux's, on every architecture that the program is built for.
+const O_NONBLOCK: i32 = 0o4000;
 
 const ANNOTATED: &str = r#"accounts{state="annotated"}"#;
 
@@ -162,6 +167,49 @@ async fn with_no_file_to_open_who_is_connected_is_served_and_others_wait() {
     assert!(errors > 0.0, "none could be opened");
     let figures = format!("{errors} times none could be accepted; all was well {converged:.1?} later");
     load.end().await.none_failed("no file to open", &figures);
+}
+
+/// Whoever keeps the log has stopped reading: a container runtime that hangs, a pipe into a program that was stopped.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_that_nobody_reads_fails_no_call_and_stops_no_watch() {
+    let cluster = Cluster::start().await;
+    let [mut replica] = cluster.replicas(&["--log-level=debug"]).await;
+    let load = cluster.load();
+    fill_log(&replica);
+    load.goes_on(500).await;
+    for number in 1..=5 {
+        cluster.api.compact();
+        cluster.api.break_watches();
+        let new = format!("new-{number}");
+        cluster.api.apply("payments", &new, role(ROLE));
+        let known = Load::on(&cluster.target, vec![Review::of(&new, &[ROLE])]);
+        known.goes_on(20).await;
+        known.end().await.none_failed("log full: a new account", "its role is known");
+    }
+    load.goes_on(500).await;
+    within("lines are dropped", async {
+        while metric_of(&replica, "log_lines_dropped_total").await == 0.0 {
+            load.goes_on(500).await;
+        }
+    })
+    .await;
+    load.end().await.none_failed("log full", "5 lists");
+    // Whoever reads again is told of what is new.
+    replica.signal("-TERM");
+    replica.line("drained").await;
+    assert_eq!(replica.exit_code().await, Some(0));
+}
+
+/// Fills the pipe of a replica's log to the last byte.
+fn fill_log(replica: &Daemon) {
+    let pipe = format!("/proc/{}/fd/2", replica.child.id().unwrap());
+    let mut pipe = OpenOptions::new().write(true).custom_flags(O_NONBLOCK).open(pipe).unwrap();
+    let full = loop {
+        if let Err(error) = pipe.write(b"{}\n") {
+            break error;
+        }
+    };
+    assert_eq!(full.kind(), io::ErrorKind::WouldBlock);
 }
 
 /// A busy loop for each core, and the program has the least share of the processor that there is.
