@@ -15,6 +15,7 @@ mod oidc;
 mod serve;
 mod trust_policy;
 mod values;
+mod variables;
 
 use std::ffi::{OsStr, OsString};
 
@@ -57,12 +58,16 @@ impl Cli {
             args.insert(args.len().min(1), "serve".into());
         }
         let mut warnings = Vec::new();
-        if args.get(1).is_some_and(|command| command == "serve") {
-            let translated = compat::translate(args, std::env::var_os("COMPAT"));
+        let compat = std::env::var_os("COMPAT").filter(|compat| !compat.is_empty());
+        if ["serve", "mutate", "audit"].iter().any(|injects| args[1] == *injects) {
+            args = compat::with_implied(args, compat.as_deref());
+        }
+        if args[1] == "serve" {
+            let translated = compat::translate(args, compat);
             let refuse = |message| Self::command().error(ErrorKind::ValueValidation, message).exit();
             compat::Translated { args, warnings } = translated.unwrap_or_else(refuse);
         }
-        let matches = Self::command().get_matches_from(args);
+        let matches = variables::without_empty(Self::command()).get_matches_from(args);
         let mut cli = Self::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
         if let (Command::Serve(serve), Some((_, matches))) = (&mut cli.command, matches.subcommand()) {
             serve.flags = FlagInUse::of_serve(matches);

@@ -93,7 +93,7 @@ pub struct Namespace(Option<String>);
 impl Namespace {
     /// That of the cluster, unless another one was typed.
     pub fn or<'a>(&'a self, default: &'a str) -> &'a str {
-        self.0.as_deref().filter(|name| !name.is_empty()).unwrap_or(default)
+        self.0.as_deref().unwrap_or(default)
     }
 }
 
@@ -218,15 +218,18 @@ impl Config {
 
 impl RecordArgs {
     fn into_folder(self) -> Option<Folder> {
-        let path = self.record.filter(|path| path != "")?;
-        Some(Folder { path, max_files: self.record_max_files, max_bytes: self.record_max_bytes })
+        Some(Folder {
+            path: self.record?,
+            max_files: self.record_max_files,
+            max_bytes: self.record_max_bytes,
+        })
     }
 }
 
 impl From<SourceArgs> for Source {
     /// `KUBECONFIG` is set on many a developer's machine, so manifests, which have to be asked for, come first.
     fn from(args: SourceArgs) -> Self {
-        match args.service_accounts.filter(|path| path != "") {
+        match args.service_accounts {
             Some(path) => Self::Manifests(path),
             None => Self::cluster(args.kubeconfig, args.context, args.kube_api),
         }
@@ -243,7 +246,6 @@ impl Source {
     fn cluster(kubeconfig: Option<PathBuf>, context: Option<String>, server: Option<String>) -> Self {
         let files = |path: &PathBuf| std::env::split_paths(path).filter(|path| path != "").collect();
         let files: Vec<PathBuf> = kubeconfig.as_ref().map(files).unwrap_or_default();
-        let [context, server] = [context, server].map(|text| text.filter(|text| !text.is_empty()));
         if files.is_empty() && context.is_none() && server.is_none() {
             Self::InCluster
         } else {
@@ -256,8 +258,7 @@ impl TryFrom<TlsArgs> for Certificate {
     type Error = Contradiction;
 
     fn try_from(args: TlsArgs) -> Result<Self, Contradiction> {
-        let ca = args.tls_client_ca_file.filter(|path| path != "");
-        let clients = Clients { ca, min_version: args.tls_min_version };
+        let clients = Clients { ca: args.tls_client_ca_file, min_version: args.tls_min_version };
         match (args.self_managed.tls_self_managed, args.tls_self_signed) {
             (true, true) => Err(Contradiction::TwoCertificates),
             (true, false) => {

@@ -32,12 +32,13 @@
 //! - [`mapping`], [`identities`]: what documents give to accounts
 //! - [`binding`]: what the pods of an account are given, which both halves share
 //! - [`role_arn`], [`settings`], [`render`], [`warning`]: what is injected, and how it is written
-//! - [`backoff`], [`clock`], [`fields`], [`files`], [`finding`], [`issuer`], [`object`], [`root_cause`], [`webhook_url`],
-//!   [`yaml`]: helpers that know nothing of the rest
+//! - [`aws_account`], [`backoff`], [`clock`], [`fields`], [`files`], [`finding`], [`issuer`], [`object`], [`root_cause`],
+//!   [`webhook_url`], [`yaml`]: helpers that know nothing of the rest
 
 pub mod accounts;
 pub mod admission;
 pub mod audit;
+pub mod aws_account;
 pub mod backoff;
 pub mod binding;
 pub mod certificates;

@@ -3,7 +3,8 @@
 use std::borrow::Cow;
 
 use crate::{
-    settings::{AccountId, Partition, RoleOwner},
+    aws_account::{AccountId, Partition},
+    settings::RoleOwner,
     warning::cut,
 };
 

@@ -7,6 +7,8 @@ use std::{borrow::Cow, fmt, str::FromStr, sync::Arc};
 
 use thiserror::Error;
 
+use crate::aws_account::{AccountId, Partition};
+
 /// The token's file within its volume, as EKS names it.
 pub const TOKEN_PATH: &str = "token";
 
@@ -135,15 +137,9 @@ pub enum InvalidSetting {
     /// Not a file within a volume.
     #[error("a token path is relative and stays within its volume, such as token or a/token")]
     TokenPath,
-    /// Not a URI that SDKs ask.
-    #[error("a full URI begins with http:// or https://")]
+    /// An empty URI, or one with white space.
+    #[error("a full URI is a word without white space, such as http://169.254.170.23/v1/credentials")]
     FullUri,
-    /// Not a number of 12 digits.
-    #[error("an AWS account id has 12 digits, such as 111122223333")]
-    AccountId,
-    /// Not a partition.
-    #[error("a partition is aws, or begins so: aws-cn, aws-us-gov")]
-    Partition,
     /// Not a region name.
     #[error("a region is a name such as us-west-2 (a-z, 0-9, '-'), or empty to inject none")]
     Region,
@@ -309,44 +305,6 @@ impl FromStr for Region {
     }
 }
 
-/// The number of an AWS account.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct AccountId(Box<str>);
-
-impl AccountId {
-    /// Whether that is one.
-    pub(crate) fn is_valid(text: &str) -> bool {
-        text.len() == 12 && text.bytes().all(|c| c.is_ascii_digit())
-    }
-}
-
-impl FromStr for AccountId {
-    type Err = InvalidSetting;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        Self::is_valid(text).then(|| Self(text.into())).ok_or(InvalidSetting::AccountId)
-    }
-}
-
-/// A partition of AWS: `aws`, `aws-cn`, `aws-us-gov` and others.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Partition(Box<str>);
-
-impl Partition {
-    /// Whether that may be one.
-    pub(crate) fn is_valid(text: &str) -> bool {
-        text.starts_with("aws") && text.bytes().all(|c| c.is_ascii_lowercase() || c == b'-')
-    }
-}
-
-impl FromStr for Partition {
-    type Err = InvalidSetting;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        Self::is_valid(text).then(|| Self(text.into())).ok_or(InvalidSetting::Partition)
-    }
-}
-
 macro_rules! text_setting {
     ($($setting:ident),*) => {$(
         impl fmt::Display for $setting {
@@ -367,7 +325,7 @@ mod container_credentials;
 
 pub use self::container_credentials::{ContainerCredentials, FullUri, TokenPath};
 
-text_setting!(AnnotationPrefix, Audience, MountPath, VolumeName, Region, AccountId, Partition);
+text_setting!(AnnotationPrefix, Audience, MountPath, VolumeName, Region);
 
 impl fmt::Display for TokenExpiration {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -458,16 +416,5 @@ mod tests {
     fn a_region_may_be_empty() {
         assert!("".parse::<Region>().is_ok() && "us-gov-west-1".parse::<Region>().is_ok());
         assert!("us west".parse::<Region>().is_err());
-    }
-
-    #[test]
-    fn the_owner_of_short_names_is_an_account_in_a_partition() {
-        assert!("111122223333".parse::<AccountId>().is_ok());
-        for bad in ["", "11112222333", "1111222233334", "11112222333x", "１１１１２２２２３３３３"]
-        {
-            assert!(bad.parse::<AccountId>().is_err(), "{bad:?}");
-        }
-        assert!(["aws", "aws-cn", "aws-us-gov"].iter().all(|text| text.parse::<Partition>().is_ok()));
-        assert!(["", "AWS", "cn", "aws:iam"].iter().all(|text| text.parse::<Partition>().is_err()));
     }
 }

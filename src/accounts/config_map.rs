@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use hyper::StatusCode;
 use kube::Client;
 use tokio::sync::watch;
 use tracing::{info, warn};
@@ -50,8 +51,11 @@ impl ConfigMap {
         let object = Object { client, collection, name: CONFIG_MAP.to_owned(), clock: None };
         let seen = watch::Sender::default();
         let mut news = seen.subscribe();
-        let mut failures =
-            WatchFailures { failures: Failures::new(MAX_PAUSE), metrics: self.metrics.clone() };
+        let mut failures = WatchFailures {
+            failures: Failures::new(MAX_PAUSE),
+            mappings: self.mappings.clone(),
+            metrics: self.metrics.clone(),
+        };
         let take = async {
             while news.changed().await.is_ok() {
                 self.take(&news.borrow_and_update());
@@ -82,20 +86,25 @@ impl ConfigMap {
             }
             Err(error) => {
                 self.metrics.failed(MappingFailure::Document);
-                let has_one = self.mappings.borrow().is_some();
-                let effect = if has_one { "the roles stay as they were" } else { "not ready" };
-                if !has_one {
+                if self.mappings.borrow().is_none() {
                     self.obstacle.send_replace(Some("the ConfigMap of roles can't be used: see the log"));
                 }
+                let effect = effect(&self.mappings);
                 warn!(%error, effect, "ConfigMap {CONFIG_MAP} can't be used");
             }
         }
     }
 }
 
+/// What it means that no new mapping comes.
+fn effect(mappings: &watch::Sender<Option<Arc<Mapping>>>) -> &'static str {
+    if mappings.borrow().is_some() { "the roles stay as they were" } else { "not ready" }
+}
+
 /// Failures in a row of the watch.
 struct WatchFailures {
     failures: Failures,
+    mappings: watch::Sender<Option<Arc<Mapping>>>,
     metrics: MappingMetrics,
 }
 
@@ -104,7 +113,9 @@ impl Failing for WatchFailures {
         self.metrics.failed(MappingFailure::Watch);
         let (told, pause) = self.failures.another();
         if let Some(failures) = told {
-            warn!(%error, failures, "can't watch ConfigMap {CONFIG_MAP}; the roles stay as they were");
+            let effect = effect(&self.mappings);
+            let cure = cure(error);
+            warn!(%error, failures, effect, cure, "can't watch ConfigMap {CONFIG_MAP}");
         }
         pause
     }
@@ -113,5 +124,15 @@ impl Failing for WatchFailures {
         if let Some(failures) = self.failures.over() {
             info!(failures, "watching ConfigMap {CONFIG_MAP} again");
         }
+    }
+}
+
+/// What to do, where that can be told.
+fn cure(error: &CallError) -> Option<&'static str> {
+    match error {
+        CallError::Refused { code: StatusCode::FORBIDDEN, .. } => Some(
+            "give its Role {apiGroups: [\"\"], resources: [configmaps], resourceNames: [pod-identity-webhook], verbs: [get, watch]}",
+        ),
+        _ => None,
     }
 }

@@ -24,7 +24,7 @@ pub struct Lack {
     pub service_account: String,
     /// How bad it is.
     pub identity: Identity,
-    /// The role of the account.
+    /// The role of the account; empty if it gives container credentials instead.
     pub role: String,
     /// The other role that the pod has, if it has one.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -39,8 +39,10 @@ pub enum Examined {
     Terminating,
     /// Its ServiceAccount is not among those that were listed.
     UnknownAccount,
-    /// It is to be left alone.
+    /// Its account has nothing to give.
     NotMeant,
+    /// Its account has, but the pod is to be left alone, for what it says itself or where it runs.
+    LeftAlone,
     /// It has all that it should.
     Complete,
     /// It lacks something.
@@ -98,8 +100,11 @@ impl Auditor {
             self.admit(&pod, binding).map_err(|why| Unreadable { name: name.clone(), why })?;
         let lacks = lack::read_patch(&answer, &pod);
         if lacks.is_empty() {
-            let is_complete = outcome == Outcome::AlreadyInjected;
-            return Ok(if is_complete { Examined::Complete } else { Examined::NotMeant });
+            return Ok(match outcome {
+                Outcome::AlreadyInjected => Examined::Complete,
+                _ if binding.gives_identity() => Examined::LeftAlone,
+                _ => Examined::NotMeant,
+            });
         }
         let is_outdated = |(container, part): &(String, String)| {
             [render::ROLE_ARN, render::TOKEN_FILE].contains(&&**part) && others.containers.contains(container)
@@ -110,6 +115,7 @@ impl Auditor {
             (false, _) => Identity::Missing,
         };
         let has = if lacks.iter().any(is_outdated) { others.role } else { None };
+        let role = if binding.has_container_credentials() { String::new() } else { role };
         let lack = Lack::new(identity, (role, has), lacks);
         Ok(Examined::Lacking(Box::new(Lack { namespace, owner, pod: name, service_account, ..lack })))
     }
@@ -246,7 +252,7 @@ mod tests {
         ] {
             let mut pod = pod("api");
             pod["metadata"][field] = json!({key: value});
-            assert!(matches!(examine(pod), Examined::NotMeant), "{key}");
+            assert!(matches!(examine(pod), Examined::LeftAlone), "{key}");
         }
     }
 

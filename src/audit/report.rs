@@ -12,6 +12,7 @@ pub struct Report {
     lacking: BTreeMap<(String, Owner), Vec<Lack>>,
     looked_at: usize,
     complete: usize,
+    left_alone: usize,
     unknown: usize,
 }
 
@@ -24,6 +25,7 @@ impl Report {
                 self.lacking.entry((lack.namespace.clone(), lack.owner.clone())).or_default().push(*lack);
             }
             Examined::Complete => self.complete += 1,
+            Examined::LeftAlone => self.left_alone += 1,
             Examined::UnknownAccount => self.unknown += 1,
             Examined::NotMeant | Examined::Terminating => {}
         }
@@ -51,6 +53,7 @@ impl Report {
             "pods": self.looked_at,
             "complete": self.complete,
             "lacking": self.count(),
+            "leftAlone": self.left_alone,
             "unknownAccounts": self.unknown,
             "owners": owners.collect::<Vec<_>>(),
         })
@@ -72,8 +75,9 @@ fn cure(namespace: &str, owner: &Owner, lacks: &[Lack]) -> String {
 impl Lack {
     /// In half a sentence.
     fn describe(&self) -> String {
+        let given = if self.role.is_empty() { "container credentials" } else { &self.role };
         match (self.identity, &self.has) {
-            (Identity::Missing, _) => format!("{}, of account {}", self.role, self.service_account),
+            (Identity::Missing, _) => format!("{given}, of account {}", self.service_account),
             (Identity::Outdated, Some(has)) => format!("{has} where the account has {}", self.role),
             _ if self.containers.is_empty() => format!("lacks {}", self.lacks.join(", ")),
             _ => format!("{}: lacks {}", self.containers.join(", "), self.lacks.join(", ")),
@@ -109,6 +113,9 @@ impl fmt::Display for Report {
         let (count, complete) = (self.count(), self.complete);
         let end = if self.is_clean() { "" } else { "\n" };
         write!(f, "{end}{} pods: {complete} have their identity, {count} lack it", self.looked_at)?;
+        if self.left_alone > 0 {
+            write!(f, "; {} are left alone, though their account has one", self.left_alone)?;
+        }
         if self.unknown > 0 {
             write!(f, "; of {} the ServiceAccount is newer than this audit, or gone", self.unknown)?;
         }
@@ -137,11 +144,13 @@ mod tests {
         assert!(report.to_string().contains("outdated  old where the account has new\u{fffd}\n"), "{report}");
         report.add(lack("api-2", Identity::Partial, None));
         report.add(Examined::UnknownAccount);
+        report.add(Examined::LeftAlone);
+        report.add(Examined::NotMeant);
         report.add(Examined::Terminating);
         let expected = "NAMESPACE  OWNER           PODS  IDENTITY  ROLE\n\
                         ns         deployment/api  2     partial   app: lacks mount\n\n\
                         to do:\n  kubectl rollout restart -n ns deployment/api\n\n\
-                        3 pods: 0 have their identity, 2 lack it; of 1 the ServiceAccount is newer than this audit, or gone\n";
+                        5 pods: 0 have their identity, 2 lack it; 1 are left alone, though their account has one; of 1 the ServiceAccount is newer than this audit, or gone\n";
         assert_eq!(report.to_string(), expected);
         let json = report.to_json();
         assert_eq!(

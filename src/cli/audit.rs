@@ -2,19 +2,19 @@
 
 use clap::Args;
 
-use super::{ClusterArgs, InjectionArgs, ReportForm, values::dns_name_or_nothing};
+use super::{ClusterArgs, InjectionArgs, ReportForm, values::dns_name};
 
 /// Flags of `audit`.
 #[derive(Debug, Args)]
 pub struct AuditArgs {
     /// Look at the pods of this namespace only
-    #[arg(short, long, env = "AUDIT_NAMESPACE", value_name = "NAME", value_parser = dns_name_or_nothing)]
+    #[arg(short, long, env = "AUDIT_NAMESPACE", value_name = "NAME", value_parser = dns_name)]
     pub namespace: Option<String>,
     /// Leave the pods of these namespaces out, as the webhook configuration does; several with commas
     #[arg(long, env = "AUDIT_EXCLUDED_NAMESPACES", value_name = "NAME", value_delimiter = ',')]
     pub excluded_namespaces: Vec<String>,
     /// Expect the roles of the ConfigMap pod-identity-webhook of this namespace, too, as with serve's --watch-config-map
-    #[arg(long, env = "AUDIT_CONFIG_MAP_NAMESPACE", value_name = "NAME", value_parser = dns_name_or_nothing)]
+    #[arg(long, env = "AUDIT_CONFIG_MAP_NAMESPACE", value_name = "NAME", value_parser = dns_name)]
     pub config_map_namespace: Option<String>,
     /// What to print
     #[arg(short, long, env = "AUDIT_OUTPUT", value_name = "FORM", default_value = "text")]

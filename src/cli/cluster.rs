@@ -4,14 +4,12 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::values::path;
-
 /// The cluster that is asked.
 #[derive(Debug, Default, Args)]
 pub struct ClusterArgs {
     /// The cluster's kubeconfig (several with :). Without it, the cluster this process runs in, or else that of
     /// ~/.kube/config
-    #[arg(long, env, value_name = "FILE", value_parser = path())]
+    #[arg(long, env, value_name = "FILE")]
     pub kubeconfig: Option<PathBuf>,
     /// Use this context of the kubeconfig
     #[arg(long, env, value_name = "NAME")]

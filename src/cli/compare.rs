@@ -4,7 +4,7 @@ use std::{path::PathBuf, time::Duration};
 
 use clap::{ArgGroup, Args, ValueEnum};
 
-use super::values::{duration, path, positive_duration, positive_number};
+use super::values::{duration, positive_duration, positive_number};
 use crate::webhook_url::WebhookUrl;
 
 /// Flags of `compare`.
@@ -35,17 +35,17 @@ pub struct CompareArgs {
 #[derive(Debug, Args)]
 pub struct CompareTlsArgs {
     /// The authorities that signed the webhooks' certificates (PEM)
-    #[arg(long, env = "COMPARE_CA_FILE", value_name = "FILE", value_parser = path())]
+    #[arg(long, env = "COMPARE_CA_FILE", value_name = "FILE")]
     pub ca_file: Option<PathBuf>,
     /// Take any certificate, for webhooks on this machine
     #[arg(long, env = "COMPARE_INSECURE", value_name = "BOOL", default_value = "false", default_missing_value = "true",
         num_args = 0..=1, require_equals = true, action = clap::ArgAction::Set)]
     pub insecure: bool,
     /// The chain to present to webhooks that require a client certificate (PEM)
-    #[arg(long, env = "COMPARE_CLIENT_CERT_FILE", value_name = "FILE", value_parser = path())]
+    #[arg(long, env = "COMPARE_CLIENT_CERT_FILE", value_name = "FILE")]
     pub client_cert_file: Option<PathBuf>,
     /// Its key (PEM)
-    #[arg(long, env = "COMPARE_CLIENT_KEY_FILE", value_name = "FILE", value_parser = path())]
+    #[arg(long, env = "COMPARE_CLIENT_KEY_FILE", value_name = "FILE")]
     pub client_key_file: Option<PathBuf>,
 }
 

@@ -10,7 +10,7 @@ use std::{
     path::Path,
 };
 
-use clap::CommandFactory;
+use clap::{Arg, Command, CommandFactory};
 
 use self::flags::{
     Foreign,
@@ -20,7 +20,7 @@ use self::flags::{
     },
     OF_AWS, all,
 };
-use super::{Cli, go};
+use super::{Cli, go, variables::MAY_BE_EMPTY};
 use crate::{binding::parse_bool, settings::TokenExpiration};
 
 /// The name by which the AWS webhook's image calls it. Whoever starts this program so wants its defaults, too.
@@ -32,6 +32,8 @@ const A_DAY: std::time::Duration = std::time::Duration::from_secs(24 * 60 * 60);
 const IN_CLUSTER: &str = "no cluster signs certificates in this way any more, so that --tls-self-managed takes its place: it \
     keeps one in the Secret, which has to exist, and publishes it in the webhook configuration, for which it needs rights; \
     see docs/certificates.md";
+
+const EMPTY: &str = "it is empty, and counts as not given";
 
 const NO_COMPAT: &str = "flags of amazon-eks-pod-identity-webhook are taken, but what is not given has our own defaults: \
     give --compat=aws for its own, or --compat=none to have this left unsaid";
@@ -48,30 +50,50 @@ pub(super) struct Translated {
     pub(super) warnings: Vec<String>,
 }
 
+/// Adds what the name of the program implies to the arguments of a command that injects: its name, the command, its flags.
+/// `compat` is the variable `COMPAT`.
+pub(super) fn with_implied(mut args: Vec<OsString>, compat: Option<&OsStr>) -> Vec<OsString> {
+    let program = args.first().and_then(|program| Path::new(program).file_name());
+    if program.is_some_and(|name| name == AWS_PROGRAM) && compat.is_none() && compat_of(&args).is_none() {
+        args.insert(2, "--compat=aws".into());
+    }
+    args
+}
+
+/// What `--compat` says, if it is given.
+fn compat_of(args: &[OsString]) -> Option<OsString> {
+    args.iter().enumerate().find_map(|(index, arg)| match split(arg)? {
+        ("compat", value) => value.or_else(|| args.get(index + 1).cloned()),
+        _ => None,
+    })
+}
+
 /// Translates the arguments of `serve`: the program's name, the command, its flags. `compat` is the variable `COMPAT`.
 /// An error says what is wrong with a value.
 pub(super) fn translate(args: Vec<OsString>, compat: Option<OsString>) -> Result<Translated, String> {
-    let mut translator = Translator::new(&args, compat);
+    let command = Cli::command();
+    let ours: Vec<&Arg> =
+        command.find_subcommand("serve").into_iter().flat_map(Command::get_arguments).collect();
+    let mut translator = Translator::new(compat_of(&args).or(compat));
     let mut args = args.into_iter();
     translator.args.extend(args.by_ref().take(2));
     while let Some(arg) = args.next() {
-        if arg == "--" {
-            translator.args.push(arg);
-            break;
-        }
-        match foreign(&arg) {
-            Some((foreign, value)) => {
-                let value = match value {
-                    Some(value) => value,
-                    None if !foreign.takes_value => "true".into(),
-                    None => args.next().ok_or_else(|| format!("--{} wants a value", foreign.name))?,
-                };
-                translator.take(foreign, value)?;
-            }
-            None => translator.args.push(with_both_dashes(arg)),
+        if let Some((foreign, value)) = foreign(&arg) {
+            let value = match value {
+                Some(value) => value,
+                None if !foreign.takes_value => "true".into(),
+                None => args.next().ok_or_else(|| format!("--{} wants a value", foreign.name))?,
+            };
+            translator.take(foreign, value)?;
+        } else if let Some((name, value, wants_one)) = one_of(&ours, &arg) {
+            let value = if wants_one { value.or_else(|| args.next()) } else { value };
+            translator.take_ours(name, value);
+        } else if arg == "--" {
+            translator.take_rest(args.by_ref());
+        } else {
+            translator.take_other(arg);
         }
     }
-    translator.args.extend(args);
     Ok(translator.finish())
 }
 
@@ -101,22 +123,12 @@ fn split(arg: &OsStr) -> Option<(&str, Option<OsString>)> {
     std::str::from_utf8(name).ok().map(|name| (name, value))
 }
 
-/// A flag of ours in Go's spelling, `-listen`, in ours.
-fn with_both_dashes(arg: OsString) -> OsString {
-    let is_ours = |name: &str| {
-        let command = Cli::command();
-        let serve = command.find_subcommand("serve");
-        serve.is_some_and(|serve| serve.get_arguments().any(|arg| arg.get_long() == Some(name)))
-    };
-    let is_go = |bytes: &[u8]| bytes.starts_with(b"-") && !bytes.starts_with(b"--") && bytes.len() > 2;
-    match split(&arg) {
-        Some((name, _)) if is_go(arg.as_encoded_bytes()) && is_ours(name) => {
-            let mut dashed = OsString::from("-");
-            dashed.push(arg);
-            dashed
-        }
-        _ => arg,
-    }
+/// The flag of ours that an argument is, in our spelling or in Go's (`-listen`), the value that it carries, and whether it
+/// wants one.
+fn one_of<'a>(ours: &[&'a Arg], arg: &OsStr) -> Option<(&'a str, Option<OsString>, bool)> {
+    let (name, value) = split(arg)?;
+    let flag = ours.iter().find(|flag| flag.get_long() == Some(name))?;
+    Some((flag.get_long()?, value, flag.get_action().takes_values() && !flag.is_require_equals_set()))
 }
 
 struct Translator {
@@ -131,22 +143,57 @@ struct Translator {
 }
 
 impl Translator {
-    fn new(args: &[OsString], variable: Option<OsString>) -> Self {
-        let flag = args.iter().enumerate().find_map(|(index, arg)| match split(arg)? {
-            ("compat", value) => value.or_else(|| args.get(index + 1).cloned()),
-            _ => None,
-        });
-        let compat = flag.or(variable);
-        let program = args.first().and_then(|program| Path::new(program).file_name());
-        let by_name = compat.is_none() && program.is_some_and(|name| name == AWS_PROGRAM);
+    fn new(compat: Option<OsString>) -> Self {
         Self {
             args: Vec::new(),
-            translated: by_name.then(|| ("--compat", AWS_PROGRAM, "aws".into())).into_iter().collect(),
+            translated: Vec::new(),
             warnings: Vec::new(),
-            compat: if by_name { Some("aws".into()) } else { compat },
+            compat,
             wants_version: false,
             has_flag_of_aws: false,
         }
+    }
+
+    fn is_aws(&self) -> bool {
+        self.compat.as_ref().is_some_and(|compat| compat == "aws")
+    }
+
+    /// Takes a flag of ours, unless its value is Go's way of not giving one.
+    fn take_ours(&mut self, name: &str, value: Option<OsString>) {
+        let is_empty = value.as_ref().is_some_and(|value| value.is_empty());
+        if is_empty && !MAY_BE_EMPTY.contains(&name) {
+            return self.warn(name, EMPTY);
+        }
+        let mut arg = OsString::from(format!("--{name}"));
+        if let Some(value) = value {
+            arg.push("=");
+            arg.push(value);
+        }
+        self.args.push(arg);
+    }
+
+    /// Takes what stands behind a `--`.
+    fn take_rest(&mut self, rest: impl Iterator<Item = OsString>) {
+        if self.is_aws() {
+            rest.for_each(|stray| self.take_stray(&stray));
+        } else {
+            self.args.push("--".into());
+            self.args.extend(rest);
+        }
+    }
+
+    /// Takes what is no flag that anybody knows.
+    fn take_other(&mut self, arg: OsString) {
+        if self.is_aws() && !arg.as_encoded_bytes().starts_with(b"-") {
+            self.take_stray(&arg);
+        } else {
+            self.args.push(arg);
+        }
+    }
+
+    /// Leaves out what belongs to no flag, at which the AWS webhook does not look.
+    fn take_stray(&mut self, stray: &OsStr) {
+        self.warnings.push(format!("{}: left out, since it belongs to no flag", stray.display()));
     }
 
     fn take(&mut self, foreign: &'static Foreign, value: OsString) -> Result<(), String> {
@@ -159,7 +206,7 @@ impl Translator {
             meaning => matches!(meaning, TlsMinVersion),
         };
         if value.is_empty() && is_text {
-            self.warn(name, "it is empty, and counts as not given");
+            self.warn(name, EMPTY);
             return Ok(());
         }
         let is_on = || parse_bool(text).ok_or_else(|| refused("true or false"));
@@ -217,8 +264,7 @@ impl Translator {
     }
 
     fn give_expiration(&mut self, name: &'static str, value: &OsStr) {
-        let is_aws = self.compat.as_ref().is_some_and(|compat| compat == "aws");
-        let within = value.to_str().filter(|_| is_aws).and_then(TokenExpiration::from_annotation);
+        let within = value.to_str().filter(|_| self.is_aws()).and_then(TokenExpiration::from_annotation);
         let within = within.map(|within| OsString::from(within.to_string()));
         if let Some(within) = within.as_ref().filter(|within| *within != value) {
             let (value, within) = (value.display(), within.display());
@@ -258,7 +304,7 @@ mod tests {
     use super::{flags::STDERR, *};
 
     fn translated(line: &str) -> (Vec<String>, Vec<String>) {
-        let args = line.split(' ').map(OsString::from).collect();
+        let args = with_implied(line.split(' ').map(OsString::from).collect(), None);
         let Translated { args, warnings } = translate(args, None).unwrap();
         let mut args: Vec<String> = args.into_iter().skip(2).map(|arg| arg.into_string().unwrap()).collect();
         args.sort();
@@ -304,7 +350,9 @@ mod tests {
 
     #[test]
     fn what_is_ours_passes_as_it_is() {
-        for line in ["--listen [::]:1 --annotation-prefix=a.b", "--no-such-flag", "-x", "-1", "-- --port=1"] {
+        for line in
+            ["--listen=[::]:1 --annotation-prefix=a.b", "--no-such-flag", "-x", "-1", "-- --port=1", "false"]
+        {
             let args: Vec<OsString> =
                 format!("program serve {line}").split(' ').map(OsString::from).collect();
             assert_eq!(
@@ -336,6 +384,22 @@ mod tests {
     }
 
     #[test]
+    fn what_says_nothing_is_left_out() {
+        let lines =
+            ["--token-audience=", "--kubeconfig= --token-audience=", "--token-audience ", "-token-audience="];
+        for line in lines {
+            let (args, warnings) = translated(&format!("program serve {line}"));
+            assert_eq!(args, [""; 0], "{line}");
+            assert_eq!(warnings.last().unwrap(), "--token-audience: it is empty, and counts as not given");
+        }
+        assert_eq!(args("program serve --aws-region="), ["--aws-region="]);
+        for (line, stray) in [("--debug-endpoints false", "false"), ("a", "a"), ("-- --port=1", "--port=1")] {
+            let (_, warnings) = translated(&format!("webhook serve {line}"));
+            assert_eq!(warnings, [format!("{stray}: left out, since it belongs to no flag")]);
+        }
+    }
+
+    #[test]
     fn certificates_signed_by_the_cluster_are_self_managed() {
         let (args, warnings) = translated("webhook serve --in-cluster --tls-secret=s --service-name=n");
         assert_eq!(
@@ -347,11 +411,16 @@ mod tests {
 
     #[test]
     fn the_name_of_the_program_implies_the_defaults_of_the_aws_webhook() {
-        assert_eq!(args("/webhook serve"), ["--compat=aws"]);
-        assert_eq!(args("/webhook serve --compat none"), ["--compat", "none"]);
-        let words = ["/webhook", "serve"].map(OsString::from).to_vec();
-        let translated = translate(words.clone(), Some("none".into())).unwrap();
-        assert_eq!(translated.args, words);
+        let implied = |line: &str, compat: Option<&str>| {
+            with_implied(line.split(' ').map(OsString::from).collect(), compat.map(OsStr::new))
+                .join(OsStr::new(" "))
+        };
+        assert_eq!(implied("/webhook serve", None), "/webhook serve --compat=aws");
+        assert_eq!(implied("webhook audit -n a", None), "webhook audit --compat=aws -n a");
+        for line in ["/webhook serve --compat none", "/webhook mutate --compat=aws", "/webhooks serve"] {
+            assert_eq!(implied(line, None), line);
+        }
+        assert_eq!(implied("/webhook serve", Some("none")), "/webhook serve");
     }
 
     #[test]

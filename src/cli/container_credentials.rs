@@ -4,7 +4,6 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use super::values::path;
 use crate::settings::{Audience, ContainerCredentials, FullUri, MountPath, TokenPath, VolumeName};
 
 /// How pods are given container credentials, and which.
@@ -12,7 +11,7 @@ use crate::settings::{Audience, ContainerCredentials, FullUri, MountPath, TokenP
 pub struct ContainerCredentialsArgs {
     /// Give container credentials, as EKS Pod Identity does, to the accounts that this JSON file lists, whatever role
     /// they have. Read again when it changes
-    #[arg(long, env, value_name = "FILE", value_parser = path())]
+    #[arg(long, env, value_name = "FILE")]
     pub watch_container_credentials_config: Option<PathBuf>,
     /// The audience of their token
     #[arg(long, env, value_name = "AUDIENCE", default_value = "pods.eks.amazonaws.com")]
@@ -37,9 +36,9 @@ pub struct ContainerCredentialsArgs {
 }
 
 impl ContainerCredentialsArgs {
-    /// The file, if there is to be one. A variable that is set to nothing names none.
+    /// The file, if there is to be one.
     pub fn file(&self) -> Option<&Path> {
-        self.watch_container_credentials_config.as_deref().filter(|path| *path != "")
+        self.watch_container_credentials_config.as_deref()
     }
 
     /// The settings that were typed, if there are to be any such credentials.

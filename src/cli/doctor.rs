@@ -6,7 +6,7 @@ use clap::Args;
 
 use super::{
     ClusterArgs, ReportForm,
-    values::{account_name_or_nothing, dns_name, dns_name_or_nothing, path},
+    values::{account_name, dns_name, dns_name_or_nothing},
 };
 use crate::settings::{Audience, DEFAULT_AUDIENCE};
 
@@ -28,13 +28,13 @@ pub struct DoctorArgs {
         value_parser = dns_name_or_nothing)]
     pub as_service_account: String,
     /// A ServiceAccount with a role, as NAMESPACE/NAME: a token is asked for it, and a pod of it is created as a dry run
-    #[arg(long, env = "DOCTOR_SERVICE_ACCOUNT", value_name = "NAMESPACE/NAME", value_parser = account_name_or_nothing)]
+    #[arg(long, env = "DOCTOR_SERVICE_ACCOUNT", value_name = "NAMESPACE/NAME", value_parser = account_name)]
     pub service_account: Option<(String, String)>,
     /// The audience of that token
     #[arg(long, env, value_name = "AUDIENCE", default_value = DEFAULT_AUDIENCE)]
     pub token_audience: Audience,
     /// The authorities that signed the issuer's certificate (PEM), instead of the system's
-    #[arg(long, env = "DOCTOR_CA_FILE", value_name = "FILE", value_parser = path())]
+    #[arg(long, env = "DOCTOR_CA_FILE", value_name = "FILE")]
     pub ca_file: Option<PathBuf>,
     /// What to print
     #[arg(short, long, env = "DOCTOR_OUTPUT", value_name = "FORM", default_value = "text")]

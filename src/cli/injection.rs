@@ -2,10 +2,13 @@
 
 use clap::Args;
 
-use super::{container_credentials::ContainerCredentialsArgs, values::account_id};
-use crate::settings::{
-    AccountId, AnnotationPrefix, Audience, Compat, DEFAULT_AUDIENCE, MountPath, Partition, Region, RoleOwner,
-    Settings, TokenExpiration, VolumeName,
+use super::container_credentials::ContainerCredentialsArgs;
+use crate::{
+    aws_account::{AccountId, Partition},
+    settings::{
+        AnnotationPrefix, Audience, Compat, DEFAULT_AUDIENCE, MountPath, Region, RoleOwner, Settings,
+        TokenExpiration, VolumeName,
+    },
 };
 
 /// What is injected.
@@ -61,10 +64,9 @@ pub struct InjectionArgs {
     #[arg(long, env, value_name = "BOOL", default_value = "false", default_missing_value = "true",
         num_args = 0..=1, require_equals = true, action = clap::ArgAction::Set)]
     pub sts_regional_endpoints: bool,
-    // The inner one is of a variable that is set to nothing; spelled out, clap takes it for a value.
     /// The AWS account whose roles may be named without their ARN: my-role, path/my-role
-    #[arg(long, env, value_name = "ID", value_parser = account_id)]
-    pub aws_account_id: Option<std::option::Option<AccountId>>,
+    #[arg(long, env, value_name = "ID")]
+    pub aws_account_id: Option<AccountId>,
     /// The partition of that account
     #[arg(long, env, value_name = "NAME", default_value = "aws")]
     pub aws_partition: Partition,
@@ -77,7 +79,7 @@ impl InjectionArgs {
     /// The settings that were typed.
     pub fn into_settings(self) -> Settings {
         let partition = self.aws_partition;
-        let role_owner = self.aws_account_id.flatten().map(|account_id| RoleOwner { partition, account_id });
+        let role_owner = self.aws_account_id.map(|account_id| RoleOwner { partition, account_id });
         Settings {
             annotation_prefix: self.annotation_prefix,
             token_audience: self.token_audience,

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
-use super::{ClusterArgs, ReportForm, values::path};
+use super::{ClusterArgs, ReportForm};
 use crate::issuer::Issuer;
 
 /// What `oidc` does.
@@ -31,7 +31,7 @@ pub struct OidcGenerateArgs {
 #[derive(Debug, Args)]
 pub struct OidcVerifyArgs {
     /// The authorities that signed the issuer's certificate (PEM), instead of the system's
-    #[arg(long, env = "OIDC_CA_FILE", value_name = "FILE", value_parser = path())]
+    #[arg(long, env = "OIDC_CA_FILE", value_name = "FILE")]
     pub ca_file: Option<PathBuf>,
     /// What to print
     #[arg(short, long, env = "OIDC_OUTPUT", value_name = "FORM", default_value = "text")]

@@ -7,8 +7,7 @@ use clap::{ArgMatches, Args, CommandFactory, ValueEnum, parser::ValueSource};
 use super::{
     Cli, InjectionArgs,
     values::{
-        dns_name, dns_name_or_nothing, duration, idle_duration, long_duration, path, positive_count,
-        positive_duration, tls_version,
+        dns_name, duration, idle_duration, long_duration, positive_count, positive_duration, tls_version,
     },
 };
 use crate::server::tls::TlsVersion;
@@ -83,10 +82,10 @@ impl FlagInUse {
 pub struct SourceArgs {
     /// Read ServiceAccounts from this YAML file, or the .yaml, .yml and .json files of this folder, instead of
     /// watching a cluster. Read again when they change
-    #[arg(long, env, value_name = "PATH", value_parser = path())]
+    #[arg(long, env, value_name = "PATH")]
     pub service_accounts: Option<PathBuf>,
     /// Watch the cluster of this kubeconfig instead of the one this process runs in
-    #[arg(long, env, value_name = "FILE", value_parser = path())]
+    #[arg(long, env, value_name = "FILE")]
     pub kubeconfig: Option<PathBuf>,
     /// Use this context of the kubeconfig
     #[arg(long, env, value_name = "NAME")]
@@ -155,7 +154,7 @@ pub struct TlsArgs {
     pub tls_san: Vec<String>,
     /// Require clients to present a certificate signed by one of these authorities (PEM). Reloaded when it changes; if
     /// the certificate is self-managed, with each new one; if it is self-signed, never
-    #[arg(long, env, value_name = "FILE", value_parser = path())]
+    #[arg(long, env, value_name = "FILE")]
     pub tls_client_ca_file: Option<PathBuf>,
     /// The oldest version of TLS that is spoken: 1.2 or 1.3
     #[arg(long, env, value_name = "VERSION", default_value = "1.2", value_parser = tls_version)]
@@ -186,7 +185,7 @@ pub struct SelfManagedArgs {
         default_value_if("compat", "aws", "pod-identity-webhook"))]
     pub webhook_configuration_name: String,
     /// The namespace of Secret and Service, and of the ConfigMap of --watch-config-map. Without it: the pod's own, or that of the kubeconfig's context
-    #[arg(long, env = "POD_NAMESPACE", value_name = "NAME", value_parser = dns_name_or_nothing)]
+    #[arg(long, env = "POD_NAMESPACE", value_name = "NAME", value_parser = dns_name)]
     pub namespace: Option<String>,
     /// The cluster's DNS domain
     #[arg(long, env, value_name = "DOMAIN", default_value = "cluster.local", value_parser = dns_name)]
@@ -247,7 +246,7 @@ pub struct LimitArgs {
 pub struct RecordArgs {
     /// Write the AdmissionReviews that are answered to this folder, for `mutate` to replay. The values of env
     /// variables are replaced; see the README
-    #[arg(long, env, value_name = "DIR", value_parser = path())]
+    #[arg(long, env, value_name = "DIR")]
     pub record: Option<PathBuf>,
     /// The most files that are recorded there, those of earlier runs included
     #[arg(long, env, value_name = "COUNT", default_value = "1000", value_parser = positive_count)]

@@ -4,9 +4,10 @@ use clap::{Args, ValueEnum};
 
 use super::ClusterArgs;
 use crate::{
+    aws_account::{AccountId, Partition},
     issuer::Issuer,
     settings::{Audience, DEFAULT_AUDIENCE},
-    trust_policy::{AccountId, Partition, Subject},
+    trust_policy::Subject,
 };
 
 /// Flags of `trust-policy`.

@@ -1,18 +1,8 @@
 //! What the values of flags may be: from text to a value, or a sentence that says what is wanted.
 
-use std::{path::PathBuf, time::Duration};
+use std::time::Duration;
 
-use clap::builder::{OsStringValueParser, TypedValueParser};
-
-use crate::{
-    server::tls::TlsVersion,
-    settings::{AccountId, InvalidSetting, is_dns_subdomain},
-};
-
-/// A path that may be empty, as a variable that is set to nothing makes it; [`crate::config`] takes that for none.
-pub(super) fn path() -> impl TypedValueParser<Value = PathBuf> {
-    OsStringValueParser::new().map(PathBuf::from)
-}
+use crate::{server::tls::TlsVersion, settings::is_dns_subdomain};
 
 pub(super) fn duration(text: &str) -> Result<Duration, String> {
     humantime::parse_duration(text)
@@ -31,21 +21,13 @@ pub(super) fn dns_name(text: &str) -> Result<String, String> {
     Err("a name has at most 253 characters of a-z, 0-9, '-' and '.'".to_owned())
 }
 
-/// The same, or a variable that is set to nothing; [`crate::config`] takes that for none.
+/// The same, or nothing, where that means something.
 pub(super) fn dns_name_or_nothing(text: &str) -> Result<String, String> {
     if text.is_empty() { Ok(String::new()) } else { dns_name(text) }
 }
 
-/// An AWS account, or a variable that is set to nothing.
-pub(super) fn account_id(text: &str) -> Result<Option<AccountId>, InvalidSetting> {
-    if text.is_empty() { Ok(None) } else { text.parse().map(Some) }
-}
-
-/// A ServiceAccount, as namespace and name, or a variable that is set to nothing.
-pub(super) fn account_name_or_nothing(text: &str) -> Result<(String, String), String> {
-    if text.is_empty() {
-        return Ok(Default::default());
-    }
+/// A ServiceAccount, as namespace and name.
+pub(super) fn account_name(text: &str) -> Result<(String, String), String> {
     let (namespace, name) = text.split_once('/').ok_or("want NAMESPACE/NAME")?;
     Ok((dns_name(namespace)?, dns_name(name)?))
 }

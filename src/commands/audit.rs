@@ -38,10 +38,10 @@ async fn audit(args: AuditArgs) -> anyhow::Result<ExitCode> {
     let identities = args.injection.container.file().map(identity_file::load).transpose();
     let identities = identities.context("--watch-container-credentials-config")?.unwrap_or_default();
     let settings = Arc::new(args.injection.into_settings());
-    let namespace = args.namespace.as_deref().filter(|namespace| !namespace.is_empty());
+    let namespace = args.namespace.as_deref();
     let client = cluster::client(args.cluster).await?;
     let binder = Arc::new(Binder::new(Arc::clone(&settings)));
-    let mapping = match args.config_map_namespace.filter(|namespace| !namespace.is_empty()) {
+    let mapping = match args.config_map_namespace {
         Some(namespace) => {
             Some(mapping(&client, &namespace, &binder).await.context("--config-map-namespace")?)
         }

@@ -28,8 +28,7 @@ pub fn run(args: DoctorArgs) -> anyhow::Result<ExitCode> {
 
 async fn examine(mut args: DoctorArgs) -> anyhow::Result<ExitCode> {
     let reader = Reader(super::cluster::client(std::mem::take(&mut args.cluster)).await?);
-    args.service_account = args.service_account.filter(|(namespace, _)| !namespace.is_empty());
-    let ca_file = args.ca_file.as_deref().filter(|path| path.as_os_str() != "");
+    let ca_file = args.ca_file.as_deref();
     let https = match Https::new(ca_file) {
         Err(error) if ca_file.is_some() => return Err(error),
         https => https,
@@ -150,10 +149,9 @@ async fn issuer(reader: &Reader, https: anyhow::Result<Https>) -> (Vec<Finding>,
 async fn identity(reader: &Reader, args: &DoctorArgs, issuer: Option<&str>) -> Vec<Finding> {
     let Some((namespace, name)) = &args.service_account else {
         let cure = "give --service-account NAMESPACE/NAME, one that has a role";
-        return vec![
-            Finding::skip("token", "no account was named", cure),
-            Finding::skip("pod", "no account was named", cure),
-        ];
+        return ["token", "pod", "region"]
+            .map(|check| Finding::skip(check, "no account was named", cure))
+            .into();
     };
     let (account, audience) = ((&**namespace, &**name), args.token_audience.as_ref());
     let request = format!(

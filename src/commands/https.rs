@@ -14,7 +14,7 @@ use crate::{oidc::Fetched, server::tls::read_certificates};
 const TIMEOUT: Duration = Duration::from_secs(10);
 const MAX_BYTES: usize = 1 << 20;
 
-const CA: &str = "--ca-file: no certificates in PEM:";
+const CA: &str = "--ca-file: want certificates in PEM:";
 
 /// Fetches without credentials, by kube's client, which is there already.
 pub(super) struct Https {
@@ -25,7 +25,6 @@ pub(super) struct Https {
 impl Https {
     /// Trusts these authorities, or the system's, of which an image that holds nothing else has none.
     pub(super) fn new(ca_file: Option<&Path>) -> anyhow::Result<Self> {
-        let ca_file = ca_file.filter(|path| path.as_os_str() != "");
         let certificates = ca_file.map(|path| read_certificates(path, CA)).transpose()?;
         let authorities = certificates.map(|all| all.iter().map(|one| one.to_vec()).collect());
         let https = Self { authorities };

@@ -23,12 +23,11 @@ pub(super) struct Log {
 /// Lines are written by a thread of their own: a container runtime that has stopped reading must not stop whoever has
 /// something to say, be it the watch or a request.
 pub(super) fn start(args: &LogArgs) -> anyhow::Result<Log> {
-    let (from, text) =
-        match (args.log_level.clone().filter(|text| !text.is_empty()), std::env::var("RUST_LOG")) {
-            (Some(text), _) => ("--log-level", text),
-            (None, Ok(text)) if !text.is_empty() => ("RUST_LOG", text),
-            (None, _) => ("--log-level", "info".to_owned()),
-        };
+    let (from, text) = match (args.log_level.clone(), std::env::var("RUST_LOG")) {
+        (Some(text), _) => ("--log-level", text),
+        (None, Ok(text)) if !text.is_empty() => ("RUST_LOG", text),
+        (None, _) => ("--log-level", "info".to_owned()),
+    };
     // A bare level is about this program. What kube has to say of its failures, the watch says itself, less often.
     let is_level = text.parse::<tracing::level_filters::LevelFilter>().is_ok();
     let want = || {

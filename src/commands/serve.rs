@@ -273,6 +273,10 @@ fn start_identities(
     background: &mut JoinSet<()>,
 ) -> anyhow::Result<Option<IdentityNews>> {
     let Some(path) = &config.identities else { return Ok(None) };
+    let uri = config.settings.container_credentials.as_ref().map(|given| &given.full_uri);
+    if let Some(uri) = uri.filter(|uri| !uri.is_http()) {
+        warn!(%uri, "--container-credentials-full-uri: SDKs ask http:// and https:// only; pods are given it as it is");
+    }
     let file = IdentityFile::open(path, metrics.identities.clone());
     let file = file.context("--watch-container-credentials-config")?;
     let news = file.identities();

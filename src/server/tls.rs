@@ -95,9 +95,9 @@ pub enum BadCertificate {
 }
 
 const CERT: &str =
-    "--tls-cert-file: no certificate chain in PEM (or give --tls-self-signed to try things out):";
-const KEY: &str = "--tls-key-file: no private key in PEM:";
-const CLIENT_CA: &str = "--tls-client-ca-file: no certificates in PEM:";
+    "--tls-cert-file: want a certificate chain in PEM (or give --tls-self-signed to try things out):";
+const KEY: &str = "--tls-key-file: want a private key in PEM:";
+const CLIENT_CA: &str = "--tls-client-ca-file: want certificates in PEM:";
 
 /// A checked certificate, ready to be served.
 #[derive(Debug)]

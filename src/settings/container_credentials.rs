@@ -48,18 +48,23 @@ impl FromStr for TokenPath {
     }
 }
 
-/// A URI of the agent.
+/// A URI of the agent. Any word is taken, as the AWS webhook takes it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FullUri(Box<str>);
+
+impl FullUri {
+    /// Whether SDKs can ask there.
+    pub fn is_http(&self) -> bool {
+        let rest = self.0.strip_prefix("http://").or_else(|| self.0.strip_prefix("https://"));
+        rest.is_some_and(|rest| !rest.is_empty())
+    }
+}
 
 impl FromStr for FullUri {
     type Err = InvalidSetting;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let rest = text.strip_prefix("http://").or_else(|| text.strip_prefix("https://"));
-        let valid = rest.is_some_and(|rest| {
-            !rest.is_empty() && !rest.contains(|c: char| c.is_whitespace() || c.is_control())
-        });
+        let valid = !text.is_empty() && !text.contains(|c: char| c.is_whitespace() || c.is_control());
         valid.then(|| Self(text.into())).ok_or(InvalidSetting::FullUri)
     }
 }
@@ -85,9 +90,12 @@ mod tests {
         for good in
             ["http://169.254.170.23/v1/credentials", "https://agent", "http://[fd00:ec2::23]/v1/credentials"]
         {
-            assert!(good.parse::<FullUri>().is_ok(), "{good}");
+            assert!(good.parse::<FullUri>().unwrap().is_http(), "{good}");
         }
-        for bad in ["", "169.254.170.23", "http://", "http://a b"] {
+        for odd in ["169.254.170.23", "http://", "uri"] {
+            assert!(!odd.parse::<FullUri>().unwrap().is_http(), "{odd}");
+        }
+        for bad in ["", "http://a b"] {
             assert!(bad.parse::<FullUri>().is_err(), "{bad:?}");
         }
     }

@@ -2,17 +2,17 @@
 //!
 //! Values and text only; what is asked for comes in, and the policy in one of its written forms goes out.
 
-mod account;
 mod subject;
 mod terraform;
 
 use serde_json::{Map, Value, json};
 
-pub use self::{
-    account::{AccountId, InvalidAccountId, InvalidPartition, Partition},
-    subject::{InvalidSubject, Subject},
+pub use self::subject::{InvalidSubject, Subject};
+use crate::{
+    aws_account::{AccountId, Partition},
+    issuer::Issuer,
+    settings::Audience,
 };
-use crate::{issuer::Issuer, settings::Audience};
 
 /// How long IAM lets a trust policy be, unless its quota is raised; white space doesn't count.
 pub const DEFAULT_QUOTA: usize = 2048;
@@ -58,7 +58,12 @@ impl From<&Trust> for TrustPolicy {
                 key: format!("{provider}:{claim}"),
                 values,
             };
-            let claims = subjects.iter().map(|subject| subject.claim()).collect();
+            let mut claims: Vec<String> = Vec::new();
+            for claim in subjects.iter().map(|subject| subject.claim()) {
+                if !claims.contains(&claim) {
+                    claims.push(claim);
+                }
+            }
             vec![
                 condition("StringEquals", "aud", vec![literal(audience.as_ref())]),
                 condition(operator, "sub", claims),

@@ -95,7 +95,8 @@ async fn what_is_as_it_should_be_is_no_finding() {
     assert_eq!(output.status.code(), Some(0), "{}{}", stdout(&output), stderr(&output));
     assert_eq!(
         stdout(&output),
-        "4 pods: 1 have their identity, 0 lack it; of 1 the ServiceAccount is newer than this audit, or gone\n"
+        "4 pods: 1 have their identity, 0 lack it; 1 are left alone, though their account has one; \
+         of 1 the ServiceAccount is newer than this audit, or gone\n"
     );
 }
 

@@ -374,10 +374,9 @@ async fn certificates_are_checked_and_presented() {
     let other = bench.path("other.crt");
     for (url, args, code, part) in [
         (&baseline, vec![], 1, "give --ca-file with the webhooks' authorities, or --insecure"),
-        (&baseline, vec!["--ca-file", ""], 1, "give --ca-file"),
         (&baseline, vec!["--ca-file", &ca], 0, "all answered"),
         (&baseline, vec!["--ca-file", &other], 1, "TLS handshake: invalid peer certificate"),
-        (&baseline, vec!["--ca-file", "/nowhere"], 1, "--ca-file: no certificates in PEM: /nowhere"),
+        (&baseline, vec!["--ca-file", "/nowhere"], 1, "--ca-file: want certificates in PEM: /nowhere"),
         (&baseline, vec!["--insecure"], 0, "all answered"),
         (
             &baseline,
@@ -397,7 +396,7 @@ async fn certificates_are_checked_and_presented() {
             &candidate,
             vec!["--insecure", "--client-cert-file", &key, "--client-key-file", &key],
             1,
-            "--client-cert-file: no certificate chain in PEM: ",
+            "--client-cert-file: want a certificate chain in PEM: ",
         ),
     ] {
         let rest = ["--baseline", url, "--reviews", &reviews, "--count=2"];

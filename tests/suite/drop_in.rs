@@ -152,6 +152,36 @@ async fn every_flag_at_once() {
     }
 }
 
+/// What is empty counts as not given, and what belongs to no flag is not looked at, as by the AWS webhook.
+#[tokio::test]
+async fn what_says_nothing_does_not_end_the_start() {
+    let line = "--tls-cert=tls.crt --tls-key=tls.key --port=0 --metrics-port=0 --token-audience= --context= \
+                --watch-container-credentials-config= --container-credentials-full-uri=con-creds-uri \
+                --container-credentials-audience= --enable-debugging-handlers false";
+    let (patch, warnings) = Around::new().await.serve("/webhook", line).await;
+    assert!(patch.contains(r#""audience":"sts.amazonaws.com""#), "{patch}");
+    for warning in [
+        "--token-audience: it is empty, and counts as not given",
+        "--container-credentials-audience: it is empty, and counts as not given",
+        "false: left out, since it belongs to no flag",
+    ] {
+        assert!(warnings.iter().any(|said| said == warning), "{warnings:?}");
+    }
+}
+
+/// By its name, `mutate` has the defaults of the AWS webhook as `serve` does.
+#[test]
+fn the_name_of_the_program_counts_for_mutate() {
+    let examples = concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/examples");
+    let (pod, accounts) =
+        (format!("{examples}/deployment.yaml"), format!("{examples}/service-accounts.yaml"));
+    for (called, volume) in [("webhook", "aws-iam-token"), ("eks-pod-identity-webhook", "aws-token")] {
+        let mut program = command(&["mutate", "-f", &pod, "--service-accounts", &accounts]);
+        let output = program.arg0(called).output().unwrap();
+        assert!(stdout(&output).contains(&format!("name: {volume}\n")), "{called}: {output:?}");
+    }
+}
+
 /// `--kube-api` alone goes there without credentials; with a kubeconfig, with those of its context.
 #[tokio::test]
 async fn another_address_of_the_api_server() {

@@ -18,17 +18,16 @@ use crate::{
     server::tls::{read_certificates, read_key},
 };
 
-const CA: &str = "--ca-file: no certificates in PEM:";
-const CLIENT_CERT: &str = "--client-cert-file: no certificate chain in PEM:";
-const CLIENT_KEY: &str = "--client-key-file: no private key in PEM:";
+const CA: &str = "--ca-file: want certificates in PEM:";
+const CLIENT_CERT: &str = "--client-cert-file: want a certificate chain in PEM:";
+const CLIENT_KEY: &str = "--client-key-file: want a private key in PEM:";
 
 /// Reads the files and makes a configuration of them.
 pub(super) fn load(args: CompareTlsArgs) -> anyhow::Result<ClientConfig> {
     // A variable that is set to nothing is not set.
-    let given = |path: Option<PathBuf>| path.filter(|path| path != "");
-    let verifier = verifier(given(args.ca_file), args.insecure)?;
+    let verifier = verifier(args.ca_file, args.insecure)?;
     let builder = ClientConfig::builder().dangerous().with_custom_certificate_verifier(verifier);
-    let mut config = match (given(args.client_cert_file), given(args.client_key_file)) {
+    let mut config = match (args.client_cert_file, args.client_key_file) {
         (None, None) => builder.with_no_client_auth(),
         (Some(cert), Some(key)) => builder
             .with_client_auth_cert(read_certificates(&cert, CLIENT_CERT)?, read_key(&key, CLIENT_KEY)?)

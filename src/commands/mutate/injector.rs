@@ -83,7 +83,8 @@ impl Injector {
         let name = object["metadata"]["name"].as_str().unwrap_or_default().to_owned();
         let namespace = object["metadata"]["namespace"].as_str().filter(|namespace| !namespace.is_empty());
         let namespace = namespace.unwrap_or(&self.namespace).to_owned();
-        let place = || format!("{} {namespace}/{name}", pointers.kind);
+        let shown = [&*namespace, &name].map(shown);
+        let place = || format!("{} {}/{}", pointers.kind, shown[0], shown[1]);
 
         let pod = manifest.pointer_mut(&pointers.pod).filter(|pod| !pod.is_null());
         let pod = pod.with_context(|| format!("{}: no pod template", place()))?;
@@ -132,12 +133,19 @@ impl Injector {
             (None, unknown) => {
                 let (namespace, name) = unknown.unwrap_or_default();
                 bail!(
-                    "ServiceAccount {namespace}/{name} is not in {}; add it there, without a role if it has none",
+                    "ServiceAccount {}/{} is not in {}; add it there, without a role if it has none",
+                    shown(&namespace),
+                    shown(&name),
                     self.accounts_path
                 )
             }
         }
     }
+}
+
+/// A name as the manifest has it, without what would do something to a terminal or to the log of a pipeline.
+fn shown(name: &str) -> String {
+    name.replace(char::is_control, "\u{fffd}")
 }
 
 /// Where a pod is within a document.
