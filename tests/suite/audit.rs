@@ -4,14 +4,11 @@ use std::process::Output;
 
 use serde_json::{Value, json};
 
-use crate::{
-    binary::{stderr, stdout},
-    support::{
-        ROLE, ROLE_ANNOTATION,
-        api_server::ApiServer,
-        daemon::{command, write_kubeconfig},
-        recorded, within,
-    },
+use crate::support::{
+    ROLE, ROLE_ANNOTATION,
+    api_server::ApiServer,
+    daemon::{command, stderr, stdout, write_kubeconfig},
+    recorded, within,
 };
 
 /// Runs it against that cluster.

@@ -15,7 +15,7 @@ use crate::support::{
     self, ROLE, ROLE_ANNOTATION,
     api_server::ApiServer,
     client::Client,
-    daemon::{Daemon, command, write_kubeconfig},
+    daemon::{Daemon, command, stderr, stdout, write_kubeconfig},
     eventually,
     pki::Ca,
     recorded,
@@ -33,14 +33,6 @@ fn run_with_input(args: &[&str], input: &[u8]) -> Output {
     let mut child = command.spawn().unwrap();
     child.stdin.take().unwrap().write_all(input).unwrap();
     child.wait_with_output().unwrap()
-}
-
-pub(crate) fn stdout(output: &Output) -> &str {
-    std::str::from_utf8(&output.stdout).unwrap()
-}
-
-pub(crate) fn stderr(output: &Output) -> &str {
-    std::str::from_utf8(&output.stderr).unwrap()
 }
 
 fn examples(name: &str) -> String {

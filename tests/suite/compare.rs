@@ -18,17 +18,14 @@ use tokio::{
 };
 use tokio_rustls::TlsAcceptor;
 
-use crate::{
-    binary::{stderr, stdout},
-    support::{
-        ROLE, ROLE_ANNOTATION, account,
-        daemon::command,
-        eventually,
-        pki::Pair,
-        recorded,
-        server::{Options, Server},
-        within,
-    },
+use crate::support::{
+    ROLE, ROLE_ANNOTATION, account,
+    daemon::{command, stderr, stdout},
+    eventually,
+    pki::Pair,
+    recorded,
+    server::{Options, Server},
+    within,
 };
 
 const OTHER_ROLE: &str = "arn:aws:iam::111122223333:role/other";

@@ -5,9 +5,12 @@ use eks_pod_identity_webhook::settings::{Compat, Settings};
 use serde_json::{Value, json};
 
 use crate::{
-    binary::{stderr, stdout},
     rules::{Admitted, admit_under, review},
-    support::{ROLE, all_recorded, daemon::command, recorded},
+    support::{
+        ROLE, all_recorded,
+        daemon::{command, stderr, stdout},
+        recorded,
+    },
 };
 
 const MOUNT_PATH: &str = "/var/run/secrets/eks.amazonaws.com/serviceaccount";

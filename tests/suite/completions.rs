@@ -8,10 +8,7 @@ use std::{
 use clap::CommandFactory;
 use eks_pod_identity_webhook::cli::Cli;
 
-use crate::{
-    binary::{stderr, stdout},
-    support::daemon::command,
-};
+use crate::support::daemon::{command, stderr, stdout};
 
 fn run(args: &[&str]) -> Output {
     let output = command(args).output().unwrap();

@@ -16,16 +16,13 @@ use eks_pod_identity_webhook::{
 };
 use serde_json::{Value, json};
 
-use crate::{
-    binary::{stderr, stdout},
-    support::{
-        self, ROLE, ROLE_ANNOTATION,
-        api_server::ApiServer,
-        daemon::{Daemon, command},
-        eventually, metric,
-        server::plain_get,
-        within,
-    },
+use crate::support::{
+    self, ROLE, ROLE_ANNOTATION,
+    api_server::ApiServer,
+    daemon::{Daemon, command, stderr, stdout},
+    eventually, metric,
+    server::plain_get,
+    within,
 };
 
 const MOUNT_PATH: &str = "/var/run/secrets/pods.eks.amazonaws.com/serviceaccount";

@@ -6,15 +6,12 @@ use base64_simd::{STANDARD, URL_SAFE_NO_PAD};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::{
-    binary::{stderr, stdout},
-    support::{
-        self,
-        api_server::ApiServer,
-        daemon::{command, write_kubeconfig},
-        pki::Ca,
-        within,
-    },
+use crate::support::{
+    self,
+    api_server::ApiServer,
+    daemon::{command, stderr, stdout, write_kubeconfig},
+    pki::Ca,
+    within,
 };
 
 const CONFIGURATIONS: &str = "/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations";

@@ -11,19 +11,16 @@ use eks_pod_identity_webhook::cli::foreign_flags;
 use serde_json::json;
 use tempfile::TempDir;
 
-use crate::{
-    binary::{stderr, stdout},
-    support::{
-        ROLE, ROLE_ANNOTATION,
-        api_server::ApiServer,
-        client::{Client, request},
-        daemon::{Daemon, command, write_kubeconfig},
-        patch_of,
-        pki::Ca,
-        recorded,
-        server::plain_get,
-        within,
-    },
+use crate::support::{
+    ROLE, ROLE_ANNOTATION,
+    api_server::ApiServer,
+    client::{Client, request},
+    daemon::{Daemon, command, stderr, stdout, write_kubeconfig},
+    patch_of,
+    pki::Ca,
+    recorded,
+    server::plain_get,
+    within,
 };
 
 /// What stands around a container: a cluster and a certificate. Its ports are free ones, so that tests don't meet.

@@ -15,16 +15,13 @@ use eks_pod_identity_webhook::{
 use hyper::Method;
 use serde_json::{Value, json};
 
-use crate::{
-    binary::{stderr, stdout},
-    support::{
-        self, ROLE, ROLE_ANNOTATION,
-        api_server::{ApiServer, objects::NAMESPACE},
-        daemon::{Daemon, command, write_kubeconfig},
-        eventually, metric,
-        server::plain_get,
-        within,
-    },
+use crate::support::{
+    self, ROLE, ROLE_ANNOTATION,
+    api_server::{ApiServer, objects::NAMESPACE},
+    daemon::{Daemon, command, stderr, stdout, write_kubeconfig},
+    eventually, metric,
+    server::plain_get,
+    within,
 };
 
 const MAPPED: &str = "arn:aws:iam::111122223333:role/mapped";

@@ -6,15 +6,12 @@ use rcgen::{KeyPair, PKCS_ED25519, PublicKeyData};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::{
-    binary::{stderr, stdout},
-    support::{
-        self,
-        api_server::ApiServer,
-        daemon::{command, write_kubeconfig},
-        pki::Ca,
-        within,
-    },
+use crate::support::{
+    self,
+    api_server::ApiServer,
+    daemon::{command, stderr, stdout, write_kubeconfig},
+    pki::Ca,
+    within,
 };
 
 const DISCOVERY: &str = "/.well-known/openid-configuration";

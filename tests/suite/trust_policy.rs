@@ -4,14 +4,11 @@ use std::{fs, process::Output};
 
 use serde_json::{Value, json};
 
-use crate::{
-    binary::{stderr, stdout},
-    support::{
-        self,
-        api_server::ApiServer,
-        daemon::{command, write_kubeconfig},
-        within,
-    },
+use crate::support::{
+    self,
+    api_server::ApiServer,
+    daemon::{command, stderr, stdout, write_kubeconfig},
+    within,
 };
 
 const ISSUER: &str = "--issuer=https://oidc.example.com/my-cluster";

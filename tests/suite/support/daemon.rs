@@ -1,6 +1,11 @@
 //! The program, running.
 
-use std::{fs, net::SocketAddr, path::Path, process::Stdio};
+use std::{
+    fs,
+    net::SocketAddr,
+    path::Path,
+    process::{Output, Stdio},
+};
 
 use base64_simd::STANDARD;
 use serde_json::{Value, json};
@@ -19,6 +24,16 @@ pub(crate) fn command(args: &[&str]) -> std::process::Command {
     let mut command = std::process::Command::new(BINARY);
     command.env_clear().args(args);
     command
+}
+
+/// What the program printed.
+pub(crate) fn stdout(output: &Output) -> &str {
+    std::str::from_utf8(&output.stdout).unwrap()
+}
+
+/// What it printed beside that.
+pub(crate) fn stderr(output: &Output) -> &str {
+    std::str::from_utf8(&output.stderr).unwrap()
 }
 
 /// A daemon that is running.
