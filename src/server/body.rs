@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use http_body_util::BodyExt;
 use hyper::{
-    Request, StatusCode,
+    HeaderMap, StatusCode,
     body::{Body, Incoming},
     header::EXPECT,
 };
@@ -66,22 +66,22 @@ pub(super) struct Held<'m> {
 }
 
 /// Reads a body of at most `limit` bytes in at most `time`. There is room for the parser's padding behind it.
-pub(super) async fn read(
-    request: Request<Incoming>,
+pub(super) async fn read<'m>(
+    headers: &HeaderMap,
+    body: Incoming,
     limit: usize,
     time: Duration,
-    memory: &Memory,
-) -> Result<Held<'_>, BadBody> {
-    let announced = usize::try_from(request.body().size_hint().lower()).unwrap_or(usize::MAX);
+    memory: &'m Memory,
+) -> Result<Held<'m>, BadBody> {
+    let announced = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
     // Who asks first is told at once; what would not be read to its end is not begun.
-    let asks_first = request.headers().contains_key(EXPECT);
-    if announced > limit && (asks_first || announced > limit.saturating_mul(DISCARDED)) {
+    if announced > limit && (headers.contains_key(EXPECT) || announced > limit.saturating_mul(DISCARDED)) {
         return Err(BadBody::TooLarge);
     }
     // Of a body that comes in chunks nothing is announced.
     let expected = if announced == 0 { limit } else { announced.min(limit) };
     let held = Held::new(expected, memory);
-    match timeout(time, collect(request.into_body(), announced, limit, held)).await {
+    match timeout(time, collect(body, announced, limit, held)).await {
         Ok(result) => result,
         Err(_) if announced > limit => Err(BadBody::TooLarge),
         Err(_) => Err(BadBody::TooSlow),

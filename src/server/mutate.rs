@@ -3,7 +3,7 @@
 use std::{cell::Cell, sync::Arc, time::Duration};
 
 use hyper::{
-    Method, Request, StatusCode,
+    Method, Request, StatusCode, Uri,
     body::{Body, Incoming},
     header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap},
 };
@@ -121,9 +121,10 @@ fn without_body(request: &Request<Incoming>) -> Reply {
 
 impl Inner {
     async fn mutate(&self, request: Request<Incoming>) -> Reply {
-        let grace = self.grace(request.uri().query());
-        match body::read(request, self.limits.body_bytes, self.limits.body_time, &self.memory).await {
-            Ok(mut held) => self.admit(std::mem::take(&mut held.bytes), grace).await,
+        let (head, body) = request.into_parts();
+        let RequestLimits { body_bytes, body_time, .. } = self.limits;
+        match body::read(&head.headers, body, body_bytes, body_time, &self.memory).await {
+            Ok(mut held) => self.admit(std::mem::take(&mut held.bytes), &head.uri).await,
             Err(error) => {
                 if matches!(error, BadBody::NoMemory) {
                     self.metrics.admissions.count(Operation::Unknown, Outcome::NoMemory, Warned::default());
@@ -134,14 +135,13 @@ impl Inner {
     }
 
     /// Answers one admission.
-    async fn admit(&self, mut body: Vec<u8>, grace: Duration) -> Reply {
+    async fn admit(&self, mut body: Vec<u8>, uri: &Uri) -> Reply {
         let mut record = Record::begin(&self.metrics.admissions);
         let mut scratch = SCRATCH.take().unwrap_or_default();
-        let deadline = record.begun + grace;
         let copied = self.recorder.as_ref().and_then(|recorder| recorder.copy(&body));
         let result = match self.skim(&body, &mut scratch, &mut record) {
             Some(outcome) => Ok(outcome),
-            None => self.answer(&mut body, &mut scratch, deadline, &mut record).await,
+            None => self.answer(&mut body, &mut scratch, uri, &mut record).await,
         };
         let reply = match result {
             Ok(Outcome::NotSynced) => {
@@ -183,7 +183,7 @@ impl Inner {
         &self,
         body: &mut Vec<u8>,
         scratch: &mut Scratch,
-        deadline: Instant,
+        uri: &Uri,
         record: &mut Record<'_>,
     ) -> Result<Outcome, BadReview> {
         let document = scratch.parse(body)?;
@@ -192,10 +192,14 @@ impl Inner {
         record.is_for(request.namespace());
         let outcome = match &request {
             admission::Request::Exempt(exempt) => self.webhook.allow(exempt, scratch),
-            admission::Request::Pod(pod) => match self.look_up(pod, deadline, document.memory()).await {
-                Ok(account) => self.webhook.answer(pod, &account, scratch)?,
-                Err(outcome) => outcome,
-            },
+            admission::Request::Pod(pod) => {
+                // Read only by who waits.
+                let deadline = || record.begun + self.grace(uri.query());
+                match self.look_up(pod, deadline, document.memory()).await {
+                    Ok(account) => self.webhook.answer(pod, &account, scratch)?,
+                    Err(outcome) => outcome,
+                }
+            }
         };
         record.ends(request.operation(), outcome, (request.uid(), request.namespace(), request.name()));
         scratch.recycle(document);
@@ -206,7 +210,7 @@ impl Inner {
     async fn look_up(
         &self,
         pod: &PodRequest<'_>,
-        deadline: Instant,
+        deadline: impl FnOnce() -> Instant,
         bytes: usize,
     ) -> Result<Account, Outcome> {
         let (namespace, name) = (pod.namespace(), pod.service_account());
@@ -217,7 +221,7 @@ impl Inner {
         let mut wait = Wait { begun: Instant::now(), histogram: &metrics.waits_abandoned };
         let mut found = None;
         if let (Some(_waiting), Some(_held)) = (self.waits.enter(namespace), self.memory.take(bytes)) {
-            found = self.cache.wait(namespace, name, deadline).await;
+            found = self.cache.wait(namespace, name, deadline()).await;
             wait.histogram = if found.is_some() { &metrics.waits_arrived } else { &metrics.waits_timed_out };
         } else {
             wait.histogram = &metrics.waits_refused;
