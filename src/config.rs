@@ -43,8 +43,6 @@ pub struct Config {
     pub requests: RequestLimits,
     /// Every flag as it is in use, if the debug endpoints are to show it.
     pub debug: Option<Vec<FlagInUse>>,
-    /// How many namespaces have metrics of their own.
-    pub metrics_namespaces: usize,
     /// Where answered requests are recorded, if they are.
     pub record: Option<Folder>,
     /// How long requests are still taken after SIGTERM.
@@ -197,7 +195,6 @@ impl TryFrom<ServeArgs> for Config {
                 memory: args.limits.max_request_memory,
             },
             debug: args.listen.debug_endpoints.then_some(args.flags),
-            metrics_namespaces: args.listen.metrics_namespaces.into(),
             record: args.record.into_folder(),
             drain_delay,
             drain_timeout,

@@ -1,6 +1,9 @@
 //! The binary: allocator, parsing, exit code. Everything else is in the library.
 
-use std::process::ExitCode;
+use std::{
+    io::{self, Write},
+    process::ExitCode,
+};
 
 use eks_pod_identity_webhook::{
     cli::{Cli, Command},
@@ -25,7 +28,7 @@ fn main() -> ExitCode {
         Command::TrustPolicy(args) => commands::trust_policy::run(*args),
     };
     result.unwrap_or_else(|error| {
-        eprintln!("error: {error:#}");
+        writeln!(io::stderr(), "error: {error:#}").ok();
         ExitCode::FAILURE
     })
 }

@@ -81,9 +81,6 @@ impl Mapping {
     /// Reads a document. Fields are found whatever their case, as Go's `encoding/json` finds them for the AWS webhook.
     pub fn parse(text: &str, binder: &Binder) -> Result<Self, BadMapping> {
         let mut mapping = Self::default();
-        if text.trim().is_empty() {
-            return Ok(mapping);
-        }
         let entries = match serde_json::from_str(text)? {
             Value::Object(entries) => entries,
             Value::Null => return Ok(mapping),
@@ -389,12 +386,12 @@ mod tests {
     }
 
     #[test]
-    fn a_document_is_an_object_or_nothing() {
+    fn a_document_is_an_object_or_null() {
         let binder = Binder::new(Arc::default());
-        for empty in ["", " \n", "{}", "null"] {
+        for empty in ["{}", "null"] {
             assert!(Mapping::parse(empty, &binder).unwrap().is_empty(), "{empty:?}");
         }
-        for bad in ["{", "[]", "1", r#"{"a/b": {"RoleARN": "r"}} {}"#, "a/b: {}"] {
+        for bad in ["", " \n", "{", "[]", "1", r#"{"a/b": {"RoleARN": "r"}} {}"#, "a/b: {}"] {
             assert!(Mapping::parse(bad, &binder).is_err(), "{bad:?}");
         }
         let config_map = |data: Value| Mapping::of_config_map(&serde_json::json!({"data": data}), &binder);

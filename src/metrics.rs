@@ -5,7 +5,6 @@ mod accounts;
 mod admissions;
 mod http;
 mod identities;
-mod log;
 mod mapping;
 mod namespaces;
 mod process;
@@ -19,6 +18,7 @@ use prometheus::{
     TextEncoder, core::Collector,
 };
 
+use self::process::ProcessCollector;
 pub use self::{
     accounts::{AccountCount, AccountMetrics, SourceFailure},
     admissions::AdmissionMetrics,
@@ -29,7 +29,6 @@ pub use self::{
     recordings::RecordingMetrics,
     self_managed::{Rotation, SelfManagedMetrics, SelfManagedOperation},
 };
-use self::{log::DroppedLines, process::ProcessCollector};
 
 const PREFIX: &str = "pod_identity_webhook";
 
@@ -57,6 +56,8 @@ pub struct Metrics {
     pub http: HttpMetrics,
     /// Of the requests recorded.
     pub recordings: RecordingMetrics,
+    /// Lines of the log that there was no room for.
+    pub log_lines_dropped: IntCounter,
 }
 
 /// What is counted of the certificate.
@@ -85,6 +86,8 @@ impl Metrics {
     pub fn with_namespaces(most: usize) -> Self {
         let registry = Registry::new();
         let gauge = |name, help| register(&registry, IntGauge::with_opts(opts(name, help)));
+        let help = "Lines of the log that were dropped because nobody read those before them.";
+        let log_lines_dropped = IntCounter::with_opts(opts("log_lines_dropped_total", help));
         let metrics = Self {
             ready: gauge("ready", "1 while requests should be sent here, as /readyz says."),
             draining: gauge("draining", "1 once the process has been told to end."),
@@ -93,6 +96,7 @@ impl Metrics {
             tls: TlsMetrics::new(&registry),
             http: HttpMetrics::new(&registry),
             recordings: RecordingMetrics::new(&registry),
+            log_lines_dropped: register(&registry, log_lines_dropped),
             registry,
         };
         let help = "The version that runs; always 1.";
@@ -101,11 +105,6 @@ impl Metrics {
         let process = Box::new(ProcessCollector::new());
         metrics.registry.register(process).expect("process metrics have names of their own");
         metrics
-    }
-
-    /// Counts the lines of the log that were dropped: so many so far, whenever it is asked. To be called once.
-    pub fn count_dropped_lines(&self, so_far: impl Fn() -> u64 + Send + Sync + 'static) {
-        self.registry.register(Box::new(DroppedLines::new(so_far))).expect("the log is registered once");
     }
 
     /// Everything in the text format, version 0.0.4.

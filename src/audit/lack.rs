@@ -91,7 +91,9 @@ fn read_operation(operation: &Value, pod: &Value) -> Vec<(String, String)> {
     if path.starts_with("/metadata/labels") {
         return vec![(String::new(), "label".to_owned())];
     }
-    let path = path.strip_suffix("/-").unwrap_or(path);
+    // Of a list that is there, the place within it: its end, or its beginning.
+    let is_place = |part: &str| part == "-" || part.bytes().all(|c| c.is_ascii_digit());
+    let path = path.rsplit_once('/').filter(|(_, last)| is_place(last)).map_or(path, |(list, _)| list);
     let Some((container, field)) = path.rsplit_once('/') else { return Vec::new() };
     let name = pod.pointer(container).map_or("", |container| text(container, "/name"));
     let part = |added: &Value| match field {

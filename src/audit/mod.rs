@@ -93,13 +93,15 @@ impl Auditor {
             ["/metadata/name", "/metadata/namespace"].map(|field| text(&pod, field).to_owned());
         let owner = Owner::of(&pod);
         let role: String = serde_json::from_slice(binding.role_arn_json()).unwrap_or_default();
-        let had_role = has_role(&pod);
+        let had_identity = has_identity(&pod);
         let others = OtherRoles::take_from(&mut pod, &role, self.compat);
 
         let (answer, outcome) =
             self.admit(&pod, binding).map_err(|why| Unreadable { name: name.clone(), why })?;
         let lacks = lack::read_patch(&answer, &pod);
-        if lacks.is_empty() {
+        // A volume that no container would use gives nothing; the AWS webhook adds it all the same.
+        let gives_nothing = !had_identity && lacks.iter().all(|(container, _)| container.is_empty());
+        if lacks.is_empty() || gives_nothing {
             return Ok(match outcome {
                 Outcome::AlreadyInjected => Examined::Complete,
                 _ if binding.gives_identity() => Examined::LeftAlone,
@@ -109,7 +111,7 @@ impl Auditor {
         let is_outdated = |(container, part): &(String, String)| {
             [render::ROLE_ARN, render::TOKEN_FILE].contains(&&**part) && others.containers.contains(container)
         };
-        let identity = match (had_role, lacks.iter().all(is_outdated)) {
+        let identity = match (had_identity, lacks.iter().all(is_outdated)) {
             (true, true) => Identity::Outdated,
             (true, false) => Identity::Partial,
             (false, _) => Identity::Missing,
@@ -138,10 +140,11 @@ impl Auditor {
 /// The lists of containers that the creation of a pod brings.
 const LISTS: [&str; 2] = ["initContainers", "containers"];
 
-/// Whether any container has a role, whichever.
-fn has_role(pod: &Value) -> bool {
+/// Whether any container has a role, whichever, or container credentials.
+fn has_identity(pod: &Value) -> bool {
     let mut containers = LISTS.iter().flat_map(|list| fields::list(pod, &format!("/spec/{list}")));
-    containers.any(|container| fields::list(container, "/env").iter().any(is_role))
+    let has = |entry: &Value| is_role(entry) || text(entry, "/name") == render::CONTAINER_FULL_URI;
+    containers.any(|container| fields::list(container, "/env").iter().any(has))
 }
 
 fn is_role(entry: &Value) -> bool {
@@ -263,6 +266,19 @@ mod tests {
         assert_eq!(lack.containers, ["init", "app", "proxy"]);
         assert_eq!(lack.lacks[..4], ["mount", "AWS_ROLE_ARN", "AWS_WEB_IDENTITY_TOKEN_FILE", "AWS_REGION"]);
         assert_eq!(lack.lacks.last().unwrap(), "volume");
+    }
+
+    #[test]
+    fn the_aws_webhooks_volume_is_one_and_alone_it_is_nothing() {
+        let settings = Arc::new(Settings { compat: Compat::Aws, ..Settings::default() });
+        let mut auditor = Auditor::new(Arc::clone(&settings));
+        let account = Binder::new(settings).bind([("eks.amazonaws.com/role-arn", ROLE)]);
+        let mut left = pod("api");
+        left["spec"]["volumes"] = json!([{"name": "data", "emptyDir": {}}]);
+        let found = lack(auditor.examine(left.clone(), |_, _| Some(account.clone())).unwrap());
+        assert!(found.lacks.contains(&"volume".to_owned()), "{:?}", found.lacks);
+        left["metadata"]["annotations"] = json!({"eks.amazonaws.com/skip-containers": "init,app,proxy"});
+        assert!(matches!(auditor.examine(left, |_, _| Some(account)).unwrap(), Examined::LeftAlone));
     }
 
     #[test]

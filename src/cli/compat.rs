@@ -44,12 +44,13 @@ pub(super) fn with_implied(mut args: Vec<OsString>, compat: Option<&OsStr>) -> V
     args
 }
 
-/// What `--compat` says, if it is given.
+/// What the last `--compat` says, if one is given.
 fn compat_of(args: &[OsString]) -> Option<OsString> {
-    args.iter().enumerate().find_map(|(index, arg)| match split(arg)? {
+    let said = args.iter().enumerate().filter_map(|(index, arg)| match split(arg)? {
         ("compat", value) => value.or_else(|| args.get(index + 1).cloned()),
         _ => None,
-    })
+    });
+    said.filter(|value| !value.is_empty()).last()
 }
 
 /// Translates the arguments of `serve`: the program's name, the command, its flags. `compat` is the variable `COMPAT`.
@@ -69,9 +70,10 @@ pub(super) fn translate(args: Vec<OsString>, compat: Option<OsString>) -> Result
                 None => args.next().ok_or_else(|| format!("--{} wants a value", foreign.name))?,
             };
             translator.take(foreign, value)?;
-        } else if let Some((name, value, wants_one)) = one_of(&ours, &arg) {
+        } else if let Some((flag, value)) = one_of(&ours, &arg) {
+            let wants_one = flag.get_action().takes_values() && !flag.is_require_equals_set();
             let value = if wants_one { value.or_else(|| args.next()) } else { value };
-            translator.take_ours(name, value);
+            translator.take_ours(flag, value);
         } else if arg == "--" {
             translator.take_rest(args.by_ref());
         } else {
@@ -107,12 +109,10 @@ fn split(arg: &OsStr) -> Option<(&str, Option<OsString>)> {
     std::str::from_utf8(name).ok().map(|name| (name, value))
 }
 
-/// The flag of ours that an argument is, in our spelling or in Go's (`-listen`), the value that it carries, and whether it
-/// wants one.
-fn one_of<'a>(ours: &[&'a Arg], arg: &OsStr) -> Option<(&'a str, Option<OsString>, bool)> {
+/// The flag of ours that an argument is, in our spelling or in Go's (`-listen`), and the value that it carries.
+fn one_of<'a>(ours: &[&'a Arg], arg: &OsStr) -> Option<(&'a Arg, Option<OsString>)> {
     let (name, value) = split(arg)?;
-    let flag = ours.iter().find(|flag| flag.get_long() == Some(name))?;
-    Some((flag.get_long()?, value, flag.get_action().takes_values() && !flag.is_require_equals_set()))
+    Some((ours.iter().find(|flag| flag.get_long() == Some(name))?, value))
 }
 
 #[cfg(test)]
@@ -160,10 +160,17 @@ mod tests {
             ("--listen-addr=:8443", "--listen=[::]:8443"),
             ("--listen-addr=127.0.0.1:8443", "--listen=127.0.0.1:8443"),
             ("--port=1 --port=2", "--listen=[::]:2"),
+            ("--listen-addr=localhost:1", "--listen=127.0.0.1:1"),
+            ("--in-cluster --in-cluster=false", "--tls-self-managed=false"),
+            ("--enable-debugging-handlers --enable-debugging-handlers=f", "--debug-endpoints=false"),
+            ("--watch-config-map=True", "--watch-config-map=true"),
+            ("-watch-config-map=0", "--watch-config-map=false"),
         ] {
             assert_eq!(args(&format!("program serve {typed}")), [ours], "{typed}");
         }
-        for typed in ["--in-cluster=false", "--logtostderr", "--compose-role-arn=false", "--one_output=0"] {
+        for typed in
+            ["--version --version=false", "--logtostderr", "--compose-role-arn=false", "--one_output=0"]
+        {
             assert_eq!(args(&format!("program serve {typed}")), [""; 0], "{typed}");
         }
     }
@@ -205,6 +212,11 @@ mod tests {
 
     #[test]
     fn what_says_nothing_is_left_out() {
+        for foreign in all().filter(|foreign| foreign.name != "aws-default-region") {
+            let (args, warnings) = translated(&format!("program serve --{}=", foreign.name));
+            assert_eq!(args, [""; 0], "{}", foreign.name);
+            assert_eq!(warnings[0], format!("--{}: it is empty, and counts as not given", foreign.name));
+        }
         let lines =
             ["--token-audience=", "--kubeconfig= --token-audience=", "--token-audience ", "-token-audience="];
         for line in lines {
@@ -237,6 +249,7 @@ mod tests {
         };
         assert_eq!(implied("/webhook serve", None), "/webhook serve --compat=aws");
         assert_eq!(implied("webhook audit -n a", None), "webhook audit --compat=aws -n a");
+        assert_eq!(implied("/webhook serve --compat=", None), "/webhook serve --compat=aws --compat=");
         for line in ["/webhook serve --compat none", "/webhook mutate --compat=aws", "/webhooks serve"] {
             assert_eq!(implied(line, None), line);
         }
@@ -266,7 +279,6 @@ mod tests {
     fn values_that_mean_nothing_are_refused_by_the_name_that_was_typed() {
         for (flag, want) in [
             ("--port=https", "--port https: want a port, 0 to 65535"),
-            ("--port=", "--port : want a port, 0 to 65535"),
             ("--port", "--port wants a value"),
             ("--in-cluster=no", "--in-cluster no: want true or false"),
             ("-v=debug", "--v debug: want a number"),

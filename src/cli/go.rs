@@ -1,6 +1,16 @@
-//! Durations as Go reads them.
+//! Durations and addresses as Go reads them.
 
-use std::time::Duration;
+use std::{net::SocketAddr, time::Duration};
+
+/// An address to listen at (`net.Listen`): that of no host is every one's.
+pub(super) fn address(text: &str) -> Option<SocketAddr> {
+    let (host, port) = text.rsplit_once(':')?;
+    match host {
+        "" => format!("[::]:{port}").parse().ok(),
+        "localhost" => format!("127.0.0.1:{port}").parse().ok(),
+        _ => text.parse().ok(),
+    }
+}
 
 /// A duration (`time.ParseDuration`): `100ms`, `1m30s`, `1.5h`, a bare `0`. One below zero is zero to whoever waits.
 pub(super) fn duration(text: &str) -> Option<Duration> {

@@ -1,28 +1,34 @@
 //! What is logged, and in which form.
 
-use std::io;
+mod lines;
+
+use std::io::{self, Write};
 
 use anyhow::{Context, bail};
-use tracing_appender::non_blocking::{ErrorCounter, NonBlockingBuilder, WorkerGuard};
+use prometheus::IntCounter;
 use tracing_subscriber::{Layer, filter::Targets, fmt, layer::SubscriberExt, util::SubscriberInitExt};
 
+use self::lines::Lines;
 use crate::cli::{LogArgs, LogFormat};
 
-/// How many lines wait to be written. At `debug` that is a moment's worth under load; at `info`, days.
-const WAITING_LINES: usize = 4096;
+/// Logging, for as long as it lives. What was said is written when it goes, within a moment.
+pub(super) struct Log(Lines);
 
-/// Logging, for as long as it lives; what waits is written when it goes, within a second.
-pub(super) struct Log {
-    /// Counts the lines that were dropped because nobody read those before them.
-    pub(super) dropped: ErrorCounter,
-    _writer: WorkerGuard,
+impl Log {
+    /// Says what the process ends with, in the form of every command.
+    pub(super) fn end_with(&mut self, error: &anyhow::Error) {
+        self.0.write_all(format!("error: {error:#}\n").as_bytes()).ok();
+    }
 }
 
-/// Starts logging to standard error.
-///
-/// Lines are written by a thread of their own: a container runtime that has stopped reading must not stop whoever has
-/// something to say, be it the watch or a request.
-pub(super) fn start(args: &LogArgs) -> anyhow::Result<Log> {
+impl Drop for Log {
+    fn drop(&mut self) {
+        self.0.finish();
+    }
+}
+
+/// Starts logging to standard error, and counts the lines that are dropped.
+pub(super) fn start(args: &LogArgs, dropped: IntCounter) -> anyhow::Result<Log> {
     let (from, text) = match (args.log_level.clone(), std::env::var("RUST_LOG")) {
         (Some(text), _) => ("--log-level", text),
         (None, Ok(text)) if !text.is_empty() => ("RUST_LOG", text),
@@ -45,15 +51,13 @@ pub(super) fn start(args: &LogArgs) -> anyhow::Result<Log> {
         text.clone()
     };
     let filter: Targets = filter.parse().with_context(want)?;
-    let writer =
-        NonBlockingBuilder::default().lossy(true).buffered_lines_limit(WAITING_LINES).thread_name("log");
-    let (writer, guard) = writer.finish(io::stderr());
-    let dropped = writer.error_counter();
-    let lines = fmt::layer().with_writer(writer);
+    let lines = Lines::start(io::stderr(), dropped).context("can't start the log")?;
+    let log = Log(lines.clone());
+    let lines = fmt::layer().with_writer(move || lines.clone());
     let lines = match args.log_format {
         LogFormat::Text => lines.with_ansi(io::IsTerminal::is_terminal(&io::stderr())).boxed(),
         LogFormat::Json => lines.json().flatten_event(true).boxed(),
     };
     tracing_subscriber::registry().with(lines.with_filter(filter)).init();
-    Ok(Log { dropped, _writer: guard })
+    Ok(log)
 }

@@ -21,7 +21,6 @@ use tokio::{
     time::{sleep, timeout},
 };
 use tracing::{info, warn};
-use tracing_appender::non_blocking::ErrorCounter;
 
 use super::{cluster, logging};
 use crate::{
@@ -63,14 +62,21 @@ const PRIVILEGED_PORT: &str = ": ports below 1024 are for root on this node; set
 
 /// Serves until a signal ends it.
 pub fn run(args: ServeArgs) -> anyhow::Result<ExitCode> {
-    let log = logging::start(&args.log)?;
+    let metrics = Metrics::with_namespaces(args.listen.metrics_namespaces.into());
+    let mut log = logging::start(&args.log, metrics.log_lines_dropped.clone())?;
     for warning in &args.warnings {
         warn!("{warning}");
     }
-    super::block_on(Box::pin(serve(args.try_into()?, log.dropped.clone())))
+    let config = Config::try_from(args).map_err(anyhow::Error::from);
+    let ended = config.and_then(|config| super::block_on(Box::pin(serve(config, metrics))));
+    // By way of the log, since nobody may be reading.
+    Ok(ended.unwrap_or_else(|error| {
+        log.end_with(&error);
+        ExitCode::FAILURE
+    }))
 }
 
-async fn serve(mut config: Config, dropped_lines: ErrorCounter) -> anyhow::Result<ExitCode> {
+async fn serve(mut config: Config, metrics: Metrics) -> anyhow::Result<ExitCode> {
     let mut signals = Signals::new().context("can't listen for signals")?;
     let settings = &config.settings;
     info!(
@@ -85,8 +91,6 @@ async fn serve(mut config: Config, dropped_lines: ErrorCounter) -> anyhow::Resul
     );
     config.limit_connections(fitted_to_open_files(config.max_connections));
 
-    let metrics = Metrics::with_namespaces(config.metrics_namespaces);
-    metrics.count_dropped_lines(move || dropped_lines.dropped_lines() as u64);
     metrics.http.connections_limit.set(config.max_connections as i64);
     let (announcer, drain) = drain::channel();
     let (cache, writer) = Cache::new(metrics.accounts.clone());

@@ -410,6 +410,17 @@ fn mutate_does_not_care_for_the_environment_of_serve() {
     assert!(output.status.success() && stdout(&output).contains("eu-west-1"), "{output:?}");
 }
 
+/// The pipe is full before the program has anything to say.
+#[tokio::test]
+async fn an_error_ends_the_process_even_if_nobody_reads_it() {
+    let mut command = tokio::process::Command::new("/bin/sh");
+    let script =
+        r#"head -c 65536 /dev/zero >&2; exec "$0" serve --service-accounts=/nowhere --tls-self-signed"#;
+    command.args(["-c", script, env!("CARGO_BIN_EXE_eks-pod-identity-webhook")]);
+    let mut child = command.stderr(Stdio::piped()).kill_on_drop(true).spawn().unwrap();
+    assert_eq!(within("its end", child.wait()).await.unwrap().code(), Some(1));
+}
+
 #[test]
 fn files_that_are_no_certificates_are_named_with_their_flags() {
     let (ca, dir) = (Ca::new(), tempfile::tempdir().unwrap());

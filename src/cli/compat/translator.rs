@@ -2,6 +2,8 @@
 
 use std::ffi::{OsStr, OsString};
 
+use clap::{Arg, builder::ValueParser};
+
 use super::{
     Translated,
     flags::{
@@ -26,6 +28,8 @@ const A_DAY: std::time::Duration = std::time::Duration::from_secs(24 * 60 * 60);
 pub(super) const IN_CLUSTER: &str = "no cluster signs certificates in this way any more, so that --tls-self-managed takes its place: it \
     keeps one in the Secret, which has to exist, and publishes it in the webhook configuration, for which it needs rights; \
     see docs/certificates.md";
+
+const DEBUG_HANDLERS: &str = "the pages are /debug/accounts and /debug/config of --admin-listen";
 
 const EMPTY: &str = "it is empty, and counts as not given";
 
@@ -61,15 +65,19 @@ impl Translator {
     }
 
     /// Takes a flag of ours, unless its value is Go's way of not giving one.
-    pub(super) fn take_ours(&mut self, name: &str, value: Option<OsString>) {
+    pub(super) fn take_ours(&mut self, ours: &Arg, value: Option<OsString>) {
+        let name = ours.get_long().unwrap_or_default();
         let is_empty = value.as_ref().is_some_and(|value| value.is_empty());
         if is_empty && !MAY_BE_EMPTY.contains(&name) {
             return self.warn(name, EMPTY);
         }
         let mut arg = OsString::from(format!("--{name}"));
         if let Some(value) = value {
+            // Go has more words for true and false.
+            let is_switch = ours.get_value_parser().type_id() == ValueParser::bool().type_id();
+            let as_bool = value.to_str().filter(|_| is_switch).and_then(parse_bool);
             arg.push("=");
-            arg.push(value);
+            arg.push(as_bool.map_or(value, |is_on| is_on.to_string().into()));
         }
         self.args.push(arg);
     }
@@ -98,29 +106,25 @@ impl Translator {
         self.warnings.push(format!("{}: left out, since it belongs to no flag", stray.display()));
     }
 
+    /// Takes a flag of another webhook.
     pub(super) fn take(&mut self, foreign: &'static Foreign, value: OsString) -> Result<(), String> {
         let name = foreign.name;
-        let text = value.to_str().unwrap_or_default();
-        let refused = |want: &str| format!("--{name} {}: want {want}", value.display());
-        // Go's way of not giving a text; only an empty region means something.
-        let is_text = match &foreign.meaning {
-            Renamed(ours) => *ours != "--aws-region",
-            meaning => matches!(meaning, TlsMinVersion),
-        };
-        if value.is_empty() && is_text {
+        if value.is_empty() && !matches!(foreign.meaning, Renamed("--aws-region")) {
             self.warn(name, EMPTY);
             return Ok(());
         }
-        let is_on = || parse_bool(text).ok_or_else(|| refused("true or false"));
+        let text = value.to_str().unwrap_or_default();
+        let refused = |want: &str| format!("--{name} {}: want {want}", value.display());
         match foreign.meaning {
             Renamed(ours) => self.give(ours, name, &value),
-            Switch(ours) => self.give(ours, name, is_on()?.to_string()),
             Port(ours) => {
                 let port: u16 = text.parse().map_err(|_| refused("a port, 0 to 65535"))?;
                 self.give(ours, name, format!("[::]:{port}"));
             }
-            Address(ours) if text.starts_with(':') => self.give(ours, name, format!("[::]{text}")),
-            Address(ours) => self.give(ours, name, &value),
+            Address(ours) => {
+                let address = go::address(text).ok_or_else(|| refused("an address such as :8443"))?;
+                self.give(ours, name, address.to_string());
+            }
             Duration(ours) => {
                 let duration = go::duration(text);
                 let duration = duration.ok_or_else(|| refused("a duration such as 100ms or 1m30s, or 0"))?;
@@ -132,31 +136,34 @@ impl Translator {
                 self.give("--log-level", name, if level < 3 { "info" } else { "debug" });
             }
             Expiration => self.give_expiration(name, &value),
-            TlsMinVersion => {
-                let version =
-                    text.strip_prefix("VersionTLS1").map_or(text.to_owned(), |minor| format!("1.{minor}"));
-                let is_too_old = matches!(&*version, "1.0" | "1.1");
-                if is_too_old {
-                    self.warn(name, "nothing older than 1.2 is spoken");
-                }
-                self.give("--tls-min-version", name, if is_too_old { "1.2".to_owned() } else { version });
+            TlsMinVersion => self.give_tls_version(name, text),
+            Nothing(why) if foreign.takes_value => self.warn(name, why),
+            _ => {
+                let is_on = parse_bool(text).ok_or_else(|| refused("true or false"))?;
+                self.take_switch(foreign, is_on);
             }
-            InCluster if is_on()? => {
-                self.warn(name, IN_CLUSTER);
-                self.give("--tls-self-managed", name, "true");
-            }
-            DebugHandlers if is_on()? => {
-                self.warn(name, "the pages are /debug/accounts and /debug/config of --admin-listen");
-                self.give("--debug-endpoints", name, "true");
-            }
-            Always(otherwise) if !is_on()? => self.warn(name, otherwise),
-            Nothing(why) if foreign.takes_value || is_on()? => self.warn(name, why),
-            Version => self.wants_version |= is_on()?,
-            InCluster | DebugHandlers | Always(_) | Nothing(_) => {}
         }
         let is_ours_too = matches!(foreign.meaning, Expiration | TlsMinVersion);
         self.has_flag_of_aws |= OF_AWS.iter().any(|of_aws| of_aws.name == name) && !is_ours_too;
         Ok(())
+    }
+
+    /// Off is given like on: it counts over an earlier flag and over a variable.
+    fn take_switch(&mut self, foreign: &'static Foreign, is_on: bool) {
+        let name = foreign.name;
+        let (ours, why) = match foreign.meaning {
+            Switch(ours) => (ours, None),
+            InCluster => ("--tls-self-managed", Some(IN_CLUSTER)),
+            DebugHandlers => ("--debug-endpoints", Some(DEBUG_HANDLERS)),
+            Version => return self.wants_version = is_on,
+            Always(otherwise) if !is_on => return self.warn(name, otherwise),
+            Nothing(why) if is_on => return self.warn(name, why),
+            _ => return,
+        };
+        if let Some(why) = why.filter(|_| is_on) {
+            self.warn(name, why);
+        }
+        self.give(ours, name, is_on.to_string());
     }
 
     /// Takes the last of several, as pflag does.
@@ -173,6 +180,15 @@ impl Translator {
             self.warn(name, &format!("{value} is no lifetime that Kubernetes takes; it is {within}"));
         }
         self.give("--token-expiration", name, within.unwrap_or_else(|| value.to_owned()));
+    }
+
+    fn give_tls_version(&mut self, name: &'static str, text: &str) {
+        let version = text.strip_prefix("VersionTLS1").map_or(text.to_owned(), |minor| format!("1.{minor}"));
+        let is_too_old = matches!(&*version, "1.0" | "1.1");
+        if is_too_old {
+            self.warn(name, "nothing older than 1.2 is spoken");
+        }
+        self.give("--tls-min-version", name, if is_too_old { "1.2".to_owned() } else { version });
     }
 
     fn warn(&mut self, name: &str, why: &str) {
