@@ -59,10 +59,11 @@ impl Cli {
         }
         let mut warnings = Vec::new();
         let compat = std::env::var_os("COMPAT").filter(|compat| !compat.is_empty());
-        if ["serve", "mutate", "audit"].iter().any(|injects| args[1] == *injects) {
+        let command = args.get(1).cloned().unwrap_or_default();
+        if ["serve", "mutate", "audit"].iter().any(|injects| command == *injects) {
             args = compat::with_implied(args, compat.as_deref());
         }
-        if args[1] == "serve" {
+        if command == "serve" {
             let translated = compat::translate(args, compat);
             let refuse = |message| Self::command().error(ErrorKind::ValueValidation, message).exit();
             compat::Translated { args, warnings } = translated.unwrap_or_else(refuse);

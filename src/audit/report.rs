@@ -31,6 +31,11 @@ impl Report {
         }
     }
 
+    /// Whether there was no pod to look at.
+    pub fn is_empty(&self) -> bool {
+        self.looked_at == 0
+    }
+
     /// Whether no pod lacks anything.
     pub fn is_clean(&self) -> bool {
         self.lacking.is_empty()

@@ -65,6 +65,9 @@ async fn audit(args: AuditArgs) -> anyhow::Result<ExitCode> {
         }
     }
 
+    if let Some(namespace) = namespace.filter(|_| report.is_empty()) {
+        eprintln!("warning: --namespace {namespace}: no pods there; is that its name?");
+    }
     super::print_report(&report, || report.to_json(), args.output)?;
     Ok(if report.is_clean() { ExitCode::SUCCESS } else { ExitCode::from(LACKING) })
 }

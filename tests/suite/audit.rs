@@ -116,6 +116,10 @@ async fn an_outdated_role_is_told_and_json_has_each_pod() {
     assert_eq!((&pod["has"], &pod["role"]), (&json!(ROLE), &json!(new)));
     assert_eq!((&pod["serviceAccount"], &pod["lacks"]), (&json!("api"), &json!(["AWS_ROLE_ARN"])));
 
+    // A name that is mistyped is not green without a word.
+    let typo = audit(&api, &["--namespace=payment"]).await;
+    assert_eq!(stderr(&typo), "warning: --namespace payment: no pods there; is that its name?\n");
+
     // To the AWS webhook, a pod that has the token's file has a role, whichever.
     let as_aws =
         audit(&api, &["--compat=aws", "--token-volume-name=aws-token", "--aws-region=us-east-1"]).await;
