@@ -46,11 +46,11 @@ pub(super) fn with_implied(mut args: Vec<OsString>, compat: Option<&OsStr>) -> V
 
 /// What the last `--compat` says, if one is given.
 fn compat_of(args: &[OsString]) -> Option<OsString> {
-    let said = args.iter().enumerate().filter_map(|(index, arg)| match split(arg)? {
+    let mut said = args.iter().enumerate().filter_map(|(index, arg)| match split(arg)? {
         ("compat", value) => value.or_else(|| args.get(index + 1).cloned()),
         _ => None,
     });
-    said.filter(|value| !value.is_empty()).last()
+    said.rfind(|value| !value.is_empty())
 }
 
 /// Translates the arguments of `serve`: the program's name, the command, its flags. `compat` is the variable `COMPAT`.
