@@ -93,15 +93,20 @@ impl fmt::Display for Findings {
         let width = self.findings.iter().map(|finding| finding.check.len()).max().unwrap_or(0);
         for Finding { check, level, found, cure } in &self.findings {
             // What others published is told, and does nothing to the terminal.
-            let found = found.replace(char::is_control, "\u{fffd}");
+            let found = printable(found);
             writeln!(f, "{level}  {check:width$}  {found}")?;
             if let Some(cure) = cure {
-                let cure = cure.replace(char::is_control, "\u{fffd}");
+                let cure = printable(cure);
                 writeln!(f, "{:1$}to do: {cure}", "", width + 8)?;
             }
         }
         Ok(())
     }
+}
+
+/// Somebody's text without what would do something to a terminal, or to the log of a pipeline.
+pub fn printable(text: &str) -> String {
+    text.replace(char::is_control, "\u{fffd}")
 }
 
 #[cfg(test)]

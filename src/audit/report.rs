@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, fmt};
 use serde_json::{Value, json};
 
 use super::{Examined, Identity, Lack, Owner};
+use crate::finding::printable;
 
 /// All that was found, by namespace and owner. Of the pods that lack nothing, only their number is kept.
 #[derive(Debug, Default)]
@@ -102,8 +103,8 @@ impl fmt::Display for Report {
         let width = |column: usize| rows.iter().map(|(row, _)| row[column].len()).max().unwrap_or(0);
         let widths = [width(0), width(1), width(2), width(3)];
         for (row, role) in rows.iter().filter(|_| !self.is_clean()) {
-            // An annotation may hold anything; it does nothing to the terminal.
-            let role = role.replace(char::is_control, "\u{fffd}");
+            // An annotation may hold anything.
+            let role = printable(role);
             for (cell, width) in row.iter().zip(widths) {
                 write!(f, "{cell:width$}  ")?;
             }

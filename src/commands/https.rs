@@ -14,7 +14,8 @@ use crate::{oidc::Fetched, server::tls::read_certificates};
 const TIMEOUT: Duration = Duration::from_secs(10);
 const MAX_BYTES: usize = 1 << 20;
 
-const CA: &str = "--ca-file: want certificates in PEM:";
+/// What is said of a --ca-file without certificates.
+pub(super) const CA: &str = "--ca-file: want certificates in PEM:";
 
 /// Fetches without credentials, by kube's client, which is there already.
 pub(super) struct Https {

@@ -27,6 +27,9 @@ use crate::{
     },
 };
 
+/// Which accounts have a role.
+pub(crate) const ANNOTATED: &str = r#"accounts{state="annotated"}"#;
+
 /// One fault at a time: figures of one are not to be those of another.
 static ALONE: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
 
@@ -95,6 +98,13 @@ impl Cluster {
             self.balancer.sees(replica, true).await;
         }
         replicas.try_into().ok().unwrap()
+    }
+
+    /// Every replica answers pods of an account with this role, and no call fails.
+    pub(crate) async fn gives(&self, name: &str, role: &str) {
+        let load = Load::on(&self.target, vec![Review::of(name, &[role])]);
+        load.goes_on(50).await;
+        load.end().await.none_failed(name, "its role is known");
     }
 
     /// Calls for every recorded request.

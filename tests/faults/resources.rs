@@ -13,9 +13,7 @@ use tokio::{net::TcpStream, task::JoinSet, time::sleep};
 
 use crate::{
     cgroup::Cgroup,
-    cluster::{Cluster, counts, duration_of_a_fault, metric_of, role},
-    load::Load,
-    reviews::Review,
+    cluster::{ANNOTATED, Cluster, counts, duration_of_a_fault, metric_of, role},
     support::{
         ROLE,
         client::{Client, request},
@@ -26,8 +24,6 @@ use crate::{
 
 /// Linux's, on every architecture that the program is built for.
 const O_NONBLOCK: i32 = 0o4000;
-
-const ANNOTATED: &str = r#"accounts{state="annotated"}"#;
 
 /// The program, started by a shell that does something first.
 fn command_after(script: &str) -> Command {
@@ -125,9 +121,7 @@ async fn with_all_files_taken_no_call_fails_and_the_watch_goes_on() {
         floods += 1;
         let new = format!("new-{floods}");
         cluster.api.apply("payments", &new, role(ROLE));
-        let known = Load::on(&cluster.target, vec![Review::of(&new, &[ROLE])]);
-        known.goes_on(20).await;
-        known.end().await.none_failed("open files: a new account", "its role is known");
+        cluster.gives(&new, ROLE).await;
         load.goes_on(100).await;
     }
     assert_eq!(metric_of(&replica, "accept_errors_total").await, 0.0, "files were left");
@@ -158,10 +152,8 @@ async fn with_no_file_to_open_who_is_connected_is_served_and_others_wait() {
     }
     limit(most);
     let begun = Instant::now();
-    let known = Load::on(&cluster.target, vec![Review::of("new", &[ROLE])]);
-    known.goes_on(20).await;
+    cluster.gives("new", ROLE).await;
     let converged = begun.elapsed();
-    known.end().await.none_failed("no file to open: a new account", "its role is known");
     load.goes_on(200).await;
     let errors = metric_of(&replica, "accept_errors_total").await;
     assert!(errors > 0.0, "none could be opened");
@@ -182,9 +174,7 @@ async fn a_log_that_nobody_reads_fails_no_call_and_stops_no_watch() {
         cluster.api.break_watches();
         let new = format!("new-{number}");
         cluster.api.apply("payments", &new, role(ROLE));
-        let known = Load::on(&cluster.target, vec![Review::of(&new, &[ROLE])]);
-        known.goes_on(20).await;
-        known.end().await.none_failed("log full: a new account", "its role is known");
+        cluster.gives(&new, ROLE).await;
     }
     load.goes_on(500).await;
     within("lines are dropped", async {

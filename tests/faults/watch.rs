@@ -11,13 +11,12 @@ use std::{
 use tokio::time::sleep;
 
 use crate::{
-    cluster::{Cluster, counts, duration_of_a_fault, metric_of, role},
+    cluster::{ANNOTATED, Cluster, counts, duration_of_a_fault, metric_of, role},
     load::{Caller, Load, Tally},
     reviews::Review,
     support::{ROLE, api_server::ApiServer, daemon::Daemon, eventually},
 };
 
-const ANNOTATED: &str = r#"accounts{state="annotated"}"#;
 const OTHER_ROLE: &str = "arn:aws:iam::111122223333:role/other";
 
 /// Waits until all of them count so many accounts with a role; tells how long it took.
@@ -27,13 +26,6 @@ async fn converge(replicas: &[Daemon], annotated: usize) -> Duration {
         counts(replica, ANNOTATED, annotated as f64).await;
     }
     begun.elapsed()
-}
-
-/// Every replica answers a pod of an account rightly, at once.
-async fn all_know(cluster: &Cluster, name: &str, role: &str) {
-    let load = Load::on(&cluster.target, vec![Review::of(name, &[role])]);
-    load.goes_on(50).await;
-    load.end().await.none_failed(name, "known by all");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -65,7 +57,7 @@ async fn an_outage_that_ends_without_history_fails_no_call() {
         &format!("gone for {down:.1?}, caught up {converged:.1?} after its return"),
     );
     assert_eq!(cluster.api.lists(), 4, "one for each replica, before and after");
-    all_know(&cluster, "new", ROLE).await;
+    cluster.gives("new", ROLE).await;
 }
 
 /// It takes more than a minute: `cargo test --test faults -- --ignored half_open`. That the bound holds by the clock of the
@@ -88,7 +80,7 @@ async fn a_half_open_watch_is_given_up_and_fails_no_call() {
     let figures = format!("noticed and caught up after {noticed:.1?}, without a list");
     load.end().await.none_failed("half-open watch", &figures);
     assert_eq!(cluster.api.lists(), 2);
-    all_know(&cluster, "new", ROLE).await;
+    cluster.gives("new", ROLE).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

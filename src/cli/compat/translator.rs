@@ -109,7 +109,8 @@ impl Translator {
     /// Takes a flag of another webhook.
     pub(super) fn take(&mut self, foreign: &'static Foreign, value: OsString) -> Result<(), String> {
         let name = foreign.name;
-        if value.is_empty() && !matches!(foreign.meaning, Renamed("--aws-region")) {
+        let may_be_empty = matches!(foreign.meaning, Renamed(ours) if MAY_BE_EMPTY.contains(&&ours[2..]));
+        if value.is_empty() && !may_be_empty {
             self.warn(name, EMPTY);
             return Ok(());
         }

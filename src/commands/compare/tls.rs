@@ -15,10 +15,10 @@ use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 
 use crate::{
     cli::CompareTlsArgs,
+    commands::https::CA,
     server::tls::{read_certificates, read_key},
 };
 
-const CA: &str = "--ca-file: want certificates in PEM:";
 const CLIENT_CERT: &str = "--client-cert-file: want a certificate chain in PEM:";
 const CLIENT_KEY: &str = "--client-key-file: want a private key in PEM:";
 

@@ -11,6 +11,7 @@ use crate::{
     accounts::manifests::Declared,
     admission::{Scratch, Webhook},
     binding::Account,
+    finding::printable,
     yaml::{Document, Parsed},
 };
 
@@ -83,8 +84,8 @@ impl Injector {
         let name = object["metadata"]["name"].as_str().unwrap_or_default().to_owned();
         let namespace = object["metadata"]["namespace"].as_str().filter(|namespace| !namespace.is_empty());
         let namespace = namespace.unwrap_or(&self.namespace).to_owned();
-        let shown = [&*namespace, &name].map(shown);
-        let place = || format!("{} {}/{}", pointers.kind, shown[0], shown[1]);
+        let [shown_namespace, shown_name] = [&*namespace, &name].map(printable);
+        let place = || format!("{} {shown_namespace}/{shown_name}", pointers.kind);
 
         let pod = manifest.pointer_mut(&pointers.pod).filter(|pod| !pod.is_null());
         let pod = pod.with_context(|| format!("{}: no pod template", place()))?;
@@ -134,18 +135,13 @@ impl Injector {
                 let (namespace, name) = unknown.unwrap_or_default();
                 bail!(
                     "ServiceAccount {}/{} is not in {}; add it there, without a role if it has none",
-                    shown(&namespace),
-                    shown(&name),
+                    printable(&namespace),
+                    printable(&name),
                     self.accounts_path
                 )
             }
         }
     }
-}
-
-/// A name as the manifest has it, without what would do something to a terminal or to the log of a pipeline.
-fn shown(name: &str) -> String {
-    name.replace(char::is_control, "\u{fffd}")
 }
 
 /// Where a pod is within a document.
