@@ -7,7 +7,11 @@ mod summary;
 
 use std::process::ExitCode;
 
-use eks_pod_identity_webhook::{admission::Outcome, binding::Account, metrics::Metrics, warning::Warned};
+use eks_pod_identity_webhook::{
+    admission::Outcome,
+    injection::{binding::Account, warning::Warned},
+    metrics::Metrics,
+};
 
 use self::{
     fixtures::{ALREADY_INJECTED, Core, REVIEWS},

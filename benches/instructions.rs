@@ -11,7 +11,7 @@ mod fixtures;
 
 use std::hint::black_box;
 
-use eks_pod_identity_webhook::binding::{Account, Binder};
+use eks_pod_identity_webhook::injection::binding::{Account, Binder};
 use gungraun::{
     Callgrind, EventKind, LibraryBenchmarkConfig, library_benchmark, library_benchmark_group, main,
 };

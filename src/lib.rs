@@ -5,64 +5,44 @@
 //!                                                 ▼                                        │
 //! admission:  skim, or else review, pod ─▶ account looked up ─▶ rules ─▶ patch ─▶ response ─┘
 //!                                                 ▲
-//! accounts:   watch (a cluster) ──┬─▶ binding ─▶ cache
-//!             manifests (files) ──┤
-//!         config_map ─▶ mapping ──┤
-//!             identity_file ──────┘
+//! accounts:   sources (watch, manifests) ─▶ assignments ─▶ injection (parsed, rendered) ─▶ cache
 //!
-//! certificates: Secret, webhook configuration ─▶ plan ─▶ keeper ─▶ tls
+//! tls:        files, or self_managed: Secret, webhook configuration ─▶ plan ─▶ controller
 //! ```
 //!
 //! What depends on a ServiceAccount alone is parsed and rendered when the account changes; a request copies bytes.
 //! `admission` is pure: bytes and a look-up in, bytes out. It meets the sources of accounts only in the cache.
 //!
-//! Dependencies run one way, from the first line to the last:
+//! Dependencies run one way: a module uses only those below it in this list (`tests/suite/layers.rs` checks it).
 //!
-//! - [`commands`]: what the program does; `serve` is the one place that wires and spawns
-//! - [`cli`], [`config`]: what was typed, what is valid
-//! - [`certificates`]: an authority and certificates of our own, rotated and published
-//! - [`server`]: connections, TLS and HTTP
-//! - [`accounts`]: where they come from and where they are looked up
+//! - [`commands`]: `serve`, which wires and spawns, and the commands for operators
+//! - [`cli`]: flags and environment variables, and the configuration that they make
+//! - [`server`]: the listeners: connections, HTTP, limits
+//! - [`tls`]: the certificate that is served, from files or self-managed
+//! - [`accounts`]: where ServiceAccounts come from, what is assigned to them, and where they are looked up
 //! - [`recording`]: answered requests, written to be replayed
-//! - [`audit`]: which pods lack what the core would give them
-//! - [`doctor`]: whether an installation can work
-//! - [`trust_policy`], [`oidc`]: what AWS has to know of a cluster
-//! - [`metrics`]
-//! - [`admission`]: the core
-//! - [`mapping`], [`identities`]: what documents give to accounts
-//! - [`binding`]: what the pods of an account are given, which both halves share
-//! - [`role_arn`], [`settings`], [`render`], [`warning`]: what is injected, and how it is written
-//! - [`aws_account`], [`backoff`], [`clock`], [`fields`], [`files`], [`finding`], [`issuer`], [`object`], [`root_cause`],
-//!   [`webhook_url`], [`yaml`]: helpers that know nothing of the rest
+//! - [`oidc`]: what AWS has to know of a cluster: issuer, keys, trust policies
+//! - [`metrics`]: names and labels of what is counted
+//! - [`admission`]: the core: from the bytes of a request to the bytes of its answer
+//! - [`injection`]: what the pods of an account are given, parsed and rendered once
+//! - [`kube`]: the API server as this program uses it
+//! - [`lifecycle`]: readiness and graceful shutdown
+//! - [`report`]: findings for people and pipelines
+//! - [`files`]: files that change
+//! - [`yaml`]: documents of a YAML stream
 
 pub mod accounts;
 pub mod admission;
-pub mod audit;
-pub mod aws_account;
-pub mod backoff;
-pub mod binding;
-pub mod certificates;
 pub mod cli;
-pub mod clock;
 pub mod commands;
-pub mod config;
-pub mod doctor;
-pub mod fields;
 pub mod files;
-pub mod finding;
-pub mod identities;
-pub mod issuer;
-pub mod mapping;
+pub mod injection;
+pub mod kube;
+pub mod lifecycle;
 pub mod metrics;
-pub mod object;
 pub mod oidc;
 pub mod recording;
-pub mod render;
-pub mod role_arn;
-pub mod root_cause;
+pub mod report;
 pub mod server;
-pub mod settings;
-pub mod trust_policy;
-pub mod warning;
-pub mod webhook_url;
+pub mod tls;
 pub mod yaml;

@@ -3,7 +3,7 @@
 use std::{hint::black_box, sync::Arc};
 
 use criterion::Criterion;
-use eks_pod_identity_webhook::{binding::Binder, render, settings::TokenExpiration};
+use eks_pod_identity_webhook::injection::{binding::Binder, render, settings::TokenExpiration};
 
 use crate::fixtures;
 

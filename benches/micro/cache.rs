@@ -12,8 +12,8 @@ use std::{
 
 use criterion::{BenchmarkId, Criterion};
 use eks_pod_identity_webhook::{
-    binding::{Account, Binder},
-    mapping::Mapping,
+    accounts::assignments::mapping::Mapping,
+    injection::binding::{Account, Binder},
 };
 
 use crate::fixtures;

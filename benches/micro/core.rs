@@ -1,7 +1,7 @@
 //! Bytes in, bytes out, beside simd-json's tape parse of the same bytes.
 
 use criterion::{BatchSize, BenchmarkId, Criterion, Throughput};
-use eks_pod_identity_webhook::binding::Account;
+use eks_pod_identity_webhook::injection::binding::Account;
 
 use crate::fixtures::{self, Core, REVIEWS, TapeParse};
 

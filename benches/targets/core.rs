@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use eks_pod_identity_webhook::binding::Account;
+use eks_pod_identity_webhook::injection::binding::Account;
 
 use crate::{
     fixtures::{self, Core, REVIEWS, Review, TapeParse},

@@ -9,7 +9,7 @@ use std::{
 
 use eks_pod_identity_webhook::{
     accounts::cache::{Cache, Writer},
-    binding::Account,
+    injection::binding::Account,
 };
 
 use crate::{

@@ -7,11 +7,6 @@
 //! identity_file ────────┘
 //! ```
 
+pub mod assignments;
 pub mod cache;
-pub mod config_map;
-pub mod identity_file;
-pub mod list;
-pub mod manifests;
-mod metadata;
-pub mod roles;
-pub mod watch;
+pub mod sources;

@@ -6,7 +6,7 @@ use super::{
     env::{EnvNames, Variable},
     json::{self, Array, Value},
 };
-use crate::settings::MountPath;
+use crate::injection::settings::MountPath;
 
 /// A container of any of the pod's lists.
 #[derive(Debug, Default)]

@@ -2,7 +2,7 @@
 //! the settings alone, and is rendered once.
 
 use super::env::Variable;
-use crate::{
+use crate::injection::{
     render,
     settings::{Compat, ContainerCredentials, MountPath, Os, Settings, TOKEN_PATH, VolumeName},
 };

@@ -3,7 +3,7 @@
 use simd_json::{Buffers, INPUT_PADDING, Tape};
 
 use super::{BadReview, json::Value, managed_fields::ManagedFields};
-use crate::warning::Warned;
+use crate::injection::warning::Warned;
 
 /// How much room a body should have behind its end, to be parsed where it is.
 pub const PADDING: usize = INPUT_PADDING;

@@ -1,7 +1,7 @@
 //! The variables: which a pod is given, and which a container already has.
 
 use super::{delivery::Delivery, pod::Pod, session_name::session_name};
-use crate::{
+use crate::injection::{
     binding::{Binding, RegionEnv},
     render,
     settings::{Compat, Region},

@@ -7,7 +7,7 @@ use super::{
     json::{self, Value},
     pod::Pod,
 };
-use crate::{binding::Binding, settings::Compat};
+use crate::injection::{binding::Binding, settings::Compat};
 
 /// Which containers are left alone, by name. Sets, since lists and containers can both be long.
 pub(super) struct Filter<'a> {

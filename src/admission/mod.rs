@@ -47,7 +47,7 @@ use self::{
     rules::{Containers, Rendered},
     skim::Needles,
 };
-use crate::{binding::Account, settings::Settings};
+use crate::injection::{binding::Account, settings::Settings};
 
 /// The core: answers admission requests under given settings.
 #[derive(Debug)]

@@ -4,7 +4,7 @@ use super::{
     BadReview,
     json::{self, Value},
 };
-use crate::settings::Os;
+use crate::injection::settings::Os;
 
 /// What system the pod's containers run on, as far as the pod demands one: `os.name` decides where it is given, then
 /// the node selector, then required node affinity.

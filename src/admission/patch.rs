@@ -4,7 +4,7 @@
 //! appended where there is an array, and the array is added where there is none, since `add` under a missing or null
 //! parent makes kube-apiserver reject the pod under either failure policy.
 
-use crate::render;
+use crate::injection::render;
 
 /// Where an array of the pod is, as a JSON pointer in parts.
 #[derive(Clone, Copy, Debug)]

@@ -6,7 +6,7 @@ use super::{
     os,
     patch::Labels,
 };
-use crate::settings::{AnnotationPrefix, Compat, Os, Settings};
+use crate::injection::settings::{AnnotationPrefix, Compat, Os, Settings};
 
 /// A pod that is to be created, or given ephemeral containers.
 #[derive(Debug)]

@@ -3,7 +3,7 @@
 use base64_simd::STANDARD;
 
 use super::{Outcome, review::Id};
-use crate::{
+use crate::injection::{
     binding::Binding,
     render,
     warning::{Warned, Warning},

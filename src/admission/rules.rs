@@ -13,7 +13,7 @@ use super::{
     pod::{IDENTITY_LABEL, Pod},
     token_volume::TokenVolume,
 };
-use crate::{
+use crate::injection::{
     binding::Binding,
     render,
     settings::{Compat, Region, Settings, TokenExpiration},

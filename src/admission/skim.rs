@@ -11,7 +11,7 @@
 use memchr::{memchr, memmem::Finder};
 
 use super::review::Id;
-use crate::settings::AnnotationPrefix;
+use crate::injection::settings::AnnotationPrefix;
 
 /// How far before a body's end the account of most pods stands, and more.
 const TAIL: usize = 4096;

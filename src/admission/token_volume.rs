@@ -9,7 +9,7 @@ use super::{
 /// The volume that containers are to mount.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct TokenVolume {
-    /// Which of the [`VolumeName::numbered`](crate::settings::VolumeName::numbered) names it has.
+    /// Which of the [`VolumeName::numbered`](crate::injection::settings::VolumeName::numbered) names it has.
     pub(super) number: usize,
     /// Whether the pod has it already.
     pub(super) exists: bool,

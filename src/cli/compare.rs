@@ -5,7 +5,7 @@ use std::{path::PathBuf, time::Duration};
 use clap::{ArgGroup, Args, ValueEnum};
 
 use super::values::{duration, positive_duration, positive_number};
-use crate::webhook_url::WebhookUrl;
+use super::webhook_url::WebhookUrl;
 
 /// Flags of `compare`.
 #[derive(Debug, Args)]

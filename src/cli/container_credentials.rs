@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use crate::settings::{Audience, ContainerCredentials, FullUri, MountPath, TokenPath, VolumeName};
+use crate::injection::settings::{Audience, ContainerCredentials, FullUri, MountPath, TokenPath, VolumeName};
 
 /// How pods are given container credentials, and which.
 #[derive(Debug, Args)]

@@ -8,7 +8,7 @@ use super::{
     ClusterArgs, ReportForm,
     values::{account_name, dns_name, dns_name_or_nothing},
 };
-use crate::settings::{Audience, DEFAULT_AUDIENCE};
+use crate::injection::settings::{Audience, DEFAULT_AUDIENCE};
 
 /// Flags of `doctor`.
 #[derive(Debug, Args)]

@@ -3,7 +3,7 @@
 use clap::Args;
 
 use super::container_credentials::ContainerCredentialsArgs;
-use crate::{
+use crate::injection::{
     aws_account::{AccountId, Partition},
     settings::{
         AnnotationPrefix, Audience, Compat, DEFAULT_AUDIENCE, MountPath, Region, RoleOwner, Settings,

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 
 use super::{ClusterArgs, ReportForm};
-use crate::issuer::Issuer;
+use crate::oidc::issuer::Issuer;
 
 /// What `oidc` does.
 #[derive(Debug, Subcommand)]

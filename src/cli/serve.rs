@@ -10,7 +10,7 @@ use super::{
         dns_name, duration, idle_duration, long_duration, positive_count, positive_duration, tls_version,
     },
 };
-use crate::server::tls::TlsVersion;
+use crate::tls::TlsVersion;
 
 /// Flags of `serve`. The last of several counts, as with the webhooks whose manifests it takes.
 #[derive(Debug, Args)]

@@ -4,10 +4,11 @@ use clap::{Args, ValueEnum};
 
 use super::ClusterArgs;
 use crate::{
-    aws_account::{AccountId, Partition},
-    issuer::Issuer,
-    settings::{Audience, DEFAULT_AUDIENCE},
-    trust_policy::Subject,
+    injection::{
+        aws_account::{AccountId, Partition},
+        settings::{Audience, DEFAULT_AUDIENCE},
+    },
+    oidc::{issuer::Issuer, trust_policy::Subject},
 };
 
 /// Flags of `trust-policy`.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::{server::tls::TlsVersion, settings::is_dns_subdomain};
+use crate::{injection::settings::is_dns_subdomain, tls::TlsVersion};
 
 pub(super) fn duration(text: &str) -> Result<Duration, String> {
     humantime::parse_duration(text)

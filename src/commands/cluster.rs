@@ -6,7 +6,11 @@ use anyhow::{Context, anyhow, ensure};
 use hyper::{Request, Uri};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 
-use crate::{accounts::watch, cli::ClusterArgs, config::Source, issuer::DISCOVERY_PATH, oidc::Discovery};
+use crate::{
+    accounts::sources::watch,
+    cli::{ClusterArgs, config::Source},
+    oidc::{Discovery, issuer::DISCOVERY_PATH},
+};
 
 /// What is said of a configuration that no client can be made of.
 pub(super) const NO_CLIENT: &str = "can't make a client for the cluster";

@@ -8,7 +8,7 @@ use hyper::{Request, StatusCode, Uri, header::LOCATION, http::uri::PathAndQuery}
 use kube::client::Body;
 use tokio::time::timeout;
 
-use crate::{oidc::Fetched, server::tls::read_certificates};
+use crate::{oidc::Fetched, tls::read_certificates};
 
 /// How long an answer may take, and how many bytes it may have: a hundred keys are 50 KB.
 const TIMEOUT: Duration = Duration::from_secs(10);

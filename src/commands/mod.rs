@@ -6,7 +6,6 @@ pub mod compare;
 pub mod completions;
 pub mod doctor;
 mod https;
-mod logging;
 pub mod mutate;
 pub mod oidc;
 pub mod serve;
@@ -23,7 +22,7 @@ use anyhow::{Context, anyhow};
 use rustls::crypto::aws_lc_rs;
 use serde_json::Value;
 
-use crate::{cli::ReportForm, finding::Findings};
+use crate::{cli::ReportForm, report::Findings};
 
 /// What a command waits for: its exit code.
 type Work = Pin<Box<dyn Future<Output = anyhow::Result<ExitCode>>>>;

@@ -7,8 +7,10 @@ use anyhow::bail;
 use super::cluster;
 use crate::{
     cli::{PolicyForm, TrustPolicyArgs},
-    issuer::Issuer,
-    trust_policy::{DEFAULT_QUOTA, Trust, TrustPolicy},
+    oidc::{
+        issuer::Issuer,
+        trust_policy::{DEFAULT_QUOTA, Trust, TrustPolicy},
+    },
 };
 
 /// Prints the policy.

@@ -5,7 +5,7 @@ use prometheus::{Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, R
 use super::{NamespaceMetrics, histogram_opts, opts, register};
 use crate::{
     admission::{Operation, Outcome},
-    warning::{Warned, WarningKind},
+    injection::warning::{Warned, WarningKind},
 };
 
 /// What is counted of admissions.

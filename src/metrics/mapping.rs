@@ -3,7 +3,6 @@
 use prometheus::{IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Registry};
 
 use super::{opts, register};
-use crate::mapping::Mapping;
 
 /// What can fail with the ConfigMap of the role mapping.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,10 +51,10 @@ impl MappingMetrics {
         }
     }
 
-    /// Tells what is in use now.
-    pub fn took(&self, mapping: &Mapping) {
-        self.used.set(mapping.len() as i64);
-        self.malformed.set(mapping.refused().len() as i64);
+    /// Takes the number of entries that are used now, and of those that can't be.
+    pub fn in_use(&self, used: usize, malformed: usize) {
+        self.used.set(used as i64);
+        self.malformed.set(malformed as i64);
         self.usable.set(1);
     }
 

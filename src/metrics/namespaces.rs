@@ -9,7 +9,7 @@ use dashmap::DashMap;
 use prometheus::{IntCounter, IntCounterVec, Registry};
 
 use super::{opts, register};
-use crate::{admission::Outcome, warning::Warned};
+use crate::{admission::Outcome, injection::warning::Warned};
 
 /// The label of every namespace that has none of its own. A namespace of this name is counted with them.
 const OTHER: &str = "other";

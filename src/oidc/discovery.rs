@@ -4,8 +4,8 @@ use std::fmt;
 
 use serde_json::{Value, json};
 
+use super::issuer::{InvalidIssuer, Issuer};
 use super::{Jwks, NotJson};
-use crate::issuer::{InvalidIssuer, Issuer};
 
 /// A discovery document, as the object that it is: whoever published it may say more than is asked here.
 #[derive(Clone, Debug)]

@@ -3,8 +3,10 @@
 //! Text in, text or findings out: who fetches and writes is `commands`.
 
 mod discovery;
+pub mod issuer;
 mod jwks;
 mod key;
+pub mod trust_policy;
 mod verification;
 
 use thiserror::Error;

@@ -1,10 +1,8 @@
 //! What is published against what the cluster signs.
 
+use super::issuer::{Issuer, is_internal};
 use super::{Discovery, Jwks};
-use crate::{
-    finding::{Finding, Level},
-    issuer::{Issuer, is_internal},
-};
+use crate::report::{Finding, Level};
 
 /// A document that was fetched, or why it was not.
 pub type Fetched = Result<String, String>;

@@ -3,7 +3,7 @@
 
 use serde_json::Value;
 
-use crate::render;
+use crate::injection::render;
 
 /// Where `kubectl apply` keeps the whole manifest, environment included.
 const LAST_APPLIED: &str = "/metadata/annotations/kubectl.kubernetes.io~1last-applied-configuration";

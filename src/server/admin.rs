@@ -6,13 +6,13 @@ use std::sync::{
 };
 
 use hyper::{Method, Request, StatusCode, body::Incoming};
-use tokio::sync::watch;
 
-use super::{connection::Handler, debug::DebugPages, drain::Drain, listen::Listener, reply::Reply, scrape};
-use crate::{accounts::cache::Cache, metrics::Metrics};
-
-/// What is wrong with something that changes (the certificate, the role mapping), if anything is.
-pub type Obstacle = watch::Receiver<Option<&'static str>>;
+use super::{connection::Handler, debug::DebugPages, listen::Listener, reply::Reply, scrape};
+use crate::{
+    accounts::cache::Cache,
+    lifecycle::{Drain, NotReadyReason},
+    metrics::Metrics,
+};
 
 /// Whether requests should be sent here.
 #[derive(Debug)]
@@ -20,8 +20,8 @@ pub struct Readiness {
     cache: Arc<Cache>,
     drain: Drain,
     is_listening: AtomicBool,
-    certificate: Option<Obstacle>,
-    mapping: Option<Obstacle>,
+    certificate: Option<NotReadyReason>,
+    mapping: Option<NotReadyReason>,
 }
 
 impl Readiness {
@@ -31,12 +31,12 @@ impl Readiness {
     }
 
     /// One that is ready only while nothing is told to be wrong with the certificate.
-    pub fn with_certificate(self, obstacle: Option<Obstacle>) -> Self {
+    pub fn with_certificate(self, obstacle: Option<NotReadyReason>) -> Self {
         Self { certificate: obstacle, ..self }
     }
 
     /// One that is ready only once there is a role mapping.
-    pub fn with_mapping(self, obstacle: Option<Obstacle>) -> Self {
+    pub fn with_mapping(self, obstacle: Option<NotReadyReason>) -> Self {
         Self { mapping: obstacle, ..self }
     }
 
@@ -47,7 +47,8 @@ impl Readiness {
 
     /// What is missing, if anything.
     pub fn obstacle(&self) -> Option<&'static str> {
-        let told = |obstacle: &Option<Obstacle>| obstacle.as_ref().and_then(|obstacle| *obstacle.borrow());
+        let told =
+            |obstacle: &Option<NotReadyReason>| obstacle.as_ref().and_then(|obstacle| *obstacle.borrow());
         if self.drain.has_begun() {
             Some("shutting down")
         } else if !self.is_listening.load(Ordering::Acquire) {

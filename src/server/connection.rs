@@ -23,11 +23,10 @@ use tokio::{
 use tracing::debug;
 
 use super::{
-    drain::Drain,
     reply::Reply,
     timeouts::{Activity, NotedReads, Overstay, Timeouts},
 };
-use crate::metrics::Closed;
+use crate::{lifecycle::Drain, metrics::Closed};
 
 /// The most bytes that a request's head may have; beyond that it is answered with 431. kube-apiserver's has a few hundred,
 /// and every connection may hold as many.
@@ -132,7 +131,7 @@ mod tests {
     };
 
     use super::*;
-    use crate::server::drain::{self, Phase};
+    use crate::lifecycle::{self, Phase};
 
     const TIMEOUTS: Timeouts = Timeouts {
         handshake: Duration::from_secs(10),
@@ -158,9 +157,9 @@ mod tests {
     fn start(
         wait: Duration,
         answer: usize,
-    ) -> (DuplexStream, tokio::task::JoinHandle<Closed>, drain::Announcer) {
+    ) -> (DuplexStream, tokio::task::JoinHandle<Closed>, lifecycle::Announcer) {
         let (client, server) = duplex(1024);
-        let (announcer, drain) = drain::channel();
+        let (announcer, drain) = lifecycle::channel();
         let serving = tokio::spawn(serve(server, Waiting { wait, answer }, TIMEOUTS, drain));
         (client, serving, announcer)
     }

@@ -10,8 +10,10 @@ use super::reply::Reply;
 use crate::{
     accounts::cache::Cache,
     admission::Outcome,
-    binding::{Account, Binding},
-    settings::Settings,
+    injection::{
+        binding::{Account, Binding},
+        settings::Settings,
+    },
 };
 
 /// How many accounts of a namespace are shown.

@@ -16,10 +16,9 @@ use tracing::{debug, warn};
 
 use super::{
     connection::{self, Handler},
-    drain::Drain,
     timeouts::Timeouts,
 };
-use crate::metrics::HttpMetrics;
+use crate::{lifecycle::Drain, metrics::HttpMetrics};
 
 /// How many connections the kernel keeps for us: a burst while we are busy.
 const BACKLOG: i32 = 1024;

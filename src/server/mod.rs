@@ -9,13 +9,11 @@ pub mod admin;
 mod body;
 mod connection;
 pub mod debug;
-pub mod drain;
 mod limits;
 pub mod listen;
 pub mod mutate;
 mod reply;
 mod scrape;
 mod timeouts;
-pub mod tls;
 
 pub use self::timeouts::Timeouts;

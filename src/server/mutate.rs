@@ -18,7 +18,6 @@ use super::{
     Timeouts,
     body::{self, BadBody},
     connection::{self, Handler},
-    drain::Drain,
     limits::{Memory, Waits},
     listen::Listener,
     reply::Reply,
@@ -26,10 +25,10 @@ use super::{
 use crate::{
     accounts::cache::Cache,
     admission::{self, BadReview, Operation, Outcome, PodRequest, Scratch, Webhook},
-    binding::Account,
+    injection::{binding::Account, warning::Warned},
+    lifecycle::Drain,
     metrics::{AdmissionMetrics, Metrics, NamespaceCounters},
     recording::Recorder,
-    warning::Warned,
 };
 
 /// Limits of a request.

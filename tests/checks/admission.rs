@@ -10,7 +10,7 @@ use std::{
 use base64_simd::STANDARD;
 use eks_pod_identity_webhook::{
     admission::{Outcome, Request, Scratch, Webhook},
-    binding::{Account, Binder},
+    injection::binding::{Account, Binder},
 };
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::{Value, json};

@@ -8,10 +8,11 @@ use std::{
 use eks_pod_identity_webhook::{
     accounts::cache::Cache,
     admission::Webhook,
-    binding::Account,
+    injection::binding::Account,
+    lifecycle,
     metrics::Metrics,
     server::{
-        Timeouts, drain,
+        Timeouts,
         mutate::{Mutate, RequestLimits},
     },
 };
@@ -49,7 +50,7 @@ pub(crate) fn http(input: &[u8]) {
     let output = runtime.unwrap().block_on(async {
         // A small pipe makes the server read and write in pieces.
         let (client, server) = duplex(if input.len().is_multiple_of(2) { 64 } else { 1 << 16 });
-        let (_announcer, drain) = drain::channel();
+        let (_announcer, drain) = lifecycle::channel();
         let serving = MUTATE.clone().serve_connection(server, TIMEOUTS, drain);
         let (mut reads, mut writes) = split(client);
         let write = async {

@@ -2,7 +2,7 @@
 
 use std::sync::LazyLock;
 
-use eks_pod_identity_webhook::{accounts::manifests::parse, binding::Binder, yaml};
+use eks_pod_identity_webhook::{accounts::sources::manifests::parse, injection::binding::Binder, yaml};
 
 static BINDER: LazyLock<Binder> = LazyLock::new(|| Binder::new(Default::default()));
 

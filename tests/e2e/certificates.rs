@@ -9,9 +9,9 @@ use std::{
 };
 
 use base64_simd::STANDARD;
-use eks_pod_identity_webhook::certificates::{
+use eks_pod_identity_webhook::tls::self_managed::{
     certificate::Certificate,
-    stored::{Reading, Stored},
+    secret::{Reading, Stored},
 };
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use eks_pod_identity_webhook::binding::Account;
+use eks_pod_identity_webhook::injection::binding::Account;
 use serde_json::{Value, json};
 
 use crate::support::{

@@ -11,14 +11,16 @@ use std::{
 };
 
 use eks_pod_identity_webhook::{
-    certificates::{
-        certificate::Certificate,
-        keeper::{Keeper, Kept},
-        policy::Policy,
-        stored::{Reading, Stored},
-    },
     metrics::Metrics,
-    server::tls::Clients,
+    tls::{
+        Clients,
+        self_managed::{
+            certificate::Certificate,
+            controller::{Keeper, Kept},
+            policy::Policy,
+            secret::{Reading, Stored},
+        },
+    },
 };
 use hyper::Method;
 use serde_json::json;

@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use eks_pod_identity_webhook::server::drain::Phase;
+use eks_pod_identity_webhook::lifecycle::Phase;
 use rustls::ServerConfig;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
 use serde_json::{Value, json};

@@ -4,15 +4,19 @@ use std::{fs, sync::Arc, time::Duration};
 
 use eks_pod_identity_webhook::{
     accounts::{
+        assignments::container_credentials_file::IdentityFile,
         cache::Cache,
-        identity_file::IdentityFile,
-        manifests::Manifests,
-        watch::{self, Sources},
+        sources::{
+            manifests::Manifests,
+            watch::{self, Sources},
+        },
     },
     admission::{Scratch, Webhook},
-    binding::{Account, Binder},
+    injection::{
+        binding::{Account, Binder},
+        settings::{Compat, ContainerCredentials, Settings},
+    },
     metrics::Metrics,
-    settings::{Compat, ContainerCredentials, Settings},
 };
 use serde_json::{Value, json};
 

@@ -6,8 +6,8 @@ use clap::CommandFactory;
 use eks_pod_identity_webhook::{
     admission::Outcome,
     cli::{Cli, foreign_flags},
+    injection::warning::WarningKind,
     metrics::Metrics,
-    warning::WarningKind,
 };
 
 fn readme() -> &'static str {

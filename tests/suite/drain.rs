@@ -5,7 +5,7 @@ use std::sync::{
     atomic::{AtomicBool, Ordering},
 };
 
-use eks_pod_identity_webhook::server::drain::Phase;
+use eks_pod_identity_webhook::lifecycle::Phase;
 
 use crate::support::{
     ROLE, ROLE_ANNOTATION, account,

@@ -1,7 +1,7 @@
 //! What the chart installs by default, run as it is installed: the arguments and variables of its Deployment, as many
 //! replicas, its Secret and its webhook configuration. Only the addresses and the way to the API server are others.
 
-use eks_pod_identity_webhook::settings::Settings;
+use eks_pod_identity_webhook::injection::settings::Settings;
 use serde_json::{Value, json};
 
 use crate::support::{

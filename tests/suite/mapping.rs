@@ -4,12 +4,14 @@ use std::sync::Arc;
 
 use eks_pod_identity_webhook::{
     accounts::{
+        assignments::config_map::ConfigMap,
         cache::Cache,
-        config_map::ConfigMap,
-        manifests,
-        watch::{self, Sources},
+        sources::{
+            manifests,
+            watch::{self, Sources},
+        },
     },
-    binding::{Account, Binding},
+    injection::binding::{Account, Binding},
     metrics::Metrics,
 };
 use hyper::Method;

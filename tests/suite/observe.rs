@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use eks_pod_identity_webhook::server::drain::Phase;
+use eks_pod_identity_webhook::lifecycle::Phase;
 use serde_json::Value;
 use tokio::io::AsyncWriteExt;
 

@@ -4,8 +4,10 @@ use std::{collections::HashSet, sync::Arc};
 
 use eks_pod_identity_webhook::{
     admission::{Scratch, Webhook},
-    binding::Binder,
-    settings::{Compat, Settings},
+    injection::{
+        binding::Binder,
+        settings::{Compat, Settings},
+    },
 };
 use proptest::{
     collection::{btree_map, vec},

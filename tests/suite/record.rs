@@ -2,7 +2,7 @@
 
 use std::{fs, os::unix::fs::PermissionsExt, path::Path};
 
-use eks_pod_identity_webhook::{recording::Folder, render, server::drain::Phase};
+use eks_pod_identity_webhook::{injection::render, lifecycle::Phase, recording::Folder};
 use serde_json::Value;
 
 use crate::support::{

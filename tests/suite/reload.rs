@@ -5,9 +5,9 @@ use std::{fs, os::unix::fs::symlink, path::Path, sync::Arc, time::Duration};
 use eks_pod_identity_webhook::{
     accounts::{
         cache::Cache,
-        manifests::{self, Manifests},
+        sources::manifests::{self, Manifests},
     },
-    binding::Account,
+    injection::binding::Account,
     metrics::Metrics,
 };
 use rcgen::{KeyPair, PKCS_ECDSA_P384_SHA384, PKCS_ED25519};

@@ -9,15 +9,15 @@ use std::{
 };
 
 use eks_pod_identity_webhook::{
-    certificates::{
+    metrics::Rotation,
+    tls::self_managed::{
         authority::Leaf,
         certificate::Certificate,
         plan::{Situation, Step},
         policy::Policy,
         publication::{self, Publication},
-        stored::{Reading, Stored},
+        secret::{Reading, Stored},
     },
-    metrics::Rotation,
 };
 use proptest::prelude::*;
 use rustls_pki_types::ServerName;

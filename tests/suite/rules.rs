@@ -4,8 +4,10 @@ use std::sync::Arc;
 
 use eks_pod_identity_webhook::{
     admission::{Scratch, Webhook},
-    binding::{Account, Binder},
-    settings::{RoleOwner, Settings},
+    injection::{
+        binding::{Account, Binder},
+        settings::{RoleOwner, Settings},
+    },
 };
 use serde_json::{Value, json};
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use eks_pod_identity_webhook::{
     admission::{Outcome, Request, Scratch, Webhook},
-    binding::Account,
+    injection::binding::Account,
 };
 use proptest::{collection::vec, prelude::*, sample::select};
 use serde_json::{Value, json};

@@ -9,9 +9,9 @@ use std::{
 };
 
 use eks_pod_identity_webhook::{
-    accounts::{cache::Cache, watch},
+    accounts::{cache::Cache, sources::watch},
     admission::Outcome,
-    binding::Account,
+    injection::binding::Account,
     metrics::Metrics,
 };
 use serde_json::{Value, json};

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use eks_pod_identity_webhook::server::tls::TlsVersion;
+use eks_pod_identity_webhook::tls::TlsVersion;
 use serde_json::Value;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},

@@ -7,8 +7,8 @@ use super::{
     key::{AccountName, Key},
 };
 use crate::{
-    binding::Account,
-    mapping::Mapping,
+    accounts::assignments::mapping::Mapping,
+    injection::binding::Account,
     metrics::{AccountCount as Count, AccountMetrics, SourceFailure},
 };
 
@@ -112,7 +112,7 @@ impl Writer {
 
     /// Takes notice of a role mapping that is in use now.
     pub fn mapped(&self, mapping: &Mapping) {
-        self.metrics.mapping.took(mapping);
+        self.metrics.mapping.in_use(mapping.len(), mapping.refused().len());
     }
 
     /// Counts a failure of the source.

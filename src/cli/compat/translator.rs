@@ -4,6 +4,7 @@ use std::ffi::{OsStr, OsString};
 
 use clap::{Arg, builder::ValueParser};
 
+use super::go;
 use super::{
     Translated,
     flags::{
@@ -17,9 +18,8 @@ use super::{
     split,
 };
 use crate::{
-    binding::parse_bool,
-    cli::{go, variables::MAY_BE_EMPTY},
-    settings::TokenExpiration,
+    cli::variables::MAY_BE_EMPTY,
+    injection::{binding::parse_bool, settings::TokenExpiration},
 };
 
 /// The longest that our own flags take.

@@ -7,7 +7,7 @@ use json_patch::Patch;
 use serde_json::{Value, json};
 
 use super::{client::Reply, review::Review};
-use crate::warning::quote;
+use crate::injection::warning::quote;
 
 /// What becomes of a request.
 #[derive(Clone, Debug, PartialEq)]

@@ -24,7 +24,7 @@ use tokio::{
 };
 use tokio_rustls::TlsConnector;
 
-use crate::webhook_url::WebhookUrl;
+use crate::cli::webhook_url::WebhookUrl;
 
 /// How long connecting and a request may each take: kube-apiserver's default for a webhook.
 const TIMEOUT: Duration = Duration::from_secs(10);

@@ -6,7 +6,7 @@ use json_patch::jsonptr::PointerBuf;
 use serde_json::{Value, json};
 
 use super::answer::Answer;
-use crate::warning::cut;
+use crate::injection::warning::cut;
 
 /// The most characters printed of a value.
 const MAX_CHARS: usize = 120;

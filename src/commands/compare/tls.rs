@@ -16,7 +16,7 @@ use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 use crate::{
     cli::CompareTlsArgs,
     commands::https::CA,
-    server::tls::{read_certificates, read_key},
+    tls::{read_certificates, read_key},
 };
 
 const CLIENT_CERT: &str = "--client-cert-file: want a certificate chain in PEM:";

@@ -7,7 +7,8 @@ use rustls_pki_types::ServerName;
 use tokio::{net::TcpStream, time::timeout};
 use tokio_rustls::TlsConnector;
 
-use crate::{certificates::certificate::Certificate, doctor::Handshake};
+use super::checks::Handshake;
+use crate::tls::self_managed::certificate::Certificate;
 
 /// From a place that can reach pods at all, it takes milliseconds.
 const TIMEOUT: Duration = Duration::from_secs(2);

@@ -3,10 +3,8 @@
 use hyper::{Request, header::ACCEPT};
 use serde_json::Value;
 
-use crate::{
-    doctor::{Read, Unread},
-    root_cause::root_cause,
-};
+use super::checks::{Read, Unread};
+use crate::kube::root_cause::root_cause;
 
 const METADATA: &str = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1";
 

@@ -8,10 +8,10 @@ use json_patch::Patch;
 use serde_json::{Value, json};
 
 use crate::{
-    accounts::manifests::Declared,
+    accounts::sources::manifests::Declared,
     admission::{Scratch, Webhook},
-    binding::Account,
-    finding::printable,
+    injection::binding::Account,
+    report::printable,
     yaml::{Document, Parsed},
 };
 

@@ -7,8 +7,10 @@ use anyhow::{Context, bail};
 use super::keys::{self, Signing};
 use crate::{
     cli::OidcGenerateArgs,
-    issuer::{DISCOVERY_PATH, JWKS_PATH},
-    oidc::Discovery,
+    oidc::{
+        Discovery,
+        issuer::{DISCOVERY_PATH, JWKS_PATH},
+    },
 };
 
 pub(super) async fn generate(args: OidcGenerateArgs) -> anyhow::Result<ExitCode> {

@@ -7,8 +7,11 @@ use anyhow::Context;
 use crate::{
     cli::OidcKeysArgs,
     commands::cluster,
-    issuer::{Issuer, JWKS_PATH},
-    oidc::{Jwks, read_keys},
+    oidc::{
+        Jwks,
+        issuer::{Issuer, JWKS_PATH},
+        read_keys,
+    },
 };
 
 /// What is to be published, or to be found published.

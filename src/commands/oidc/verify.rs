@@ -6,9 +6,8 @@ use super::keys::{self, Signing};
 use crate::{
     cli::OidcVerifyArgs,
     commands::{https::Https, print_findings},
-    finding::{Finding, Findings, Level},
-    issuer::Issuer,
-    oidc::{Jwks, verify_discovery, verify_issuer, verify_keys},
+    oidc::{Jwks, issuer::Issuer, verify_discovery, verify_issuer, verify_keys},
+    report::{Finding, Findings, Level},
 };
 
 /// What is published differs from what is signed; 1 is that it could not be told.

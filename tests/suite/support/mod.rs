@@ -13,8 +13,10 @@ use std::{fs, future::Future, path::PathBuf, sync::Arc, time::Duration};
 use base64_simd::STANDARD;
 use eks_pod_identity_webhook::{
     admission::{BadReview, Outcome, Scratch, Webhook},
-    binding::{Account, Binder},
-    settings::Settings,
+    injection::{
+        binding::{Account, Binder},
+        settings::Settings,
+    },
 };
 use serde_json::Value;
 

@@ -5,19 +5,18 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 use eks_pod_identity_webhook::{
     accounts::cache::{Cache, Writer},
     admission::Webhook,
-    certificates::serving::Certified,
+    injection::settings::Settings,
+    lifecycle::{self, Announcer},
     metrics::Metrics,
     recording::{Folder, Recorder, Recording},
     server::{
         Timeouts,
         admin::{Admin, Readiness},
         debug::DebugPages,
-        drain::{self, Announcer},
         listen::{self, Listener},
         mutate::{Mutate, RequestLimits},
-        tls::{CertificateFiles, Clients, Reloader, TlsVersion},
     },
-    settings::Settings,
+    tls::{CertificateFiles, Clients, Reloader, TlsVersion, self_managed::serving::Certified},
 };
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
@@ -97,7 +96,7 @@ impl Server {
         let (certified, metrics) = options.certified.unzip();
         let metrics = metrics.unwrap_or_else(|| Metrics::with_namespaces(options.metrics_namespaces));
         let (cache, writer) = Cache::new(metrics.accounts.clone());
-        let (announcer, drain) = drain::channel();
+        let (announcer, drain) = lifecycle::channel();
 
         rustls::crypto::aws_lc_rs::default_provider().install_default().ok();
         let (ca, certs) = (Ca::new(), tempfile::tempdir().unwrap());

@@ -15,7 +15,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use eks_pod_identity_webhook::{accounts::watch, metrics::AccountMetrics};
+use eks_pod_identity_webhook::{accounts::sources::watch, metrics::AccountMetrics};
 use futures::{StreamExt, stream};
 use http_body_util::{BodyExt, Full, StreamBody, combinators::BoxBody};
 use hyper::{

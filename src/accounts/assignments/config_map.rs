@@ -1,0 +1,140 @@
+//! The ConfigMap that maps roles to accounts, in the webhook's own namespace: this one object and no other.
+
+use std::{sync::Arc, time::Duration};
+
+use hyper::StatusCode;
+use kube::Client;
+use tokio::sync::watch;
+use tracing::{info, warn};
+
+use super::mapping::{CONFIG_MAP, Mapping};
+use super::roles::{Mappings, tell_refused};
+use crate::{
+    injection::binding::Binder,
+    kube::{
+        backoff::Failures,
+        object::{CallError, Failing, Object, Seen},
+    },
+    metrics::{MappingFailure, MappingMetrics},
+};
+
+/// The longest pause between two tries, as for the accounts.
+const MAX_PAUSE: Duration = Duration::from_secs(2);
+
+/// Follows the ConfigMap, and tells of each mapping that can be used.
+#[derive(Debug)]
+pub struct ConfigMap {
+    binder: Arc<Binder>,
+    mappings: watch::Sender<Option<Arc<Mapping>>>,
+    obstacle: watch::Sender<Option<&'static str>>,
+    metrics: MappingMetrics,
+}
+
+impl ConfigMap {
+    /// One that has not been read yet.
+    pub fn new(binder: Arc<Binder>, metrics: MappingMetrics) -> Self {
+        let obstacle = watch::Sender::new(Some("the ConfigMap of roles has not been read yet"));
+        Self { binder, mappings: watch::Sender::default(), obstacle, metrics }
+    }
+
+    /// The mappings as they come.
+    pub fn mappings(&self) -> Mappings {
+        self.mappings.subscribe()
+    }
+
+    /// Why no mapping has come yet.
+    pub fn obstacle(&self) -> watch::Receiver<Option<&'static str>> {
+        self.obstacle.subscribe()
+    }
+
+    /// Follows it for ever, in this namespace.
+    pub async fn follow(self, client: Client, namespace: &str) {
+        let collection = format!("/api/v1/namespaces/{namespace}/configmaps");
+        let object = Object { client, collection, name: CONFIG_MAP.to_owned(), clock: None };
+        let seen = watch::Sender::default();
+        let mut news = seen.subscribe();
+        let mut failures = WatchFailures {
+            failures: Failures::new(MAX_PAUSE),
+            mappings: self.mappings.clone(),
+            metrics: self.metrics.clone(),
+        };
+        let take = async {
+            while news.changed().await.is_ok() {
+                self.take(&news.borrow_and_update());
+            }
+        };
+        tokio::join!(object.follow(seen, &mut failures), take);
+    }
+
+    fn take(&self, seen: &Seen) {
+        let mapping = match seen {
+            Seen::Unread => return,
+            Seen::Absent => Ok(Mapping::default()),
+            Seen::Present(config_map) => Mapping::of_config_map(config_map, &self.binder),
+        };
+        match mapping {
+            Ok(mapping) => {
+                let is_there = *seen != Seen::Absent;
+                info!(
+                    entries = mapping.len(),
+                    malformed = mapping.refused().len(),
+                    is_there,
+                    "ConfigMap {CONFIG_MAP} read"
+                );
+                tell_refused(&mapping);
+                self.metrics.in_use(mapping.len(), mapping.refused().len());
+                self.mappings.send_replace(Some(Arc::new(mapping)));
+                self.obstacle.send_replace(None);
+            }
+            Err(error) => {
+                self.metrics.failed(MappingFailure::Document);
+                if self.mappings.borrow().is_none() {
+                    self.obstacle.send_replace(Some("the ConfigMap of roles can't be used: see the log"));
+                }
+                let effect = effect(&self.mappings);
+                warn!(%error, effect, "ConfigMap {CONFIG_MAP} can't be used");
+            }
+        }
+    }
+}
+
+/// What it means that no new mapping comes.
+fn effect(mappings: &watch::Sender<Option<Arc<Mapping>>>) -> &'static str {
+    if mappings.borrow().is_some() { "the roles stay as they were" } else { "not ready" }
+}
+
+/// Failures in a row of the watch.
+struct WatchFailures {
+    failures: Failures,
+    mappings: watch::Sender<Option<Arc<Mapping>>>,
+    metrics: MappingMetrics,
+}
+
+impl Failing for WatchFailures {
+    fn failed(&mut self, error: &CallError) -> Duration {
+        self.metrics.failed(MappingFailure::Watch);
+        let (told, pause) = self.failures.another();
+        if let Some(failures) = told {
+            let effect = effect(&self.mappings);
+            let cure = cure(error);
+            warn!(%error, failures, effect, cure, "can't watch ConfigMap {CONFIG_MAP}");
+        }
+        pause
+    }
+
+    fn over(&mut self) {
+        if let Some(failures) = self.failures.over() {
+            info!(failures, "watching ConfigMap {CONFIG_MAP} again");
+        }
+    }
+}
+
+/// What to do, where that can be told.
+fn cure(error: &CallError) -> Option<&'static str> {
+    match error {
+        CallError::Refused { code: StatusCode::FORBIDDEN, .. } => Some(
+            "give its Role {apiGroups: [\"\"], resources: [configmaps], resourceNames: [pod-identity-webhook], verbs: [get, watch]}",
+        ),
+        _ => None,
+    }
+}

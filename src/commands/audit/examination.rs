@@ -1,0 +1,314 @@
+//! Which pods should have an identity and do not.
+//!
+//! Each pod is put to the core as if it were created now: what the core would add is what the pod lacks. So every rule
+//! counts, of labels, annotations, mounts and settings, as it does for the webhook.
+
+use std::{collections::HashSet, sync::Arc};
+
+use serde_json::Value;
+use thiserror::Error;
+
+pub(crate) use super::{
+    missing::{Identity, Lack},
+    owner::Owner,
+    report::Report,
+};
+use crate::{
+    admission::{BadReview, Outcome, Scratch, Webhook},
+    injection::{
+        binding::{Account, Binding},
+        render,
+        settings::{Compat, Settings},
+    },
+    kube::fields::{self, text},
+};
+
+/// Looks at pods, under the settings of the webhook.
+pub(crate) struct Auditor {
+    webhook: Webhook,
+    compat: Compat,
+    scratch: Scratch,
+}
+
+/// What is to be said of a pod.
+#[derive(Debug)]
+pub(crate) enum Examined {
+    /// It is on its way out, so nothing is to be done about it.
+    Terminating,
+    /// Its ServiceAccount is not among those that were listed.
+    UnknownAccount,
+    /// Its account has nothing to give.
+    NotMeant,
+    /// Its account has, but the pod is to be left alone, for what it says itself or where it runs.
+    LeftAlone,
+    /// It has all that it should.
+    Complete,
+    /// It lacks something.
+    Lacking(Box<Lack>),
+}
+
+/// A pod as no API server stores it.
+#[derive(Debug, Error)]
+#[error("pod {name}: {why}")]
+pub(crate) struct Unreadable {
+    name: String,
+    why: BadReview,
+}
+
+impl Auditor {
+    /// An auditor who expects what a webhook with these settings injects.
+    pub(crate) fn new(settings: Arc<Settings>) -> Self {
+        Self { compat: settings.compat, webhook: Webhook::new(settings), scratch: Scratch::default() }
+    }
+
+    /// Looks at one pod.
+    pub(crate) fn examine(
+        &mut self,
+        pod: Value,
+        look_up: impl FnOnce(&str, &str) -> Option<Account>,
+    ) -> Result<Examined, Unreadable> {
+        if !text(&pod, "/metadata/deletionTimestamp").is_empty() {
+            return Ok(Examined::Terminating);
+        }
+        let service_account = text(&pod, "/spec/serviceAccountName").to_owned();
+        // The API server fills it in, but for mirror pods.
+        let account = if service_account.is_empty() { "default" } else { &service_account };
+        let binding = match look_up(text(&pod, "/metadata/namespace"), account) {
+            None => return Ok(Examined::UnknownAccount),
+            Some(Account::Unannotated) => return Ok(Examined::NotMeant),
+            Some(Account::Annotated(binding)) => binding,
+        };
+        self.compare(pod, service_account, &binding)
+    }
+
+    fn compare(
+        &mut self,
+        mut pod: Value,
+        service_account: String,
+        binding: &Arc<Binding>,
+    ) -> Result<Examined, Unreadable> {
+        let [name, namespace] =
+            ["/metadata/name", "/metadata/namespace"].map(|field| text(&pod, field).to_owned());
+        let owner = Owner::of(&pod);
+        let role: String = serde_json::from_slice(binding.role_arn_json()).unwrap_or_default();
+        let had_identity = has_identity(&pod);
+        let others = OtherRoles::take_from(&mut pod, &role, self.compat);
+
+        let (answer, outcome) =
+            self.admit(&pod, binding).map_err(|why| Unreadable { name: name.clone(), why })?;
+        let lacks = super::missing::read_patch(&answer, &pod);
+        // A volume that no container would use gives nothing; the AWS webhook adds it all the same.
+        let gives_nothing = !had_identity && lacks.iter().all(|(container, _)| container.is_empty());
+        if lacks.is_empty() || gives_nothing {
+            return Ok(match outcome {
+                Outcome::AlreadyInjected => Examined::Complete,
+                _ if binding.gives_identity() => Examined::LeftAlone,
+                _ => Examined::NotMeant,
+            });
+        }
+        let is_outdated = |(container, part): &(String, String)| {
+            [render::ROLE_ARN, render::TOKEN_FILE].contains(&&**part) && others.containers.contains(container)
+        };
+        let identity = match (had_identity, lacks.iter().all(is_outdated)) {
+            (true, true) => Identity::Outdated,
+            (true, false) => Identity::Partial,
+            (false, _) => Identity::Missing,
+        };
+        let has = if lacks.iter().any(is_outdated) { others.role } else { None };
+        let role = if binding.has_container_credentials() { String::new() } else { role };
+        let lack = Lack::new(identity, (role, has), lacks);
+        Ok(Examined::Lacking(Box::new(Lack { namespace, owner, pod: name, service_account, ..lack })))
+    }
+
+    /// What the webhook would answer if this pod were created now.
+    fn admit(&mut self, pod: &Value, binding: &Arc<Binding>) -> Result<(Value, Outcome), BadReview> {
+        let mut body = format!(
+            r#"{{"apiVersion":"admission.k8s.io/v1","kind":"AdmissionReview","request":{{"uid":"audit","operation":"CREATE",
+            "resource":{{"group":"","version":"v1","resource":"pods"}},"namespace":{},"object":{{"metadata":{},"spec":{}}}}}}}"#,
+            pod["metadata"]["namespace"], pod["metadata"], pod["spec"]
+        )
+        .into_bytes();
+        let look_up = |_: &str, _: &str| Some(Account::Annotated(Arc::clone(binding)));
+        let outcome = self.webhook.admit(&mut body, &mut self.scratch, look_up)?;
+        let answer = serde_json::from_slice(&body).map_err(|error| BadReview::NotJson(error.to_string()))?;
+        Ok((answer, outcome.unwrap_or(Outcome::UnknownAccount)))
+    }
+}
+
+/// The lists of containers that the creation of a pod brings.
+const LISTS: [&str; 2] = ["initContainers", "containers"];
+
+/// Whether any container has a role, whichever, or container credentials.
+fn has_identity(pod: &Value) -> bool {
+    let mut containers = LISTS.iter().flat_map(|list| fields::list(pod, &format!("/spec/{list}")));
+    let has = |entry: &Value| is_role(entry) || text(entry, "/name") == render::CONTAINER_FULL_URI;
+    containers.any(|container| fields::list(container, "/env").iter().any(has))
+}
+
+fn is_role(entry: &Value) -> bool {
+    text(entry, "/name") == render::ROLE_ARN
+}
+
+/// Roles of a pod that are not its account's.
+#[derive(Default)]
+struct OtherRoles {
+    /// One of them.
+    role: Option<String>,
+    /// The containers that had one.
+    containers: HashSet<String>,
+}
+
+impl OtherRoles {
+    /// Takes them out, so that the core says of which containers it would give them `role`. To the AWS webhook the token's
+    /// file is one with the role.
+    fn take_from(pod: &mut Value, role: &str, compat: Compat) -> Self {
+        let mut others = Self::default();
+        for list in LISTS {
+            let containers = pod.pointer_mut(&format!("/spec/{list}")).and_then(Value::as_array_mut);
+            for container in containers.into_iter().flatten() {
+                let name = text(container, "/name").to_owned();
+                let Some(env) = container.pointer_mut("/env").and_then(Value::as_array_mut) else { continue };
+                env.retain(|entry| {
+                    let value = text(entry, "/value");
+                    if !is_role(entry) || value.is_empty() || value == role {
+                        return true;
+                    }
+                    others.role.get_or_insert_with(|| value.to_owned());
+                    others.containers.insert(name.clone());
+                    false
+                });
+                if compat.is_aws() && others.containers.contains(&name) {
+                    env.retain(|entry| text(entry, "/name") != render::TOKEN_FILE);
+                }
+            }
+        }
+        others
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::injection::binding::Binder;
+
+    const ROLE: &str = "arn:aws:iam::111122223333:role/api";
+
+    fn examine(pod: Value) -> Examined {
+        let mut auditor = Auditor::new(Arc::default());
+        let bind = |role| Binder::new(Arc::default()).bind([("eks.amazonaws.com/role-arn", role)]);
+        auditor
+            .examine(pod, |namespace, name| match (namespace, name) {
+                ("payments", "api") => Some(bind(ROLE)),
+                ("payments", "plain") => Some(bind("")),
+                _ => None,
+            })
+            .unwrap()
+    }
+
+    fn pod(account: &str) -> Value {
+        json!({
+            "metadata": {"name": "api-1", "namespace": "payments"},
+            "spec": {
+                "serviceAccountName": account,
+                "initContainers": [{"name": "init"}],
+                "containers": [{"name": "app", "env": [{"name": "A", "value": "b"}]}, {"name": "proxy"}],
+            },
+        })
+    }
+
+    /// The pod as it would be, had the webhook been asked.
+    fn injected(mut pod: Value) -> Value {
+        let binder = Binder::new(Arc::default());
+        let Account::Annotated(binding) = binder.bind([("eks.amazonaws.com/role-arn", ROLE)]) else {
+            panic!()
+        };
+        let (answer, _) = Auditor::new(Arc::default()).admit(&pod, &binding).unwrap();
+        let patch = answer["response"]["patch"].as_str().unwrap();
+        let patch = base64_simd::STANDARD.decode_to_vec(patch).unwrap();
+        json_patch::patch(&mut pod, &serde_json::from_slice::<json_patch::Patch>(&patch).unwrap()).unwrap();
+        pod
+    }
+
+    fn lack(examined: Examined) -> Lack {
+        match examined {
+            Examined::Lacking(lack) => *lack,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn pods_that_are_not_meant_or_have_everything_lack_nothing() {
+        assert!(matches!(examine(pod("plain")), Examined::NotMeant));
+        assert!(matches!(examine(pod("new")), Examined::UnknownAccount));
+        assert!(matches!(examine(injected(pod("api"))), Examined::Complete));
+        let mut terminating = pod("api");
+        terminating["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:00Z");
+        assert!(matches!(examine(terminating), Examined::Terminating));
+        for (field, key, value) in [
+            ("labels", "eks.amazonaws.com/skip-pod-identity-webhook", ""),
+            ("annotations", "kubernetes.io/config.mirror", "x"),
+            ("annotations", "eks.amazonaws.com/include-containers", ""),
+        ] {
+            let mut pod = pod("api");
+            pod["metadata"][field] = json!({key: value});
+            assert!(matches!(examine(pod), Examined::LeftAlone), "{key}");
+        }
+    }
+
+    #[test]
+    fn a_pod_that_the_webhook_never_saw_lacks_everything() {
+        let lack = lack(examine(pod("api")));
+        assert_eq!((lack.identity, &*lack.role, &lack.has), (Identity::Missing, ROLE, &None));
+        assert_eq!(lack.containers, ["init", "app", "proxy"]);
+        assert_eq!(lack.lacks[..4], ["mount", "AWS_ROLE_ARN", "AWS_WEB_IDENTITY_TOKEN_FILE", "AWS_REGION"]);
+        assert_eq!(lack.lacks.last().unwrap(), "volume");
+    }
+
+    #[test]
+    fn the_aws_webhooks_volume_is_one_and_alone_it_is_nothing() {
+        let settings = Arc::new(Settings { compat: Compat::Aws, ..Settings::default() });
+        let mut auditor = Auditor::new(Arc::clone(&settings));
+        let account = Binder::new(settings).bind([("eks.amazonaws.com/role-arn", ROLE)]);
+        let mut left = pod("api");
+        left["spec"]["volumes"] = json!([{"name": "data", "emptyDir": {}}]);
+        let found = lack(auditor.examine(left.clone(), |_, _| Some(account.clone())).unwrap());
+        assert!(found.lacks.contains(&"volume".to_owned()), "{:?}", found.lacks);
+        left["metadata"]["annotations"] = json!({"eks.amazonaws.com/skip-containers": "init,app,proxy"});
+        assert!(matches!(auditor.examine(left, |_, _| Some(account)).unwrap(), Examined::LeftAlone));
+    }
+
+    #[test]
+    fn a_container_that_was_left_out_and_a_volume_that_is_gone_are_found() {
+        let mut late = injected(pod("api"));
+        late["spec"]["containers"].as_array_mut().unwrap().push(json!({"name": "late"}));
+        let lack_of_late = lack(examine(late.clone()));
+        assert_eq!(
+            (lack_of_late.identity, &*lack_of_late.containers),
+            (Identity::Partial, &["late".into()][..])
+        );
+        late["metadata"]["annotations"] = json!({"eks.amazonaws.com/skip-containers": "late"});
+        assert!(matches!(examine(late), Examined::Complete));
+
+        let mut without = injected(pod("api"));
+        without["spec"]["volumes"] = json!([]);
+        let lack = lack(examine(without));
+        assert_eq!(
+            (lack.identity, lack.lacks, lack.containers.len()),
+            (Identity::Partial, vec!["volume".into()], 0)
+        );
+    }
+
+    #[test]
+    fn another_role_than_the_accounts_is_outdated_where_this_one_would_be_given() {
+        let old = "arn:aws:iam::111122223333:role/old";
+        let mut pod: Value =
+            serde_json::from_str(&injected(pod("api")).to_string().replace(ROLE, old)).unwrap();
+        let found = lack(examine(pod.clone()));
+        assert_eq!((found.identity, found.has.as_deref()), (Identity::Outdated, Some(old)));
+        assert_eq!((found.lacks, found.containers.len()), (vec!["AWS_ROLE_ARN".to_owned()], 3));
+        pod["metadata"]["annotations"] = json!({"eks.amazonaws.com/include-containers": "proxy"});
+        assert_eq!(lack(examine(pod)).containers, ["proxy"]);
+    }
+}

@@ -1,0 +1,136 @@
+//! `audit`: which running pods lack the identity that they should have.
+
+mod examination;
+mod missing;
+mod owner;
+mod report;
+
+use std::{process::ExitCode, sync::Arc};
+
+use anyhow::{Context, anyhow};
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::cluster;
+use crate::{
+    accounts::{
+        assignments::{
+            container_credentials_file,
+            mapping::{CONFIG_MAP, Mapping},
+        },
+        cache::Cache,
+        sources::list::{Given, list},
+    },
+    cli::AuditArgs,
+    commands::audit::examination::{Auditor, Report},
+    injection::binding::Binder,
+    metrics::Metrics,
+};
+
+/// Pods lack something; 1 is that it could not be told.
+const LACKING: u8 = 3;
+
+/// How many pods are asked for at once. A page is in memory whole, as text and parsed.
+const PAGE: usize = 100;
+
+/// Pods that are finished need nothing any more.
+const SELECTOR: &str = "fieldSelector=status.phase!%3DSucceeded,status.phase!%3DFailed";
+
+/// Prints the report; the exit code says whether anything was found.
+pub fn run(args: AuditArgs) -> anyhow::Result<ExitCode> {
+    super::block_on(Box::pin(audit(args)))
+}
+
+async fn audit(args: AuditArgs) -> anyhow::Result<ExitCode> {
+    let identities = args.injection.container.file().map(container_credentials_file::load).transpose();
+    let identities = identities.context("--watch-container-credentials-config")?.unwrap_or_default();
+    let settings = Arc::new(args.injection.into_settings());
+    let namespace = args.namespace.as_deref();
+    let client = cluster::client(args.cluster).await?;
+    let binder = Arc::new(Binder::new(Arc::clone(&settings)));
+    let mapping = match args.config_map_namespace {
+        Some(namespace) => {
+            Some(mapping(&client, &namespace, &binder).await.context("--config-map-namespace")?)
+        }
+        None => None,
+    };
+
+    // Accounts first: one that is made meanwhile is then unknown, instead of an account without a role.
+    let (cache, mut writer) = Cache::new(Metrics::new().accounts);
+    let listed = list(client.clone(), namespace, Given { binder, mapping, identities }, &mut writer).await;
+    listed.map_err(|error| refused("serviceaccounts", error))?;
+
+    let mut auditor = Auditor::new(settings);
+    let mut report = Report::default();
+    let mut pages = Pages { client, namespace, next: Some(String::new()) };
+    while let Some(pods) = pages.next().await? {
+        for pod in pods {
+            let of = pod["metadata"]["namespace"].as_str().unwrap_or_default();
+            if !args.excluded_namespaces.iter().any(|excluded| excluded == of) {
+                report.add(auditor.examine(pod, |namespace, name| cache.look_up(namespace, name))?);
+            }
+        }
+    }
+
+    if let Some(namespace) = namespace.filter(|_| report.is_empty()) {
+        eprintln!("warning: --namespace {namespace}: no pods there; is that its name?");
+    }
+    super::print_report(&report, || report.to_json(), args.output)?;
+    Ok(if report.is_clean() { ExitCode::SUCCESS } else { ExitCode::from(LACKING) })
+}
+
+/// The roles that the ConfigMap of a namespace gives.
+async fn mapping(client: &kube::Client, namespace: &str, binder: &Binder) -> anyhow::Result<Mapping> {
+    let path = format!("/api/v1/namespaces/{namespace}/configmaps/{CONFIG_MAP}");
+    let config_map: Value = serde_json::from_str(&cluster::get(client, &path).await?)?;
+    let mapping = Mapping::of_config_map(&config_map, binder)?;
+    mapping.refused().iter().for_each(|refused| eprintln!("warning: malformed role mapping {refused}"));
+    Ok(mapping)
+}
+
+/// The pods of a namespace, or all, page by page.
+struct Pages<'a> {
+    client: kube::Client,
+    namespace: Option<&'a str>,
+    /// Where the next page begins; `None` after the last.
+    next: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Page {
+    metadata: PageMeta,
+    items: Vec<Value>,
+}
+
+#[derive(Deserialize)]
+struct PageMeta {
+    #[serde(default, rename = "continue")]
+    next: String,
+}
+
+impl Pages<'_> {
+    async fn next(&mut self) -> anyhow::Result<Option<Vec<Value>>> {
+        let Some(token) = self.next.take() else { return Ok(None) };
+        let namespace =
+            self.namespace.map(|namespace| format!("/namespaces/{namespace}")).unwrap_or_default();
+        let path = format!("/api/v1{namespace}/pods?limit={PAGE}&{SELECTOR}&continue={token}");
+        let request = hyper::Request::get(path).body(Vec::new())?;
+        let text = self.client.request_text(request).await.map_err(|error| refused("pods", error))?;
+        let page: Page = serde_json::from_str(&text).context("the API server, pods: no list of them")?;
+        self.next = Some(page.metadata.next).filter(|next| !next.is_empty());
+        Ok(Some(page.items))
+    }
+}
+
+/// Why there is no list, with what would give one.
+fn refused(resource: &str, error: kube::Error) -> anyhow::Error {
+    let kube::Error::Api(status) = error else {
+        return anyhow::Error::new(error).context(format!("can't list {resource}"));
+    };
+    let cure = match status.code {
+        403 => format!("; it takes the rule {{apiGroups: [\"\"], resources: [{resource}], verbs: [list]}}"),
+        410 => "; the list took longer than the API server keeps it: try again".to_owned(),
+        _ => String::new(),
+    };
+    anyhow!("can't list {resource}: {}{cure}", status.message)
+}

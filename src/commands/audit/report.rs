@@ -1,0 +1,168 @@
+//! What was found: a table for people, an object for pipelines.
+
+use std::{collections::BTreeMap, fmt};
+
+use serde_json::{Value, json};
+
+use super::examination::{Examined, Identity, Lack, Owner};
+use crate::report::printable;
+
+/// All that was found, by namespace and owner. Of the pods that lack nothing, only their number is kept.
+#[derive(Debug, Default)]
+pub(crate) struct Report {
+    lacking: BTreeMap<(String, Owner), Vec<Lack>>,
+    looked_at: usize,
+    complete: usize,
+    left_alone: usize,
+    unknown: usize,
+}
+
+impl Report {
+    /// Takes what is to be said of a pod.
+    pub(crate) fn add(&mut self, examined: Examined) {
+        self.looked_at += usize::from(!matches!(examined, Examined::Terminating));
+        match examined {
+            Examined::Lacking(lack) => {
+                self.lacking.entry((lack.namespace.clone(), lack.owner.clone())).or_default().push(*lack);
+            }
+            Examined::Complete => self.complete += 1,
+            Examined::LeftAlone => self.left_alone += 1,
+            Examined::UnknownAccount => self.unknown += 1,
+            Examined::NotMeant | Examined::Terminating => {}
+        }
+    }
+
+    /// Whether there was no pod to look at.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.looked_at == 0
+    }
+
+    /// Whether no pod lacks anything.
+    pub(crate) fn is_clean(&self) -> bool {
+        self.lacking.is_empty()
+    }
+
+    /// One object: the numbers, and what was found.
+    pub(crate) fn to_json(&self) -> Value {
+        let owners = self.lacking.iter().map(|((namespace, owner), lacks)| {
+            json!({
+                "namespace": namespace,
+                "kind": owner.kind,
+                "name": owner.name,
+                "identity": worst(lacks).identity,
+                "cure": cure(namespace, owner, lacks),
+                "pods": lacks,
+            })
+        });
+        json!({
+            "verdict": if self.is_clean() { "complete" } else { "lacking" },
+            "pods": self.looked_at,
+            "complete": self.complete,
+            "lacking": self.count(),
+            "leftAlone": self.left_alone,
+            "unknownAccounts": self.unknown,
+            "owners": owners.collect::<Vec<_>>(),
+        })
+    }
+
+    fn count(&self) -> usize {
+        self.lacking.values().map(Vec::len).sum()
+    }
+}
+
+fn worst(lacks: &[Lack]) -> &Lack {
+    lacks.iter().max_by_key(|lack| lack.identity).expect("an owner is listed for its first pod")
+}
+
+fn cure(namespace: &str, owner: &Owner, lacks: &[Lack]) -> String {
+    owner.cure(namespace, &lacks.iter().map(|lack| &*lack.pod).collect::<Vec<_>>())
+}
+
+impl Lack {
+    /// In half a sentence.
+    fn describe(&self) -> String {
+        let given = if self.role.is_empty() { "container credentials" } else { &self.role };
+        match (self.identity, &self.has) {
+            (Identity::Missing, _) => format!("{given}, of account {}", self.service_account),
+            (Identity::Outdated, Some(has)) => format!("{has} where the account has {}", self.role),
+            _ if self.containers.is_empty() => format!("lacks {}", self.lacks.join(", ")),
+            _ => format!("{}: lacks {}", self.containers.join(", "), self.lacks.join(", ")),
+        }
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let rows = self.lacking.iter().map(|((namespace, owner), lacks)| {
+            let worst = worst(lacks);
+            let [name, count] = [owner.to_string(), lacks.len().to_string()];
+            ([namespace.clone(), name, count, worst.identity.as_str().to_owned()], worst.describe())
+        });
+        let heads = ["NAMESPACE", "OWNER", "PODS", "IDENTITY"].map(str::to_owned);
+        let rows: Vec<_> = std::iter::once((heads, "ROLE".to_owned())).chain(rows).collect();
+        let width = |column: usize| rows.iter().map(|(row, _)| row[column].len()).max().unwrap_or(0);
+        let widths = [width(0), width(1), width(2), width(3)];
+        for (row, role) in rows.iter().filter(|_| !self.is_clean()) {
+            // An annotation may hold anything.
+            let role = printable(role);
+            for (cell, width) in row.iter().zip(widths) {
+                write!(f, "{cell:width$}  ")?;
+            }
+            writeln!(f, "{role}")?;
+        }
+        if !self.is_clean() {
+            writeln!(f, "\nto do:")?;
+        }
+        for ((namespace, owner), lacks) in &self.lacking {
+            writeln!(f, "  {}", cure(namespace, owner, lacks))?;
+        }
+        let (count, complete) = (self.count(), self.complete);
+        let end = if self.is_clean() { "" } else { "\n" };
+        write!(f, "{end}{} pods: {complete} have their identity, {count} lack it", self.looked_at)?;
+        if self.left_alone > 0 {
+            write!(f, "; {} are left alone, though their account has one", self.left_alone)?;
+        }
+        if self.unknown > 0 {
+            write!(f, "; of {} the ServiceAccount is newer than this audit, or gone", self.unknown)?;
+        }
+        writeln!(f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pods_are_told_by_owner_with_the_worst_of_them() {
+        let lack = |pod: &str, identity, has: Option<&str>| {
+            let owner = Owner { kind: "Deployment".into(), name: "api".into() };
+            let lack = Lack::new(
+                identity,
+                ("new\u{1b}".into(), has.map(Into::into)),
+                vec![("app".into(), "mount".into())],
+            );
+            Examined::Lacking(Box::new(Lack { namespace: "ns".into(), owner, pod: pod.into(), ..lack }))
+        };
+        let mut report = Report::default();
+        assert_eq!(report.to_string(), "0 pods: 0 have their identity, 0 lack it\n");
+        report.add(lack("api-1", Identity::Outdated, Some("old")));
+        assert!(report.to_string().contains("outdated  old where the account has new\u{fffd}\n"), "{report}");
+        report.add(lack("api-2", Identity::Partial, None));
+        report.add(Examined::UnknownAccount);
+        report.add(Examined::LeftAlone);
+        report.add(Examined::NotMeant);
+        report.add(Examined::Terminating);
+        let expected = "NAMESPACE  OWNER           PODS  IDENTITY  ROLE\n\
+                        ns         deployment/api  2     partial   app: lacks mount\n\n\
+                        to do:\n  kubectl rollout restart -n ns deployment/api\n\n\
+                        5 pods: 0 have their identity, 2 lack it; 1 are left alone, though their account has one; of 1 the ServiceAccount is newer than this audit, or gone\n";
+        assert_eq!(report.to_string(), expected);
+        let json = report.to_json();
+        assert_eq!(
+            (&json["verdict"], &json["owners"][0]["identity"]),
+            (&json!("lacking"), &json!("partial"))
+        );
+        assert_eq!(json["owners"][0]["pods"][0]["has"], "old");
+    }
+}

@@ -1,0 +1,63 @@
+//! Other webhooks that give pods the same identity: two of them fight over the mount path, and the pod is refused or has
+//! the one's role and the other's token.
+
+use serde_json::Value;
+
+use super::{configuration::is_of_pods, entries};
+use crate::{
+    kube::fields::{self, text},
+    report::Finding,
+};
+
+/// What those that are known have in their names: the AWS webhook's entry, and the name that it, kOps' and every chart of
+/// it give to configuration, Service or entry; this one's, installed twice, too.
+const NAMES: [&str; 2] = ["iam-for-pods", "pod-identity"];
+
+/// The configurations in the list of all, beside the one of this name, that look like the same.
+pub(crate) fn rivals(list: &Value, own: &str) -> Vec<Finding> {
+    const CHECK: &str = "others";
+    let all = fields::list(list, "/items").iter();
+    let rivals = all.filter_map(|configuration| {
+        let name = Some(text(configuration, "/metadata/name")).filter(|name| *name != own)?;
+        let is_rival = entries(configuration).any(|entry| {
+            let names = [name, text(entry, "/name"), text(entry, "/clientConfig/service/name")];
+            is_of_pods(entry) && names.iter().any(|name| NAMES.iter().any(|known| name.contains(known)))
+        });
+        is_rival.then(|| {
+            let found = format!("the MutatingWebhookConfiguration {name} is for the same annotations");
+            let cure = "remove one of the two, or part them by namespaceSelector (docs/install/eks.md)";
+            Finding::warn(CHECK, found, cure)
+        })
+    });
+    let rivals: Vec<_> = rivals.collect();
+    if rivals.is_empty() {
+        vec![Finding::pass(CHECK, "no other webhook for the same annotations")]
+    } else {
+        rivals
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::{commands::doctor::checks::configuration::tests::entry, report::Level};
+
+    #[test]
+    fn known_webhooks_and_a_second_one_of_ours_are_told() {
+        let of = |name: &str, entry_name: &str, resources: &str| {
+            let mut entry = entry();
+            entry["name"] = json!(entry_name);
+            entry["rules"][0]["resources"] = json!([resources]);
+            let ours = json!({"metadata": {"name": "ours"}, "webhooks": [crate::commands::doctor::checks::configuration::tests::entry()]});
+            let list = json!({"items": [ours, {"metadata": {"name": name}, "webhooks": [entry]}]});
+            rivals(&list, "ours")[0].level
+        };
+        assert_eq!(of("pod-identity-webhook", "iam-for-pods.amazonaws.com", "pods"), Level::Warn);
+        assert_eq!(of("x", "pod-identity.eks.amazonaws.com", "pods"), Level::Warn);
+        assert_eq!(of("x", "iam-for-pods.amazonaws.com", "*"), Level::Warn);
+        assert_eq!(of("istio", "sidecar-injector.istio.io", "pods"), Level::Pass);
+        assert_eq!(of("pod-identity-webhook", "x", "deployments"), Level::Pass);
+    }
+}

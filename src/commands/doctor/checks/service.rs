@@ -1,0 +1,108 @@
+//! The Service that the API server calls, and who is behind it.
+
+use std::net::{IpAddr, SocketAddr};
+
+use serde_json::Value;
+
+use super::Read;
+use crate::{
+    kube::fields::{flag, list, number, text},
+    report::Finding,
+};
+
+const INSTALL: &str = "install the webhook, or correct clientConfig.service of the webhook configuration";
+
+/// The Service, and whether it has the port that is called.
+pub(crate) fn service(place: (&str, &str, u64), service: &Read<Value>) -> Finding {
+    const CHECK: &str = "service";
+    const RULE: &str = "{apiGroups: [\"\"], resources: [services], verbs: [get]}";
+    let (namespace, name, port) = place;
+    let what = format!("{namespace}/{name}");
+    let service = match service {
+        Ok(service) => service,
+        Err(unread) => return unread.finding(CHECK, &what, RULE, INSTALL),
+    };
+    let mut ports = list(service, "/spec/ports").iter();
+    if text(service, "/spec/type") == "ExternalName" || ports.any(|one| number(one, "/port") == Some(port)) {
+        return Finding::pass(CHECK, format!("{what}, port {port}"));
+    }
+    Finding::fail(CHECK, format!("{what} has no port {port}"), INSTALL)
+}
+
+/// The ready endpoints of a Service, from its EndpointSlices; and where they listen.
+pub(crate) fn endpoints(place: (&str, &str), slices: &Read<Value>) -> (Finding, Vec<SocketAddr>) {
+    const CHECK: &str = "endpoints";
+    const RULE: &str = "{apiGroups: [discovery.k8s.io], resources: [endpointslices], verbs: [list]}";
+    let (namespace, name) = place;
+    let what = format!("{namespace}/{name}");
+    let slices = match slices {
+        Ok(slices) => list(slices, "/items"),
+        Err(unread) => return (unread.finding(CHECK, &what, RULE, INSTALL), Vec::new()),
+    };
+    let ready: Vec<_> = slices.iter().flat_map(ready_of).collect();
+    let finding = match ready.len() {
+        0 => {
+            let cure =
+                format!("kubectl get pods -n {namespace}; docs/runbook.md, PodIdentityWebhookNotReady");
+            Finding::fail(CHECK, format!("{what}: no replica is ready"), cure)
+        }
+        1 => Finding::warn(
+            CHECK,
+            format!("{what}: one replica is ready"),
+            "run two or more: pods come while one restarts",
+        ),
+        count => Finding::pass(CHECK, format!("{what}: {count} replicas are ready")),
+    };
+    (finding, ready)
+}
+
+/// The ready addresses of a slice, with the port that is called `webhook`, or its first.
+fn ready_of(slice: &Value) -> Vec<SocketAddr> {
+    let ports = list(slice, "/ports");
+    let port = ports.iter().find(|port| text(port, "/name") == "webhook").or(ports.first());
+    let port = port.and_then(|port| number(port, "/port")).and_then(|port| u16::try_from(port).ok());
+    let endpoints = list(slice, "/endpoints").iter();
+    let ready = endpoints.filter(|endpoint| flag(endpoint, "/conditions/ready") != Some(false));
+    let addresses = ready.filter_map(|endpoint| text(endpoint, "/addresses/0").parse::<IpAddr>().ok());
+    addresses.map(|address| SocketAddr::new(address, port.unwrap_or(443))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::{commands::doctor::checks::Unread, report::Level};
+
+    #[test]
+    fn the_port_that_is_called_has_to_be_there() {
+        let of = |spec: Value| service(("ns", "hook", 443), &Ok(json!({"spec": spec}))).level;
+        assert_eq!(of(json!({"ports": [{"port": 9090}, {"port": 443}]})), Level::Pass);
+        assert_eq!(of(json!({"ports": [{"port": 8443}]})), Level::Fail);
+        assert_eq!(service(("ns", "hook", 443), &Err(Unread::Missing)).found, "ns/hook: there is none");
+    }
+
+    #[test]
+    fn only_what_is_ready_counts() {
+        let endpoint =
+            |address: &str, ready: Value| json!({"addresses": [address], "conditions": {"ready": ready}});
+        let slices = |endpoints: &[Value]| {
+            let ports = json!([{"name": "admin", "port": 9090}, {"name": "webhook", "port": 8443}]);
+            Ok(json!({"items": [{"ports": ports, "endpoints": endpoints}]}))
+        };
+        let level = |endpoints: &[Value]| {
+            crate::commands::doctor::checks::endpoints(("ns", "hook"), &slices(endpoints)).0.level
+        };
+        let [one, two, away] = [
+            endpoint("10.0.0.1", json!(true)),
+            endpoint("fd00::1", Value::Null),
+            endpoint("10.0.0.2", json!(false)),
+        ];
+        assert_eq!(level(std::slice::from_ref(&away)), Level::Fail);
+        assert_eq!(level(&[one.clone(), away.clone()]), Level::Warn);
+        assert_eq!(level(&[one.clone(), two.clone(), away.clone()]), Level::Pass);
+        let (_, addresses) =
+            crate::commands::doctor::checks::endpoints(("ns", "hook"), &slices(&[one, two, away]));
+        assert_eq!(addresses, ["10.0.0.1:8443".parse().unwrap(), "[fd00::1]:8443".parse().unwrap()]);
+    }
+}

@@ -1,0 +1,107 @@
+//! A role as annotated → its ARN: completed where it is a short name, bounded, and looked at.
+
+use std::borrow::Cow;
+
+use super::{
+    aws_account::{AccountId, Partition},
+    settings::RoleOwner,
+    warning::cut,
+};
+
+/// IAM's limit on an ARN (`Arn` in the IAM API reference).
+pub const MAX_CHARS: usize = 2048;
+
+/// What an ARN begins with, and no role's name or path: neither may hold a colon.
+const HEAD: &str = "arn:";
+
+/// The ARN to inject for a role. A short name, with or without a path, is completed if it is known whose it is.
+///
+/// What can't be an ARN any more is cut: it is injected into every container, so it must not be as long as an annotation
+/// can be; cut, it fails in STS just as loudly.
+pub fn complete<'a>(role: &'a str, owner: Option<&RoleOwner>) -> Cow<'a, str> {
+    let role = cut(role, MAX_CHARS);
+    match owner {
+        // IAM writes paths with a slash before them, ARNs have the one behind `role`.
+        Some(RoleOwner { partition, account_id }) if !role.starts_with(HEAD) => {
+            let name = role.strip_prefix('/').unwrap_or(role);
+            let arn = format!("arn:{partition}:iam::{account_id}:role/{name}");
+            cut(&arn, MAX_CHARS).to_owned().into()
+        }
+        _ => role.into(),
+    }
+}
+
+/// What is wrong with a role that is no ARN after it was completed, and what to do.
+pub fn remedy(role: &str) -> &'static str {
+    if role.starts_with(HEAD) {
+        "no role ARN (arn:aws:iam::<12 digits>:role/<name>); injected as it is"
+    } else {
+        "no role ARN, and a short name only where the webhook has --aws-account-id; injected as it is"
+    }
+}
+
+/// Whether `text` has the form of a role's ARN: `arn:<partition>:iam::<account id>:role/<path and name>`
+/// (IAM user guide, "IAM identifiers").
+pub fn is_role_arn(text: &str) -> bool {
+    let mut parts = text.splitn(6, ':');
+    let mut next = || parts.next().unwrap_or_default();
+    let (arn, partition, service, region, account, resource) =
+        (next(), next(), next(), next(), next(), next());
+    let name = resource.strip_prefix("role/").unwrap_or_default();
+    text.len() < MAX_CHARS
+        && arn == "arn"
+        && Partition::is_valid(partition)
+        && service == "iam"
+        && region.is_empty()
+        && AccountId::is_valid(account)
+        && !name.is_empty()
+        && !name.ends_with('/')
+        && name.bytes().all(|c| c.is_ascii_alphanumeric() || b"+=,.@_-/".contains(&c))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn short_names_are_completed_where_their_owner_is_known() {
+        let owner =
+            RoleOwner { partition: "aws-cn".parse().unwrap(), account_id: "111122223333".parse().unwrap() };
+        for (role, arn) in [
+            ("app", "arn:aws-cn:iam::111122223333:role/app"),
+            ("team/app", "arn:aws-cn:iam::111122223333:role/team/app"),
+            ("/team/app", "arn:aws-cn:iam::111122223333:role/team/app"),
+            ("arn:aws:iam::444455556666:role/app", "arn:aws:iam::444455556666:role/app"),
+            ("arn:", "arn:"),
+        ] {
+            assert_eq!(complete(role, Some(&owner)), arn);
+            assert_eq!(complete(role, None), role);
+        }
+        let long = "a".repeat(MAX_CHARS);
+        assert_eq!(complete(&long, Some(&owner)).len(), MAX_CHARS);
+        assert!(!is_role_arn(&complete(&long, Some(&owner))));
+    }
+
+    #[test]
+    fn role_arns_are_recognised() {
+        for good in [
+            "arn:aws:iam::111122223333:role/app",
+            "arn:aws-cn:iam::111122223333:role/team/app",
+            "arn:aws-us-gov:iam::111122223333:role/a+b=c,d.e@f_g-h",
+        ] {
+            assert!(is_role_arn(good), "{good}");
+        }
+        for bad in [
+            "app",
+            "arn:aws:iam::111122223333:user/app",
+            "arn:aws:iam::11112222333:role/app",
+            "arn:aws:iam::111122223333:role/",
+            "arn:aws:iam::111122223333:role/app/",
+            "arn:aws:iam:us-east-1:111122223333:role/app",
+            "arn:aws:iam::111122223333:role/${ROLE}",
+            "arn:gcp:iam::111122223333:role/app",
+        ] {
+            assert!(!is_role_arn(bad), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,7 @@
+//! The API server as this program uses it: one object by name, its clock, pauses after failures, errors in words.
+
+pub mod backoff;
+pub mod clock;
+pub mod fields;
+pub mod object;
+pub mod root_cause;

@@ -1,0 +1,261 @@
+//! One object of the cluster, by name: read, watched and written with no more rights than that.
+//!
+//! kube's watcher lists, which can't be allowed for one name alone. So: get, then watch from there; and when the watch
+//! ends, for whatever reason, again.
+
+use std::{
+    pin::pin,
+    time::{Duration, Instant},
+};
+
+use futures::TryStreamExt;
+use http_body_util::BodyExt;
+use hyper::{
+    Method, Request, StatusCode,
+    header::{ACCEPT, CONTENT_TYPE},
+};
+use kube::{Client, client::Body, core::WatchEvent};
+use serde_json::Value;
+use thiserror::Error;
+use tokio::{
+    sync::watch,
+    time::{sleep, timeout},
+};
+
+use super::{clock::Clock, root_cause::root_cause};
+
+/// How long a call may take that is no watch.
+const CALL_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// How long one watch call lasts. The get that follows is the remedy for whatever a watch may have missed.
+const WATCH_SECONDS: u32 = 60;
+
+/// A get and a watch take no less than this together, lest something that cuts watches off makes it a busy loop.
+const SHORTEST_ROUND: Duration = Duration::from_secs(1);
+
+/// By this name the API server records what is changed here, in `metadata.managedFields`.
+const FIELD_MANAGER: &str = "eks-pod-identity-webhook";
+
+/// What is known of an object.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub enum Seen {
+    /// Nothing yet.
+    #[default]
+    Unread,
+    /// That it does not exist.
+    Absent,
+    /// All of it.
+    Present(Value),
+}
+
+impl Seen {
+    /// The object, if it is there.
+    pub fn object(&self) -> Option<&Value> {
+        match self {
+            Self::Present(object) => Some(object),
+            Self::Unread | Self::Absent => None,
+        }
+    }
+
+    /// Its resourceVersion.
+    pub fn version(&self) -> Option<&str> {
+        self.object()?["metadata"]["resourceVersion"].as_str()
+    }
+}
+
+/// Why a call failed.
+#[derive(Debug, Error)]
+pub enum CallError {
+    /// It was answered with an error.
+    #[error("the API server answered {code}: {message}")]
+    Refused {
+        /// The status code.
+        code: StatusCode,
+        /// What the API server says of it.
+        message: String,
+    },
+    /// It got no answer.
+    #[error("{0}{cause}", cause = cause(.0))]
+    Failed(#[from] kube::Error),
+    /// No answer came in time.
+    #[error("no answer within {CALL_TIMEOUT:?}")]
+    TimedOut,
+    /// The answer is not what it should be.
+    #[error("an answer that can't be read: {0}")]
+    Unreadable(String),
+}
+
+impl CallError {
+    /// Whether the object is no longer what the call was based on: 409 by resourceVersion, 422 by the `test` of a
+    /// patch.
+    pub fn is_conflict(&self) -> bool {
+        matches!(self, Self::Refused { code, .. } if matches!(code.as_u16(), 409 | 422))
+    }
+}
+
+fn cause(error: &kube::Error) -> String {
+    std::error::Error::source(error).map(|cause| format!(": {}", root_cause(cause))).unwrap_or_default()
+}
+
+/// What an object is called and how it is reached.
+#[derive(Clone)]
+pub struct Object {
+    /// The client.
+    pub client: Client,
+    /// The path of its kind, in its namespace if it has one, such as `/api/v1/namespaces/n/secrets`.
+    pub collection: String,
+    /// Its name, a DNS subdomain.
+    pub name: String,
+    /// The clock that its answers put right, if there is one.
+    pub clock: Option<Clock>,
+}
+
+/// Who is told of the failures of a watch, and says how long to pause.
+pub trait Failing {
+    /// A round failed.
+    fn failed(&mut self, error: &CallError) -> Duration;
+
+    /// The watch stands.
+    fn over(&mut self);
+
+    /// A round ended without the object there; told of in each, so that an alert sees it for as long as it lasts.
+    fn absent(&mut self) {}
+}
+
+impl Object {
+    /// Reads it.
+    pub async fn get(&self) -> Result<Seen, CallError> {
+        match self.call(Method::GET, "", None).await {
+            Ok(object) => Ok(Seen::Present(object)),
+            Err(CallError::Refused { code: StatusCode::NOT_FOUND, .. }) => Ok(Seen::Absent),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Replaces it, if its resourceVersion is still the one in there.
+    pub async fn put(&self, object: &Value) -> Result<Seen, CallError> {
+        self.call(Method::PUT, "application/json", Some(object)).await.map(Seen::Present)
+    }
+
+    /// Applies a JSON Patch.
+    pub async fn patch(&self, patch: &Value) -> Result<Seen, CallError> {
+        self.call(Method::PATCH, "application/json-patch+json", Some(patch)).await.map(Seen::Present)
+    }
+
+    async fn call(&self, method: Method, form: &str, body: Option<&Value>) -> Result<Value, CallError> {
+        let manager = if body.is_some() { format!("?fieldManager={FIELD_MANAGER}") } else { String::new() };
+        let request = Request::builder()
+            .method(method)
+            .uri(format!("{}/{}{manager}", self.collection, self.name))
+            .header(ACCEPT, "application/json")
+            .header(CONTENT_TYPE, form)
+            .body(body.map_or_else(Body::empty, |body| body.to_string().into_bytes().into()));
+        let request = request.map_err(|error| CallError::Unreadable(error.to_string()))?;
+        let answer = async {
+            let response = self.client.send(request).await?;
+            if let Some(clock) = &self.clock {
+                clock.put_right(response.headers());
+            }
+            let code = response.status();
+            let body = response.into_body().collect().await?.to_bytes();
+            let read = serde_json::from_slice::<Value>(&body);
+            if code.is_success() {
+                return read.map_err(|error| CallError::Unreadable(error.to_string()));
+            }
+            let message = read.ok().and_then(|status| Some(status["message"].as_str()?.to_owned()));
+            Err(CallError::Refused { code, message: message.unwrap_or_else(|| "no reason given".to_owned()) })
+        };
+        timeout(CALL_TIMEOUT, answer).await.unwrap_or(Err(CallError::TimedOut))
+    }
+
+    /// Tells what becomes of it, for ever.
+    pub async fn follow(&self, seen: watch::Sender<Seen>, failures: &mut impl Failing) {
+        loop {
+            let begun = Instant::now();
+            match self.get_and_watch(&seen, failures).await {
+                Ok(()) => {
+                    if *seen.borrow() == Seen::Absent {
+                        failures.absent();
+                    }
+                    sleep(SHORTEST_ROUND.saturating_sub(begun.elapsed())).await;
+                }
+                Err(error) => sleep(failures.failed(&error)).await,
+            }
+        }
+    }
+
+    async fn get_and_watch(
+        &self,
+        seen: &watch::Sender<Seen>,
+        failures: &mut impl Failing,
+    ) -> Result<(), CallError> {
+        tell(seen, self.get().await?);
+        // Without a version the watch begins with the object as it is. The object's own may be weeks old, and a watch
+        // from there is refused with 410.
+        let uri = format!(
+            "{}?watch=true&fieldSelector=metadata.name%3D{}&timeoutSeconds={WATCH_SECONDS}",
+            self.collection, self.name
+        );
+        let request = Request::builder().uri(uri).header(ACCEPT, "application/json").body(Vec::new());
+        let request = request.map_err(|error| CallError::Unreadable(error.to_string()))?;
+        let mut events = pin!(self.client.request_events::<Value>(request).await?);
+        failures.over();
+        while let Some(event) = events.try_next().await? {
+            match event {
+                WatchEvent::Added(object) | WatchEvent::Modified(object) if is_news(seen, &object) => {
+                    tell(seen, Seen::Present(object));
+                }
+                WatchEvent::Deleted(object) if is_news(seen, &object) => tell(seen, Seen::Absent),
+                WatchEvent::Added(_) | WatchEvent::Modified(_) | WatchEvent::Deleted(_) => {}
+                WatchEvent::Bookmark(_) => {}
+                WatchEvent::Error(status) => return Err(kube::Error::Api(status).into()),
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Whether an event is not about something that a write of our own has overtaken: to go back in time would be to forget.
+/// Versions of one kind are numbers that grow; only a restored backup turns them back, after which watches end and the
+/// get that follows counts, whatever its version.
+fn is_news(seen: &watch::Sender<Seen>, object: &Value) -> bool {
+    let number = |version: Option<&str>| version.and_then(|version| version.parse::<u64>().ok());
+    let (new, last) =
+        (number(object["metadata"]["resourceVersion"].as_str()), number(seen.borrow().version()));
+    new.zip(last).is_none_or(|(new, last)| new >= last)
+}
+
+/// Tells of what a write of our own led to, unless the watch has told of a later write meanwhile.
+pub(crate) fn tell_if_news(seen: &watch::Sender<Seen>, written: Seen) {
+    if written.object().is_none_or(|object| is_news(seen, object)) {
+        tell(seen, written);
+    }
+}
+
+/// Tells of an object, if it is not what was told last.
+pub(crate) fn tell(seen: &watch::Sender<Seen>, object: Seen) {
+    seen.send_if_modified(|last| {
+        let is_news = *last != object;
+        *last = object;
+        is_news
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn events_that_a_write_has_overtaken_are_no_news() {
+        let object = |version: &str| serde_json::json!({"metadata": {"resourceVersion": version}});
+        let seen = watch::Sender::new(Seen::Present(object("10")));
+        for (version, expected) in [("9", false), ("10", true), ("11", true), ("of another kind", true)] {
+            assert_eq!(is_news(&seen, &object(version)), expected, "{version}");
+        }
+        assert!(is_news(&watch::Sender::new(Seen::Absent), &object("9")));
+        tell_if_news(&seen, Seen::Present(object("9")));
+        assert_eq!(seen.borrow().version(), Some("10"), "a write that another has followed already");
+        tell_if_news(&seen, Seen::Present(object("12")));
+        assert_eq!(seen.borrow().version(), Some("12"));
+    }
+}

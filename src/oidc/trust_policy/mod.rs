@@ -1,0 +1,129 @@
+//! The trust policy of an IAM role: which ServiceAccounts of which issuer may assume it.
+//!
+//! Values and text only; what is asked for comes in, and the policy in one of its written forms goes out.
+
+mod subject;
+mod terraform;
+
+use serde_json::{Map, Value, json};
+
+pub use self::subject::{InvalidSubject, Subject};
+use super::issuer::Issuer;
+use crate::injection::{
+    aws_account::{AccountId, Partition},
+    settings::Audience,
+};
+
+/// How long IAM lets a trust policy be, unless its quota is raised; white space doesn't count.
+pub const DEFAULT_QUOTA: usize = 2048;
+
+/// What a role is to trust.
+#[derive(Clone, Debug)]
+pub struct Trust {
+    /// Whose tokens.
+    pub issuer: Issuer,
+    /// The AWS account that knows the issuer as an identity provider.
+    pub account: AccountId,
+    /// The partition of that account.
+    pub partition: Partition,
+    /// The tokens' audience.
+    pub audience: Audience,
+    /// The ServiceAccounts.
+    pub subjects: Vec<Subject>,
+}
+
+/// A trust policy.
+#[derive(Clone, Debug)]
+pub struct TrustPolicy {
+    provider_arn: String,
+    statements: Vec<Vec<Condition>>,
+}
+
+/// A line of a statement's `Condition`.
+#[derive(Clone, Debug)]
+struct Condition {
+    operator: &'static str,
+    key: String,
+    values: Vec<String>,
+}
+
+impl From<&Trust> for TrustPolicy {
+    /// Exact accounts and patterns have a statement each, since conditions within one have to hold all at once.
+    fn from(trust: &Trust) -> Self {
+        let Trust { issuer, account, partition, audience, subjects } = trust;
+        let provider = issuer.provider();
+        let statement = |operator, subjects: Vec<&Subject>| {
+            let condition = |operator, claim: &str, values| Condition {
+                operator,
+                key: format!("{provider}:{claim}"),
+                values,
+            };
+            let mut claims: Vec<String> = Vec::new();
+            for claim in subjects.iter().map(|subject| subject.claim()) {
+                if !claims.contains(&claim) {
+                    claims.push(claim);
+                }
+            }
+            vec![
+                condition("StringEquals", "aud", vec![literal(audience.as_ref())]),
+                condition(operator, "sub", claims),
+            ]
+        };
+        let (patterns, exact): (Vec<_>, Vec<_>) = subjects.iter().partition(|subject| subject.has_wildcard());
+        let statements = [("StringEquals", exact), ("StringLike", patterns)];
+        let statements = statements.into_iter().filter(|(_, subjects)| !subjects.is_empty());
+        Self {
+            provider_arn: format!("arn:{partition}:iam::{account}:oidc-provider/{provider}"),
+            statements: statements.map(|(operator, subjects)| statement(operator, subjects)).collect(),
+        }
+    }
+}
+
+/// Text that IAM takes as it is: `${` would begin a policy variable.
+fn literal(text: &str) -> String {
+    text.replace("${", "${$}{")
+}
+
+impl TrustPolicy {
+    /// The policy document.
+    pub fn to_json(&self) -> Value {
+        let statements = self.statements.iter().map(|conditions| {
+            json!({
+                "Effect": "Allow",
+                "Principal": {"Federated": self.provider_arn},
+                "Action": "sts:AssumeRoleWithWebIdentity",
+                "Condition": by_operator(conditions),
+            })
+        });
+        json!({"Version": "2012-10-17", "Statement": statements.collect::<Vec<_>>()})
+    }
+
+    /// A data source of Terraform's AWS provider.
+    pub fn to_terraform(&self) -> String {
+        terraform::data_source(self)
+    }
+
+    /// The property of an `AWS::IAM::Role` of CloudFormation, in YAML.
+    pub fn to_cloudformation(&self) -> String {
+        let property = json!({"AssumeRolePolicyDocument": self.to_json()});
+        serde_saphyr::to_string(&property).unwrap_or_default()
+    }
+
+    /// Its length as IAM counts it.
+    pub fn characters(&self) -> usize {
+        self.to_json().to_string().len()
+    }
+}
+
+/// The conditions as a policy has them: by operator, then by key. One value stands alone.
+fn by_operator(conditions: &[Condition]) -> Value {
+    let mut operators = Map::new();
+    for Condition { operator, key, values } in conditions {
+        let value = match &values[..] {
+            [value] => json!(value),
+            values => json!(values),
+        };
+        operators.entry(*operator).or_insert_with(|| json!({}))[key] = value;
+    }
+    operators.into()
+}
