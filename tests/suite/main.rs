@@ -23,6 +23,7 @@ mod drain;
 mod drop_in;
 mod golden;
 mod installed;
+mod layers;
 mod mapping;
 mod observe;
 mod oidc;
