@@ -145,14 +145,12 @@ def dashboard(name, title, description, rows, variables=(), annotations=()):
         each["id"] = number
     link = {"type": "dashboards", "title": "Pod identity webhook", "tags": [TAG], "asDropdown": False, "includeVars": True,
             "keepTime": True, "targetBlank": False, "icon": "external link", "tooltip": "", "url": ""}
-    runbook = {"type": "link", "title": "Runbook", "icon": "doc", "targetBlank": True, "tags": [], "asDropdown": False, "includeVars": False, "keepTime": False,
-               "tooltip": "What each alert means and what to do", "url": f"https://github.com/{TAG}/{TAG}/blob/main/docs/runbook.md"}
     builtin = {"builtIn": 1, "datasource": {"type": "grafana", "uid": "-- Grafana --"}, "enable": True, "hide": True, "iconColor": "rgba(0, 211, 255, 1)",
                "name": "Annotations & Alerts", "type": "dashboard"}
     return {
         "uid": f"{TAG}-{name}", "title": title, "description": description, "tags": [TAG], "schemaVersion": 42, "version": 1,
         "editable": False, "graphTooltip": 1, "refresh": "30s", "time": {"from": "now-1h", "to": "now"}, "timezone": "", "weekStart": "",
         "timepicker": {}, "fiscalYearStartMonth": 0, "preload": False, "liveNow": False,
-        "links": [link, runbook], "annotations": {"list": [builtin, *annotations]},
+        "links": [link], "annotations": {"list": [builtin, *annotations]},
         "templating": {"list": [*shared_variables(), *variables]}, "panels": panels,
     }

@@ -9,14 +9,12 @@ from expressions import ROOT, rules
 
 ALERTS = rules("alert")
 RUNBOOK = (ROOT / "docs/runbook.md").read_text()
-HOME = "https://github.com/eks-pod-identity-webhook/eks-pod-identity-webhook/blob/main/docs/runbook.md"
 
 
 @pytest.mark.parametrize("alert", ALERTS.values(), ids=ALERTS)
 def test_an_alert_says_what_users_feel_and_what_to_do(alert):
     assert alert["labels"]["severity"] in {"critical", "warning", "info"}
-    assert set(alert["annotations"]) == {"summary", "runbook_url"}
-    assert alert["annotations"]["runbook_url"] == f"{HOME}#{alert['alert'].lower()}"
+    assert set(alert["annotations"]) == {"summary"}, "a link depends on where the pages are published; the chart adds it"
     section = RUNBOOK.split(f"\n## {alert['alert']}\n")
     assert len(section) == 2, "the runbook has a section for it"
     assert len(section[1].split("\n## ")[0].split()) > 30, "which says something"
