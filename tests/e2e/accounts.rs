@@ -7,18 +7,24 @@ use serde_json::{Value, json};
 
 use crate::{
     api::Api,
+    harness::{Test, tests},
     identity,
     pods::{has_role, pod},
     support::{ROLE, ROLE_ANNOTATION},
     webhook::shared,
 };
 
+pub(crate) const TESTS: &[Test] = tests![
+    no_pod_that_comes_right_behind_its_account_is_missed,
+    an_account_created_anew_gives_its_new_role,
+    a_role_that_is_changed_or_taken_away_is_followed
+];
+
 /// How many pods come right behind their account.
 const PAIRS: usize = 500;
 
-#[tokio::test]
 async fn no_pod_that_comes_right_behind_its_account_is_missed() {
-    let Some(cluster) = shared().await else { return };
+    let cluster = shared().await;
     let api = cluster.api().await;
     api.create_namespace("race").await;
     assert_eq!(right_behind(&api, "race", PAIRS).await, PAIRS);
@@ -36,9 +42,8 @@ pub(crate) async fn right_behind(api: &Api, namespace: &str, pairs: usize) -> us
     pods.buffer_unordered(8).filter(|pod| std::future::ready(has_role(pod))).count().await
 }
 
-#[tokio::test]
 async fn an_account_created_anew_gives_its_new_role() {
-    let Some(cluster) = shared().await else { return };
+    let cluster = shared().await;
     let api = cluster.api().await;
     api.create_namespace("anew").await;
     assert!(has_role(&api.create_pod("anew", &pod("before")).await.unwrap()));
@@ -49,9 +54,8 @@ async fn an_account_created_anew_gives_its_new_role() {
     sees(&api, "anew", new_role).await;
 }
 
-#[tokio::test]
 async fn a_role_that_is_changed_or_taken_away_is_followed() {
-    let Some(cluster) = shared().await else { return };
+    let cluster = shared().await;
     let api = cluster.api().await;
     api.create_namespace("changes").await;
     let account = "/api/v1/namespaces/changes/serviceaccounts/api";

@@ -6,15 +6,18 @@ use serde_json::Value;
 
 use crate::{
     control_plane::ControlPlane,
+    harness::{Test, tests},
     pods::{has_role, pod},
     rights,
     support::ROLE,
     webhook::{Cluster, shared},
 };
 
-#[tokio::test]
+pub(crate) const TESTS: &[Test] =
+    tests![the_audit_log_says_which_pod_was_given_which_role, admissions_cost_the_api_server_no_request];
+
 async fn the_audit_log_says_which_pod_was_given_which_role() {
-    let Some(cluster) = shared().await else { return };
+    let cluster = shared().await;
     let api = cluster.api().await;
     api.create_namespace("audit").await;
     api.create_pod("audit", &pod("audited")).await.unwrap();
@@ -32,9 +35,8 @@ async fn the_audit_log_says_which_pod_was_given_which_role() {
 /// How many pods are created.
 const PODS: usize = 200;
 
-#[tokio::test]
 async fn admissions_cost_the_api_server_no_request() {
-    let Some(cluster) = Cluster::start("requests").await else { return };
+    let cluster = Cluster::start("requests").await;
     let api = cluster.api().await;
     api.create_namespace("requests").await;
     assert!(has_role(&api.create_pod("requests", &pod("first")).await.unwrap()));

@@ -19,6 +19,7 @@ use tokio::task::JoinHandle;
 use crate::{
     api::Api,
     control_plane::ControlPlane,
+    harness::{Test, tests},
     pods::{has_role, pod},
     support::{
         client::{Client, Handshake},
@@ -28,6 +29,11 @@ use crate::{
     webhook::{ACCOUNT, Cluster, DEFAULTS, NAMESPACE, Replica},
 };
 
+pub(crate) const TESTS: &[Test] = tests![
+    replicas_agree_on_a_certificate_and_rotate_it_without_a_pod_refused,
+    what_overwrites_the_ca_bundle_is_undone
+];
+
 const CONFIGURATION: &str =
     "/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations/eks-pod-identity-webhook";
 const SECRET: &str = "/api/v1/namespaces/aws-pod-identity-webhook/secrets/eks-pod-identity-webhook-tls";
@@ -36,9 +42,8 @@ const SECRET: &str = "/api/v1/namespaces/aws-pod-identity-webhook/secrets/eks-po
 /// to 18.4 s; a busy machine may be 1.9 s late before anything expires.
 const HURRIED: [&str; 3] = ["--tls-ca-validity=24s", "--tls-leaf-validity=8s", "--tls-rotation-overlap=2s"];
 
-#[tokio::test]
 async fn replicas_agree_on_a_certificate_and_rotate_it_without_a_pod_refused() {
-    let Some(plane) = ControlPlane::start("rotation").await else { return };
+    let plane = ControlPlane::start("rotation").await;
     let mut cluster = Cluster::install_replicas(plane, DEFAULTS, 3, &HURRIED).await;
     let api = cluster.api().await;
     api.create_namespace("rotation").await;
@@ -82,9 +87,8 @@ async fn replicas_agree_on_a_certificate_and_rotate_it_without_a_pod_refused() {
     assert!(error.contains("failed calling webhook"), "{error}");
 }
 
-#[tokio::test]
 async fn what_overwrites_the_ca_bundle_is_undone() {
-    let Some(plane) = ControlPlane::start("ca-bundle").await else { return };
+    let plane = ControlPlane::start("ca-bundle").await;
     let cluster = Cluster::install_replicas(plane, DEFAULTS, 2, &[]).await;
     let api = cluster.api().await;
     api.create_namespace("ca-bundle").await;

@@ -2,9 +2,9 @@
 
 use std::{
     env, fs,
-    io::{Write, stderr},
     net::TcpListener,
-    path::PathBuf,
+    path::{Path, PathBuf},
+    process::Command,
     time::Duration,
 };
 
@@ -14,23 +14,38 @@ use serde_json::{Value, json};
 
 use crate::{
     api::Api,
+    harness::Skipped,
     process::Process,
     support::pki::{Ca, Pair},
 };
 
-/// The binaries' folder. Without it the test that asks is skipped, and says so.
-pub(crate) fn assets() -> Option<PathBuf> {
-    let assets = env::var_os("KUBEBUILDER_ASSETS").filter(|path| !path.is_empty()).map(PathBuf::from);
-    if assets.is_none() {
-        skipped("KUBEBUILDER_ASSETS names no folder with etcd and kube-apiserver; see docs/testing.md");
-    }
+/// The folder of the binaries. Without it no test of this binary runs.
+pub(crate) fn assets() -> Result<PathBuf, Skipped> {
+    let assets = env::var_os("KUBEBUILDER_ASSETS").filter(|path| !path.is_empty());
     assets
+        .map(PathBuf::from)
+        .ok_or_else(|| Skipped("needs KUBEBUILDER_ASSETS: see docs/testing.md".to_owned()))
 }
 
-/// Says that this test was skipped, and why: past libtest, which shows nothing of a test that passes.
-pub(crate) fn skipped(why: &str) {
-    let test = std::thread::current();
-    writeln!(stderr(), "{}: skipped, {why}", test.name().unwrap_or("a test")).ok();
+/// A version of Kubernetes 1.
+#[derive(Clone)]
+pub(crate) struct Version {
+    pub(crate) minor: u32,
+    /// As kube-apiserver prints it: `v1.36.2`.
+    pub(crate) full: String,
+}
+
+impl Version {
+    /// Asks the kube-apiserver in a folder.
+    pub(crate) fn of(assets: &Path) -> Self {
+        let program = assets.join("kube-apiserver");
+        let output = Command::new(&program).arg("--version").output();
+        let output = output.unwrap_or_else(|error| panic!("{}: {error}", program.display()));
+        let text = String::from_utf8(output.stdout).unwrap();
+        let full = text.trim().trim_start_matches("Kubernetes ").to_owned();
+        let minor = full.split('.').nth(1).and_then(|minor| minor.parse().ok());
+        Self { minor: minor.unwrap_or_else(|| panic!("not a version of Kubernetes 1: {text:?}")), full }
+    }
 }
 
 /// A control plane of one etcd and one kube-apiserver, with RBAC and an audit log. It ends when it is dropped or the
@@ -47,9 +62,9 @@ pub(crate) struct ControlPlane {
 }
 
 impl ControlPlane {
-    /// Starts a control plane, which keeps what it has in the folder called `name`; `None` if it can't be.
-    pub(crate) async fn start(name: &str) -> Option<Self> {
-        let assets = assets()?;
+    /// Starts a control plane, which keeps its files in the folder called `name`.
+    pub(crate) async fn start(name: &str) -> Self {
+        let assets = assets().unwrap();
         rustls::crypto::aws_lc_rs::default_provider().install_default().ok();
         let dir = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("e2e").join(name);
         fs::remove_dir_all(&dir).ok();
@@ -82,7 +97,7 @@ impl ControlPlane {
         let etcd = Process::start(&assets.join("etcd"), etcd, dir.join("etcd.log"));
         let mut plane = Self { assets, dir, ports, ca, admin, etcd, api_server: None };
         plane.start_api_server().await;
-        Some(plane)
+        plane
     }
 
     /// Starts the API server, with flags that Kubernetes 1.30 to 1.37 know.
@@ -154,11 +169,8 @@ impl ControlPlane {
         })
     }
 
-    /// The minor version of Kubernetes 1.
-    pub(crate) async fn minor_version(&self) -> u32 {
-        let version = self.api().await.get("/version").await.unwrap();
-        let minor = version["minor"].as_str().unwrap();
-        minor.trim_end_matches(|c: char| !c.is_ascii_digit()).parse().unwrap()
+    pub(crate) fn version(&self) -> Version {
+        Version::of(&self.assets)
     }
 
     /// The audit log so far.

@@ -8,11 +8,14 @@ use crate::{
     accounts::right_behind,
     api::Api,
     control_plane::ControlPlane,
+    harness::{Outcome, Test, tests},
     pods::pod,
     policy,
     support::{ROLE, ROLE_ANNOTATION},
     webhook::Cluster,
 };
+
+pub(crate) const TESTS: &[Test] = tests![; on_demand: costs];
 
 /// How many accounts the pod's namespace has.
 const ACCOUNTS: [usize; 4] = [2, 15, 100, 1000];
@@ -23,13 +26,10 @@ const TRIES: usize = 100;
 /// How many accounts are followed by their pod at once.
 const PAIRS: usize = 500;
 
-#[tokio::test]
-#[ignore = "takes minutes and asserts nothing: cargo test --test e2e costs -- --ignored --nocapture"]
-async fn costs() {
-    let Some(plane) = ControlPlane::start("costs-policy").await else { return };
-    if !policy::is_known_to(&plane).await {
-        return;
-    }
+// On demand: takes minutes and asserts nothing: cargo test --test e2e costs -- --ignored.
+async fn costs() -> Outcome {
+    let plane = ControlPlane::start("costs-policy").await;
+    policy::known_to(&plane)?;
     let api = plane.api().await;
     for accounts in ACCOUNTS {
         fill(&api, accounts).await;
@@ -44,13 +44,14 @@ async fn costs() {
     }
     println!("policy: {} of {PAIRS} pods right behind their account have its role", followed(&api).await);
 
-    let Some(cluster) = Cluster::start("costs-webhook").await else { return };
+    let cluster = Cluster::start("costs-webhook").await;
     let api = cluster.api().await;
     for accounts in ACCOUNTS {
         fill(&api, accounts).await;
         println!("webhook, {accounts} accounts: {:.1?}", latency(&api, accounts).await);
     }
     println!("webhook: {} of {PAIRS} pods right behind their account have its role", followed(&api).await);
+    Ok(())
 }
 
 async fn fill(api: &Api, accounts: usize) {

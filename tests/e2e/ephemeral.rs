@@ -2,11 +2,20 @@
 
 use serde_json::{Value, json};
 
-use crate::{identity, pods::pod, webhook::shared};
+use crate::{
+    harness::{Test, tests},
+    identity,
+    pods::pod,
+    webhook::shared,
+};
 
-#[tokio::test]
+pub(crate) const TESTS: &[Test] = tests![
+    ephemeral_containers_are_given_the_pods_identity,
+    a_pod_without_the_volume_is_debugged_without_an_identity
+];
+
 async fn ephemeral_containers_are_given_the_pods_identity() {
-    let Some(cluster) = shared().await else { return };
+    let cluster = shared().await;
     let api = cluster.api().await;
     api.create_namespace("ephemeral").await;
     api.create_pod("ephemeral", &pod("debugged")).await.unwrap();
@@ -21,9 +30,8 @@ async fn ephemeral_containers_are_given_the_pods_identity() {
     }
 }
 
-#[tokio::test]
 async fn a_pod_without_the_volume_is_debugged_without_an_identity() {
-    let Some(cluster) = shared().await else { return };
+    let cluster = shared().await;
     let api = cluster.api().await;
     api.create_namespace("ephemeral-plain").await;
     let mut plain = pod("debugged");

@@ -6,6 +6,8 @@
 mod api;
 mod cases;
 mod control_plane;
+#[path = "../harness/mod.rs"]
+mod harness;
 mod identity;
 mod process;
 #[allow(dead_code, reason = "shared with the suite, which uses all of it")]
@@ -31,3 +33,30 @@ mod rights;
 mod scale;
 mod tools;
 mod writes;
+
+fn main() -> std::process::ExitCode {
+    let assets = control_plane::assets();
+    if let Ok(assets) = &assets {
+        eprintln!("Kubernetes {}", control_plane::Version::of(assets).full);
+    }
+    let modules = [
+        accounts::TESTS,
+        audit::TESTS,
+        certificates::TESTS,
+        costs::TESTS,
+        ephemeral::TESTS,
+        mapping::TESTS,
+        oidc::TESTS,
+        outage::TESTS,
+        pods::TESTS,
+        policy::TESTS,
+        recorded::TESTS,
+        reinvocation::TESTS,
+        require::TESTS,
+        rights::TESTS,
+        scale::TESTS,
+        tools::TESTS,
+        writes::TESTS,
+    ];
+    harness::run(&modules, tokio::runtime::Builder::new_current_thread, assets.map(drop))
+}

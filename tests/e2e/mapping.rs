@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use crate::{
     api::Api,
     control_plane::ControlPlane,
+    harness::{Test, tests},
     identity,
     pods::pod,
     support::ROLE,
@@ -12,9 +13,11 @@ use crate::{
     webhook::{Cluster, NAMESPACE},
 };
 
-#[tokio::test]
+pub(crate) const TESTS: &[Test] =
+    tests![a_config_map_and_a_file_decide_what_accounts_without_a_role_are_given];
+
 async fn a_config_map_and_a_file_decide_what_accounts_without_a_role_are_given() {
-    let Some(plane) = ControlPlane::start("mapping").await else { return };
+    let plane = ControlPlane::start("mapping").await;
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(file.path(), r#"{"identities": [{"namespace": "mapped-1", "serviceAccount": "agent"}]}"#)
         .unwrap();

@@ -2,13 +2,17 @@
 
 use std::process::Command;
 
-use crate::webhook::shared;
+use crate::{
+    harness::{Test, tests},
+    webhook::shared,
+};
+
+pub(crate) const TESTS: &[Test] = tests![the_issuer_is_described_as_the_api_server_does];
 
 const BINARY: &str = env!("CARGO_BIN_EXE_eks-pod-identity-webhook");
 
-#[tokio::test]
 async fn the_issuer_is_described_as_the_api_server_does() {
-    let Some(cluster) = shared().await else { return };
+    let cluster = shared().await;
     let api = cluster.api().await;
     let dir = &cluster.plane.dir;
     let kubeconfig = format!("--kubeconfig={}", dir.join("webhook/kubeconfig").display());

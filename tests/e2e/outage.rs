@@ -3,14 +3,16 @@
 use serde_json::json;
 
 use crate::{
+    harness::{Test, tests},
     pods::{has_role, pod},
     support::{ROLE, ROLE_ANNOTATION},
     webhook::Cluster,
 };
 
-#[tokio::test]
+pub(crate) const TESTS: &[Test] = tests![after_a_crash_of_the_api_server_the_first_pods_have_their_identity];
+
 async fn after_a_crash_of_the_api_server_the_first_pods_have_their_identity() {
-    let Some(mut cluster) = Cluster::start("outage").await else { return };
+    let mut cluster = Cluster::start("outage").await;
     cluster.api().await.create_namespace("outage").await;
     cluster.plane.kill_api_server();
     cluster.plane.start_api_server().await;

@@ -3,14 +3,22 @@
 use serde_json::{Value, json};
 
 use crate::{
-    cases, identity,
+    cases,
+    harness::{Test, tests},
+    identity,
     support::{self, ROLE},
     webhook::shared,
 };
 
-#[tokio::test]
+pub(crate) const TESTS: &[Test] = tests![
+    pods_of_every_kind_are_stored_with_their_identity,
+    a_pod_created_from_a_stored_one_is_given_nothing_twice,
+    nothing_but_the_identity_is_added,
+    warnings_reach_whoever_creates_the_pod
+];
+
 async fn pods_of_every_kind_are_stored_with_their_identity() {
-    let Some(cluster) = shared().await else { return };
+    let cluster = shared().await;
     let api = cluster.api().await;
     api.create_namespace("pods").await;
     for case in cases::all() {
@@ -21,9 +29,8 @@ async fn pods_of_every_kind_are_stored_with_their_identity() {
     }
 }
 
-#[tokio::test]
 async fn a_pod_created_from_a_stored_one_is_given_nothing_twice() {
-    let Some(cluster) = shared().await else { return };
+    let cluster = shared().await;
     let api = cluster.api().await;
     api.create_namespace("copies").await;
     let first = api.create_pod("copies", &pod("first")).await.unwrap();
@@ -32,9 +39,8 @@ async fn a_pod_created_from_a_stored_one_is_given_nothing_twice() {
     assert_eq!(first["spec"], second["spec"]);
 }
 
-#[tokio::test]
 async fn nothing_but_the_identity_is_added() {
-    let Some(cluster) = shared().await else { return };
+    let cluster = shared().await;
     let api = cluster.api().await;
     api.create_namespace("nothing-lost").await;
     let mut plain = rich_pod("plain");
@@ -65,9 +71,8 @@ async fn nothing_but_the_identity_is_added() {
     assert_eq!(injected, plain);
 }
 
-#[tokio::test]
 async fn warnings_reach_whoever_creates_the_pod() {
-    let Some(cluster) = shared().await else { return };
+    let cluster = shared().await;
     let api = cluster.api().await;
     api.create_namespace("warnings").await;
     let mut pod = pod("warned");

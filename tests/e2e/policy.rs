@@ -8,6 +8,7 @@ use crate::{
     api::Api,
     cases::{self, Case},
     control_plane::ControlPlane,
+    harness::{Outcome, Skipped, Test, tests},
     identity,
     pods::pod,
     recorded,
@@ -15,18 +16,20 @@ use crate::{
     webhook::Cluster,
 };
 
+pub(crate) const TESTS: &[Test] = tests![
+    the_policy_gives_what_the_program_gives_and_nothing_when_both_are_asked,
+    the_charts_settings_reach_the_policy
+];
+
 /// MutatingAdmissionPolicy is stable, and on, since Kubernetes 1.36.
 const SINCE: u32 = 36;
 
 /// What a user applies who has read `docs/policy.md`.
 pub(crate) const DEFAULTS: &str = "deploy/policy/policy.yaml";
 
-#[tokio::test]
-async fn the_policy_gives_what_the_program_gives_and_nothing_when_both_are_asked() {
-    let Some(plane) = ControlPlane::start("policy").await else { return };
-    if !is_known_to(&plane).await {
-        return;
-    }
+async fn the_policy_gives_what_the_program_gives_and_nothing_when_both_are_asked() -> Outcome {
+    let plane = ControlPlane::start("policy").await;
+    known_to(&plane)?;
     let api = plane.api().await;
     apply(&api, DEFAULTS).await;
     for namespace in ["policy", "both"] {
@@ -47,14 +50,12 @@ async fn the_policy_gives_what_the_program_gives_and_nothing_when_both_are_asked
     let already = r#"admissions_total{operation="CREATE",outcome="unchanged",reason="already_injected"}"#;
     assert_eq!(cluster.metric(injected).await, 0.0);
     assert!(cluster.metric(already).await > 20.0);
+    Ok(())
 }
 
-#[tokio::test]
-async fn the_charts_settings_reach_the_policy() {
-    let Some(plane) = ControlPlane::start("policy-settings").await else { return };
-    if !is_known_to(&plane).await {
-        return;
-    }
+async fn the_charts_settings_reach_the_policy() -> Outcome {
+    let plane = ControlPlane::start("policy-settings").await;
+    known_to(&plane)?;
     let api = plane.api().await;
     apply(&api, "tests/fixtures/rendered/policy-settings.yaml").await;
     let role = json!({"example.com/role-arn": "/of/example.com", ROLE_ANNOTATION: ROLE});
@@ -80,6 +81,7 @@ async fn the_charts_settings_reach_the_policy() {
             {"name": "AWS_STS_REGIONAL_ENDPOINTS", "value": "regional"},
         ])
     );
+    Ok(())
 }
 
 async fn accounts_of_every_kind(api: &Api, namespace: &str) {
@@ -113,13 +115,13 @@ async fn ephemeral_containers(api: &Api) {
     assert_eq!(identity::of(&stored), identity::given("first", &["app", "debug"]));
 }
 
-/// Whether this Kubernetes has such policies; says so if it does not.
-pub(crate) async fn is_known_to(plane: &ControlPlane) -> bool {
-    let minor = plane.minor_version().await;
-    if minor < SINCE {
-        crate::control_plane::skipped(&format!("Kubernetes 1.{minor} has no MutatingAdmissionPolicy"));
-    }
-    minor >= SINCE
+/// Fails where this Kubernetes does not have such policies.
+pub(crate) fn known_to(plane: &ControlPlane) -> Outcome {
+    let minor = plane.version().minor;
+    let is_known = minor >= SINCE;
+    is_known
+        .then_some(())
+        .ok_or_else(|| Skipped(format!("Kubernetes 1.{minor} has no MutatingAdmissionPolicy")))
 }
 
 /// Applies the policy of a file. Failures of its expressions are not to be overlooked, as users would have it.

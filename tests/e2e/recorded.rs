@@ -6,14 +6,16 @@ use serde_json::{Value, json};
 
 use crate::{
     api::Api,
+    harness::{Test, tests},
     identity,
     support::{self, all_recorded, recorded},
     webhook::shared,
 };
 
-#[tokio::test]
+pub(crate) const TESTS: &[Test] = tests![recorded_pods_are_given_what_the_goldens_say];
+
 async fn recorded_pods_are_given_what_the_goldens_say() {
-    let Some(cluster) = shared().await else { return };
+    let cluster = shared().await;
     let api = cluster.api().await;
     create_accounts(&api).await;
     assert_eq!(deviations(&api).await, [] as [&str; 0]);

@@ -13,15 +13,17 @@ use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
 
 use crate::{
+    harness::{Test, tests},
     identity,
     pods::pod,
     support::{manifests, pki::Ca},
     webhook::shared,
 };
 
-#[tokio::test]
+pub(crate) const TESTS: &[Test] = tests![a_sidecar_that_a_later_webhook_adds_has_the_identity_too];
+
 async fn a_sidecar_that_a_later_webhook_adds_has_the_identity_too() {
-    let Some(cluster) = shared().await else { return };
+    let cluster = shared().await;
     let api = cluster.api().await;
     api.create_namespace("reinvocation").await;
     let ca = Ca::new();

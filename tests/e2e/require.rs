@@ -7,14 +7,16 @@ use serde_json::{Value, json};
 use crate::{
     api::Api,
     control_plane::ControlPlane,
+    harness::{Test, tests},
     identity,
     pods::{has_role, pod},
     webhook::Cluster,
 };
 
-#[tokio::test]
+pub(crate) const TESTS: &[Test] = tests![a_pod_that_requires_an_identity_has_one_or_is_refused];
+
 async fn a_pod_that_requires_an_identity_has_one_or_is_refused() {
-    let Some(plane) = ControlPlane::start("require").await else { return };
+    let plane = ControlPlane::start("require").await;
     let manifests = "tests/fixtures/rendered/require-pod-identity.yaml";
     let mut cluster = Cluster::install(plane, manifests).await;
     let api = cluster.api().await;

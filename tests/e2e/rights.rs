@@ -6,10 +6,17 @@ use serde_json::{Value, json};
 
 use crate::{
     api::{Api, path_of},
+    harness::{Test, tests},
     support::manifests,
     wait::eventually,
     webhook::{ACCOUNT, Cluster, DEFAULTS, NAMESPACE, shared, token},
 };
+
+pub(crate) const TESTS: &[Test] = tests![
+    the_program_may_do_its_work_and_nothing_else,
+    no_rule_applies_to_the_program_but_those_of_the_manifests,
+    without_any_one_verb_something_breaks
+];
 
 /// A verb that the manifests grant, and what becomes of a program that starts without it, its Secret empty and its
 /// `caBundle` too: which errors it counts, and why it is not ready, if it is not.
@@ -78,9 +85,8 @@ type Access = [&'static str; 5];
 const CONFIGURATIONS: [&str; 2] = ["admissionregistration.k8s.io", "mutatingwebhookconfigurations"];
 const SECRET: &str = "eks-pod-identity-webhook-tls";
 
-#[tokio::test]
 async fn the_program_may_do_its_work_and_nothing_else() {
-    let Some(cluster) = shared().await else { return };
+    let cluster = shared().await;
     let api = cluster.api_of_program().await;
     let [group, configurations] = CONFIGURATIONS;
     for granted in &GRANTED {
@@ -109,9 +115,8 @@ async fn the_program_may_do_its_work_and_nothing_else() {
     }
 }
 
-#[tokio::test]
 async fn no_rule_applies_to_the_program_but_those_of_the_manifests() {
-    let Some(cluster) = shared().await else { return };
+    let cluster = shared().await;
     let api = cluster.api().await;
     api.create_account(NAMESPACE, "nobody", &json!({})).await;
     let nobody = Api::new(cluster.plane.kubeconfig(&json!({"token": token(&api, "nobody").await}))).await;
@@ -130,9 +135,8 @@ async fn no_rule_applies_to_the_program_but_those_of_the_manifests() {
     assert_eq!(sorted(ours), sorted(granted));
 }
 
-#[tokio::test]
 async fn without_any_one_verb_something_breaks() {
-    let Some(mut cluster) = Cluster::start("rights").await else { return };
+    let mut cluster = Cluster::start("rights").await;
     cluster.kill_program();
     let (api, program) = (cluster.api().await, cluster.api_of_program().await);
     for granted in &GRANTED {

@@ -4,17 +4,19 @@ use futures::{StreamExt, stream};
 use serde_json::json;
 
 use crate::{
+    harness::{Test, tests},
     pods::{has_role, pod},
     support::{ROLE, ROLE_ANNOTATION},
     webhook::Cluster,
 };
 
+pub(crate) const TESTS: &[Test] = tests![a_pod_of_any_of_10_000_accounts_has_its_role];
+
 const NAMESPACES: usize = 20;
 const ACCOUNTS: usize = 10_000;
 
-#[tokio::test]
 async fn a_pod_of_any_of_10_000_accounts_has_its_role() {
-    let Some(cluster) = Cluster::start("scale").await else { return };
+    let cluster = Cluster::start("scale").await;
     let api = &cluster.api().await;
     for index in 0..NAMESPACES {
         api.create("/api/v1/namespaces", &json!({"metadata": {"name": format!("scale-{index}")}}))

@@ -6,16 +6,18 @@ use serde_json::{Value, json};
 
 use crate::{
     api::Api,
+    harness::{Test, tests},
     support::{ROLE, ROLE_ANNOTATION},
     wait::eventually,
     webhook::{Cluster, NAMESPACE, shared, token},
 };
 
+pub(crate) const TESTS: &[Test] = tests![a_pod_that_was_missed_is_found_and_a_new_one_is_as_it_should_be];
+
 const BINARY: &str = env!("CARGO_BIN_EXE_eks-pod-identity-webhook");
 
-#[tokio::test]
 async fn a_pod_that_was_missed_is_found_and_a_new_one_is_as_it_should_be() {
-    let Some(cluster) = shared().await else { return };
+    let cluster = shared().await;
     let api = cluster.api().await;
     api.create_namespace("tools").await;
     let mut pod = json!({

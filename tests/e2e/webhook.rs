@@ -38,15 +38,14 @@ pub(crate) struct Replica {
 pub(crate) const DEFAULTS: &str = "deploy/kubernetes/self-managed/webhook.yaml";
 
 /// The cluster of all tests that don't disturb each other, started by the first of them.
-pub(crate) async fn shared() -> Option<&'static Cluster> {
-    static SHARED: OnceCell<Option<Cluster>> = OnceCell::const_new();
-    crate::control_plane::assets()?;
-    SHARED.get_or_init(|| Cluster::start("shared")).await.as_ref()
+pub(crate) async fn shared() -> &'static Cluster {
+    static SHARED: OnceCell<Cluster> = OnceCell::const_new();
+    SHARED.get_or_init(|| Cluster::start("shared")).await
 }
 
 impl Cluster {
-    pub(crate) async fn start(name: &str) -> Option<Self> {
-        Some(Self::install(ControlPlane::start(name).await?, DEFAULTS).await)
+    pub(crate) async fn start(name: &str) -> Self {
+        Self::install(ControlPlane::start(name).await, DEFAULTS).await
     }
 
     pub(crate) async fn install(plane: ControlPlane, manifests: &str) -> Self {

@@ -3,14 +3,20 @@
 use serde_json::json;
 
 use crate::{
+    harness::{Test, tests},
     identity,
     pods::{has_role, pod},
     webhook::shared,
 };
 
-#[tokio::test]
+pub(crate) const TESTS: &[Test] = tests![
+    a_dry_run_shows_the_identity_and_stores_nothing,
+    applied_on_the_servers_side_again_nothing_changes,
+    an_update_of_a_pod_is_left_alone
+];
+
 async fn a_dry_run_shows_the_identity_and_stores_nothing() {
-    let Some(cluster) = shared().await else { return };
+    let cluster = shared().await;
     let api = cluster.api().await;
     api.create_namespace("dry-run").await;
     let pods = "/api/v1/namespaces/dry-run/pods";
@@ -19,9 +25,8 @@ async fn a_dry_run_shows_the_identity_and_stores_nothing() {
     assert_eq!(api.get(pods).await.unwrap()["items"], json!([]));
 }
 
-#[tokio::test]
 async fn applied_on_the_servers_side_again_nothing_changes() {
-    let Some(cluster) = shared().await else { return };
+    let cluster = shared().await;
     let api = cluster.api().await;
     api.create_namespace("apply").await;
     let mut pod = pod("applied");
@@ -38,9 +43,8 @@ async fn applied_on_the_servers_side_again_nothing_changes() {
     assert_eq!((third["metadata"]["labels"]["changed"].as_str(), has_role(&third)), (Some("yes"), true));
 }
 
-#[tokio::test]
 async fn an_update_of_a_pod_is_left_alone() {
-    let Some(cluster) = shared().await else { return };
+    let cluster = shared().await;
     let api = cluster.api().await;
     api.create_namespace("updates").await;
     let mut unannotated = pod("updated");

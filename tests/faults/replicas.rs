@@ -4,6 +4,7 @@ use std::{fs, time::Instant};
 
 use crate::{
     cluster::{Cluster, duration_of_a_fault},
+    harness::{Test, tests},
     support::{
         client::{Client, Handshake},
         daemon::Daemon,
@@ -12,10 +13,15 @@ use crate::{
     },
 };
 
+pub(crate) const TESTS: &[Test] = tests![
+    a_rolling_replacement_fails_no_call,
+    a_replica_that_is_killed_fails_calls_only_until_it_is_seen,
+    an_exchange_of_certificate_and_authority_in_files_fails_no_call
+];
+
 /// Longer than the balancer takes to see that a replica is not ready, as in a cluster.
 const DRAIN: &[&str] = &["--drain-delay=300ms"];
 
-#[tokio::test(flavor = "multi_thread")]
 async fn a_rolling_replacement_fails_no_call() {
     let cluster = Cluster::start().await;
     let mut replicas = cluster.replicas::<3>(DRAIN).await;
@@ -39,7 +45,6 @@ async fn a_rolling_replacement_fails_no_call() {
 }
 
 /// What no server can mend: calls that the dead replica had taken, and those sent there before it is known to be dead.
-#[tokio::test(flavor = "multi_thread")]
 async fn a_replica_that_is_killed_fails_calls_only_until_it_is_seen() {
     let cluster = Cluster::start().await;
     let [mut victim, _second, _third] = cluster.replicas(&[]).await;
@@ -65,7 +70,6 @@ async fn a_replica_that_is_killed_fails_calls_only_until_it_is_seen() {
 
 /// As cert-manager renews: the new authority is trusted beside the old one first. What the program does itself where it
 /// keeps the certificate is tested in `suite::certificates` and in `e2e`.
-#[tokio::test(flavor = "multi_thread")]
 async fn an_exchange_of_certificate_and_authority_in_files_fails_no_call() {
     let cluster = Cluster::start().await;
     let replicas = cluster.replicas::<3>(&["--reload-interval=50ms"]).await;

@@ -14,6 +14,7 @@ use tokio::{net::TcpStream, task::JoinSet, time::sleep};
 use crate::{
     cgroup::Cgroup,
     cluster::{ANNOTATED, Cluster, counts, duration_of_a_fault, metric_of, role},
+    harness::{Outcome, Skipped, Test, tests},
     support::{
         ROLE,
         client::{Client, request},
@@ -21,6 +22,15 @@ use crate::{
         manifests, minimal_of, recorded, within,
     },
 };
+
+pub(crate) const TESTS: &[Test] = tests![
+    under_the_charts_memory_limit_a_flood_fails_no_call,
+    with_all_files_taken_no_call_fails_and_the_watch_goes_on,
+    with_no_file_to_open_who_is_connected_is_served_and_others_wait,
+    a_log_that_nobody_reads_fails_no_call_and_stops_no_watch,
+    starved_of_processor_time_no_call_fails,
+    a_disk_that_is_full_of_recordings_fails_no_call
+];
 
 /// Linux's, on every architecture that the program is built for.
 const O_NONBLOCK: i32 = 0o4000;
@@ -41,15 +51,10 @@ async fn replica_after(cluster: &Cluster, script: &str, args: &[&str]) -> Daemon
 }
 
 /// 100,000 accounts, large bodies from many sides and pods of accounts that don't come, within what the chart allows.
-#[tokio::test(flavor = "multi_thread")]
-async fn under_the_charts_memory_limit_a_flood_fails_no_call() {
+async fn under_the_charts_memory_limit_a_flood_fails_no_call() -> Outcome {
     let limit = chart_limit();
-    let group = match Cgroup::with_memory(limit) {
-        Ok(group) => group,
-        Err(error) => {
-            return println!("memory limit: skipped, since no control group can be made here: {error}");
-        }
-    };
+    let group = Cgroup::with_memory(limit)
+        .map_err(|error| Skipped(format!("a control group can't be created here: {error}")))?;
     let cluster = Cluster::start().await;
     cluster.api.has_had("payments", (0..100_000).map(|number| format!("account-{number:05}")), ROLE);
     let mut replica = replica_after(&cluster, &group.enter(), &[]).await;
@@ -70,6 +75,7 @@ async fn under_the_charts_memory_limit_a_flood_fails_no_call() {
     assert_eq!(metric_of(&replica, ANNOTATED).await, 100_001.0);
     // The group can go when nobody is in it.
     replica.child.kill().await.unwrap();
+    Ok(())
 }
 
 /// The bytes of the memory limit in the manifests.
@@ -102,7 +108,6 @@ async fn flood(cluster: &Cluster) -> u64 {
 }
 
 /// Connections that say nothing, on both ports, more of them than there are files.
-#[tokio::test(flavor = "multi_thread")]
 async fn with_all_files_taken_no_call_fails_and_the_watch_goes_on() {
     let cluster = Cluster::start().await;
     let replica = replica_after(&cluster, "ulimit -n 128; exec", &["--tls-handshake-timeout=2s"]).await;
@@ -129,7 +134,6 @@ async fn with_all_files_taken_no_call_fails_and_the_watch_goes_on() {
 }
 
 /// As if others had taken every file of the node: none can be opened, neither to accept a connection nor for the watch.
-#[tokio::test(flavor = "multi_thread")]
 async fn with_no_file_to_open_who_is_connected_is_served_and_others_wait() {
     let cluster = Cluster::start().await;
     let [replica] = cluster.replicas(&[]).await;
@@ -162,7 +166,6 @@ async fn with_no_file_to_open_who_is_connected_is_served_and_others_wait() {
 }
 
 /// Whoever keeps the log has stopped reading: a container runtime that hangs, a pipe into a program that was stopped.
-#[tokio::test(flavor = "multi_thread")]
 async fn a_log_that_nobody_reads_fails_no_call_and_stops_no_watch() {
     let cluster = Cluster::start().await;
     let [mut replica] = cluster.replicas(&["--log-level=debug"]).await;
@@ -203,7 +206,6 @@ fn fill_log(replica: &Daemon) {
 }
 
 /// A busy loop for each core, and the program has the least share of the processor that there is.
-#[tokio::test(flavor = "multi_thread")]
 async fn starved_of_processor_time_no_call_fails() {
     let cluster = Cluster::start().await;
     let replica = replica_after(&cluster, "exec nice -n 19", &[]).await;
@@ -241,14 +243,13 @@ impl Drop for Busy {
 const SMALL_DISK: &str =
     r#"exec unshare --mount sh -c 'mount -t tmpfs -o size=256k none recordings && exec "$0" "$@"'"#;
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_disk_that_is_full_of_recordings_fails_no_call() {
+async fn a_disk_that_is_full_of_recordings_fails_no_call() -> Outcome {
     let cluster = Cluster::start().await;
     fs::create_dir(cluster.file("recordings")).unwrap();
     let mut probe = Command::new("/bin/sh");
     probe.args(["-c", &SMALL_DISK.replace(r#""$0" "$@""#, "true")]).current_dir(cluster.file("."));
     if !probe.stderr(Stdio::null()).status().unwrap().success() {
-        return println!("disk full: skipped, since nothing can be mounted here");
+        return Err(Skipped("file systems can't be mounted here".to_owned()));
     }
     let mut replica = replica_after(&cluster, SMALL_DISK, &["--record=recordings"]).await;
     let load = cluster.load();
@@ -270,4 +271,5 @@ async fn a_disk_that_is_full_of_recordings_fails_no_call() {
         assert_eq!(replica.exit_code().await, Some(0));
     })
     .await;
+    Ok(())
 }

@@ -1,6 +1,6 @@
 //! An hour of everything at once: what the process holds has to stay as it is.
 //!
-//! `cargo test --test faults -- --ignored soak --nocapture`; `SOAK_SECONDS` says how long, 3600 if it is not set. The samples
+//! `cargo test --test faults -- --ignored soak`; `SOAK_SECONDS` says how long, 3600 if it is not set. The samples
 //! stay in `target/tmp/soak.csv`.
 
 use std::{
@@ -16,6 +16,7 @@ use tokio::{io::AsyncWriteExt, net::TcpStream, time::sleep};
 
 use crate::{
     cluster::{Cluster, counts, metric_of, role},
+    harness::{Test, tests},
     load::{Caller, Load, Tally},
     reviews::Review,
     support::{
@@ -25,6 +26,8 @@ use crate::{
         minimal_of,
     },
 };
+
+pub(crate) const TESTS: &[Test] = tests![; on_demand: soak];
 
 /// What is sampled, and by how much more of it than its twentieth may be held at the end than at the beginning.
 const SERIES: [(&str, f64); 5] = [
@@ -38,8 +41,7 @@ const SERIES: [(&str, f64); 5] = [
 
 const ACCOUNTS: usize = 10_000;
 
-#[tokio::test(flavor = "multi_thread")]
-#[ignore = "takes an hour"]
+// On demand: takes an hour.
 async fn soak() {
     let seconds = env::var("SOAK_SECONDS").map_or(3600, |seconds| seconds.parse().unwrap());
     let cluster = Cluster::start().await;

@@ -12,10 +12,18 @@ use tokio::time::sleep;
 
 use crate::{
     cluster::{ANNOTATED, Cluster, counts, duration_of_a_fault, metric_of, role},
+    harness::{Test, tests},
     load::{Caller, Load, Tally},
     reviews::Review,
     support::{ROLE, api_server::ApiServer, daemon::Daemon, eventually},
 };
+
+pub(crate) const TESTS: &[Test] = tests![
+    an_outage_that_ends_without_history_fails_no_call,
+    a_list_that_trickles_fails_no_call_and_is_waited_for,
+    a_hundred_thousand_accounts_that_change_fail_no_call;
+    on_demand: a_half_open_watch_is_given_up_and_fails_no_call,
+];
 
 const OTHER_ROLE: &str = "arn:aws:iam::111122223333:role/other";
 
@@ -28,7 +36,6 @@ async fn converge(replicas: &[Daemon], annotated: usize) -> Duration {
     begun.elapsed()
 }
 
-#[tokio::test(flavor = "multi_thread")]
 async fn an_outage_that_ends_without_history_fails_no_call() {
     let mut cluster = Cluster::start().await;
     cluster.api.apply("payments", "gone", role(ROLE));
@@ -62,8 +69,7 @@ async fn an_outage_that_ends_without_history_fails_no_call() {
 
 /// It takes more than a minute: `cargo test --test faults -- --ignored half_open`. That the bound holds by the clock of the
 /// runtime is tested in `suite::watch`.
-#[tokio::test(flavor = "multi_thread")]
-#[ignore = "takes 65 s"]
+// On demand: takes 65 s.
 async fn a_half_open_watch_is_given_up_and_fails_no_call() {
     let cluster = Cluster::start().await;
     let replicas = cluster.replicas::<2>(&[]).await;
@@ -83,7 +89,6 @@ async fn a_half_open_watch_is_given_up_and_fails_no_call() {
     cluster.gives("new", ROLE).await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
 async fn a_list_that_trickles_fails_no_call_and_is_waited_for() {
     const ACCOUNTS: usize = 2000;
     let cluster = Cluster::start().await;
@@ -113,7 +118,6 @@ async fn a_list_that_trickles_fails_no_call_and_is_waited_for() {
     load.end().await.none_failed("list that trickles", &figures);
 }
 
-#[tokio::test(flavor = "multi_thread")]
 async fn a_hundred_thousand_accounts_that_change_fail_no_call() {
     const ACCOUNTS: usize = 100_000;
     let cluster = Cluster::start().await;
