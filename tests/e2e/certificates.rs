@@ -65,7 +65,7 @@ async fn replicas_agree_on_a_certificate_and_rotate_it_without_a_pod_refused() {
         serves_another_than(&api, replica, &second).await;
     }
     assert!(last.older.contains(&first.newest), "its leaves may still be served");
-    // As docs/certificates.md says: new keys now.
+    // As docs/operate/certificates.md says: new keys now.
     api.merge(SECRET, &json!({"data": null})).await.unwrap();
     let renewed = until(&api, "new keys", |stored| {
         let leaf = stored.leaf.as_ref().map(|leaf| &leaf.certificate);

@@ -60,11 +60,11 @@ async fn a_pod_that_was_missed_is_found_and_a_new_one_is_as_it_should_be() {
     assert_eq!(said.lines().filter(|line| line.starts_with("skip")).count(), 1, "{said}");
 }
 
-/// An account with the roles of `docs/audit.md` and `docs/doctor.md`.
+/// An account with the roles of `docs/reference/audit.md` and `docs/reference/doctor.md`.
 async fn kubeconfig_of_tools(cluster: &Cluster, api: &Api) -> String {
     api.create_account(NAMESPACE, "tools", &json!({})).await;
     let subjects = json!([{"kind": "ServiceAccount", "name": "tools", "namespace": NAMESPACE}]);
-    let pages = [include_str!("../../docs/audit.md"), include_str!("../../docs/doctor.md")];
+    let pages = [include_str!("../../docs/reference/audit.md"), include_str!("../../docs/reference/doctor.md")];
     for block in pages.iter().flat_map(|page| page.split("```yaml\n").skip(1)) {
         let mut role: Value = serde_saphyr::from_str(block.split("```").next().unwrap()).unwrap();
         let is_of_namespace = role["kind"] == "Role";

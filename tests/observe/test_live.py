@@ -11,7 +11,7 @@ from expressions import ROOT, interpolated, of_dashboards, rules, selectors
 
 from conftest import SECONDS
 
-PAGE = (ROOT / "docs/metrics.md").read_text()
+PAGE = (ROOT / "docs/reference/metrics.md").read_text()
 SECTIONS = {name: section for name, section in re.findall(r"\n### `([a-z0-9_]+)`\n(.*?)(?=\n##|\Z)", PAGE, re.DOTALL)}
 DASHBOARDS = dict(of_dashboards())
 ALERTS = rules("alert")

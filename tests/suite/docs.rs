@@ -37,10 +37,10 @@ fn the_readme_lists_every_flag_with_its_default() {
 fn the_pages_of_commands_list_every_flag_with_its_variable_and_default() {
     let command = Cli::command();
     let [trust_policy, oidc, audit, doctor] = [
-        include_str!("../../docs/trust-policy.md"),
-        include_str!("../../docs/oidc.md"),
-        include_str!("../../docs/audit.md"),
-        include_str!("../../docs/doctor.md"),
+        include_str!("../../docs/reference/trust-policy.md"),
+        include_str!("../../docs/reference/oidc.md"),
+        include_str!("../../docs/reference/audit.md"),
+        include_str!("../../docs/reference/doctor.md"),
     ];
     for (path, page) in [
         (&["trust-policy"][..], trust_policy),
@@ -74,7 +74,7 @@ fn the_page_on_migrating_lists_every_flag_of_other_webhooks() {
 #[test]
 fn the_page_on_metrics_lists_each_with_its_labels_and_a_query() {
     let exposition = String::from_utf8(Metrics::with_namespaces(1).render()).unwrap();
-    let page = include_str!("../../docs/metrics.md");
+    let page = include_str!("../../docs/reference/metrics.md");
     let sections: BTreeMap<&str, &str> =
         page.split("\n### `").skip(1).filter_map(|section| section.split_once('`')).collect();
     let defined: BTreeSet<&str> =

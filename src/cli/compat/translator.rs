@@ -27,7 +27,7 @@ const A_DAY: std::time::Duration = std::time::Duration::from_secs(24 * 60 * 60);
 
 pub(super) const IN_CLUSTER: &str = "no cluster signs certificates in this way any more, so that --tls-self-managed takes its place: it \
     keeps one in the Secret, which has to exist, and publishes it in the webhook configuration, for which it needs rights; \
-    see docs/certificates.md";
+    see docs/operate/certificates.md";
 
 const DEBUG_HANDLERS: &str = "the pages are /debug/accounts and /debug/config of --admin-listen";
 
