@@ -64,7 +64,8 @@ async fn a_pod_that_was_missed_is_found_and_a_new_one_is_as_it_should_be() {
 async fn kubeconfig_of_tools(cluster: &Cluster, api: &Api) -> String {
     api.create_account(NAMESPACE, "tools", &json!({})).await;
     let subjects = json!([{"kind": "ServiceAccount", "name": "tools", "namespace": NAMESPACE}]);
-    let pages = [include_str!("../../docs/reference/audit.md"), include_str!("../../docs/reference/doctor.md")];
+    let pages =
+        [include_str!("../../docs/reference/audit.md"), include_str!("../../docs/reference/doctor.md")];
     for block in pages.iter().flat_map(|page| page.split("```yaml\n").skip(1)) {
         let mut role: Value = serde_saphyr::from_str(block.split("```").next().unwrap()).unwrap();
         let is_of_namespace = role["kind"] == "Role";

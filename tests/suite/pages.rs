@@ -16,6 +16,7 @@ const FLAGS_OF_OTHERS: &[&str] = &[
     "bench",
     "force-conflicts",
     "labels",
+    "locked",
     "provenance",
     "rounds",
     "set",
@@ -89,7 +90,7 @@ fn root() -> &'static Path {
 fn pages() -> BTreeMap<PathBuf, String> {
     let mut pages = BTreeMap::new();
     let mut folders = ["docs", "deploy", "benches", "tests"].map(|name| root().join(name)).to_vec();
-    let top = ["README.md", "CHANGELOG.md"].map(|name| root().join(name));
+    let top = ["README.md", "CHANGELOG.md", "SECURITY.md"].map(|name| root().join(name));
     let mut paths = top.to_vec();
     while let Some(folder) = folders.pop() {
         paths.extend(fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()));
