@@ -57,6 +57,8 @@ pub(crate) struct ControlPlane {
     ports: [u16; 3],
     ca: Ca,
     admin: Pair,
+    /// Further flags of the API server.
+    flags: Vec<String>,
     etcd: Process,
     api_server: Option<Process>,
 }
@@ -64,6 +66,11 @@ pub(crate) struct ControlPlane {
 impl ControlPlane {
     /// Starts a control plane, which keeps its files in the folder called `name`.
     pub(crate) async fn start(name: &str) -> Self {
+        Self::start_with(name, &[]).await
+    }
+
+    /// Starts one whose API server has these flags, too.
+    pub(crate) async fn start_with(name: &str, flags: &[String]) -> Self {
         let assets = assets().unwrap();
         rustls::crypto::aws_lc_rs::default_provider().install_default().ok();
         let dir = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("e2e").join(name);
@@ -95,7 +102,7 @@ impl ControlPlane {
             "--unsafe-no-fsync=true".to_owned(),
         ];
         let etcd = Process::start(&assets.join("etcd"), etcd, dir.join("etcd.log"));
-        let mut plane = Self { assets, dir, ports, ca, admin, etcd, api_server: None };
+        let mut plane = Self { assets, dir, ports, ca, admin, flags: flags.to_vec(), etcd, api_server: None };
         plane.start_api_server().await;
         plane
     }
@@ -121,6 +128,7 @@ impl ControlPlane {
             format!("--audit-policy-file={}", file("audit.yaml")),
             format!("--audit-log-path={}", file("audit.log")),
         ];
+        let args = args.iter().chain(&self.flags);
         let log = self.dir.join("kube-apiserver.log");
         self.api_server = Some(Process::start(&self.assets.join("kube-apiserver"), args, log));
 

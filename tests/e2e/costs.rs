@@ -7,7 +7,6 @@ use serde_json::json;
 use crate::{
     accounts::right_behind,
     api::Api,
-    control_plane::ControlPlane,
     harness::{Outcome, Test, tests},
     pods::pod,
     policy,
@@ -28,8 +27,7 @@ const PAIRS: usize = 500;
 
 // On demand: takes minutes and asserts nothing: cargo test --test e2e costs -- --ignored.
 async fn costs() -> Outcome {
-    let plane = ControlPlane::start("costs-policy").await;
-    policy::known_to(&plane)?;
+    let plane = policy::control_plane("costs-policy").await?;
     let api = plane.api().await;
     for accounts in ACCOUNTS {
         fill(&api, accounts).await;
@@ -37,7 +35,7 @@ async fn costs() -> Outcome {
     for accounts in ACCOUNTS {
         println!("without either, {accounts} accounts: {:.1?}", latency(&api, accounts).await);
     }
-    policy::apply(&api, policy::DEFAULTS).await;
+    policy::apply(&plane, policy::DEFAULTS).await;
     policy::acts(&api, "accounts-2", &pod("probe")).await;
     for accounts in ACCOUNTS {
         println!("policy, {accounts} accounts: {:.1?}", latency(&api, accounts).await);

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::{
     api::Api,
     cases::{self, Case},
-    control_plane::ControlPlane,
+    control_plane::{ControlPlane, Version, assets},
     harness::{Outcome, Skipped, Test, tests},
     identity,
     pods::pod,
@@ -21,17 +21,13 @@ pub(crate) const TESTS: &[Test] = tests![
     the_charts_settings_reach_the_policy
 ];
 
-/// MutatingAdmissionPolicy is stable, and on, since Kubernetes 1.36.
-const SINCE: u32 = 36;
-
 /// What a user applies who has read `docs/policy.md`.
 pub(crate) const DEFAULTS: &str = "deploy/policy/policy.yaml";
 
 async fn the_policy_gives_what_the_program_gives_and_nothing_when_both_are_asked() -> Outcome {
-    let plane = ControlPlane::start("policy").await;
-    known_to(&plane)?;
+    let plane = control_plane("policy").await?;
     let api = plane.api().await;
-    apply(&api, DEFAULTS).await;
+    apply(&plane, DEFAULTS).await;
     for namespace in ["policy", "both"] {
         accounts_of_every_kind(&api, namespace).await;
     }
@@ -54,10 +50,9 @@ async fn the_policy_gives_what_the_program_gives_and_nothing_when_both_are_asked
 }
 
 async fn the_charts_settings_reach_the_policy() -> Outcome {
-    let plane = ControlPlane::start("policy-settings").await;
-    known_to(&plane)?;
+    let plane = control_plane("policy-settings").await?;
     let api = plane.api().await;
-    apply(&api, "tests/fixtures/rendered/policy-settings.yaml").await;
+    apply(&plane, "tests/fixtures/rendered/policy-settings.yaml").await;
     let role = json!({"example.com/role-arn": "/of/example.com", ROLE_ANNOTATION: ROLE});
     api.create_namespace("settings").await;
     api.create_account("settings", "other", &role).await;
@@ -115,21 +110,35 @@ async fn ephemeral_containers(api: &Api) {
     assert_eq!(identity::of(&stored), identity::given("first", &["app", "debug"]));
 }
 
-/// Fails where this Kubernetes does not have such policies.
-pub(crate) fn known_to(plane: &ControlPlane) -> Outcome {
-    let minor = plane.version().minor;
-    let is_known = minor >= SINCE;
-    is_known
-        .then_some(())
-        .ok_or_else(|| Skipped(format!("Kubernetes 1.{minor} has no MutatingAdmissionPolicy")))
+/// The version of the API that has MutatingAdmissionPolicy. It is stable, and on by default, since Kubernetes 1.36.
+fn api_version(version: &Version) -> Result<&'static str, Skipped> {
+    match version.minor {
+        36.. => Ok("v1"),
+        34 | 35 => Ok("v1beta1"),
+        minor => Err(Skipped(format!("Kubernetes 1.{minor} does not have MutatingAdmissionPolicy in beta"))),
+    }
 }
 
-/// Applies the policy of a file. Failures of its expressions are not to be overlooked, as users would have it.
-pub(crate) async fn apply(api: &Api, file: &str) {
+/// A control plane that has such policies: before 1.36 by flags of the API server.
+pub(crate) async fn control_plane(name: &str) -> Result<ControlPlane, Skipped> {
+    let api_version = api_version(&Version::of(&assets()?))?;
+    let flags = [
+        "--feature-gates=MutatingAdmissionPolicy=true".to_owned(),
+        format!("--runtime-config=admissionregistration.k8s.io/{api_version}=true"),
+    ];
+    let flags = if api_version == "v1" { &[] } else { &flags[..] };
+    Ok(ControlPlane::start_with(name, flags).await)
+}
+
+/// Applies the policy of a file, in the version of the API that the control plane has. Its expressions must not fail: users
+/// would not see it.
+pub(crate) async fn apply(plane: &ControlPlane, file: &str) {
+    let version = api_version(&plane.version()).unwrap();
     let mut objects = manifests::read(file);
     manifests::of_kind(&mut objects, "MutatingAdmissionPolicy")["spec"]["failurePolicy"] = json!("Fail");
-    for object in &objects {
-        api.apply(object).await.unwrap();
+    for object in &mut objects {
+        object["apiVersion"] = json!(format!("admissionregistration.k8s.io/{version}"));
+        plane.api().await.apply(object).await.unwrap();
     }
 }
 
