@@ -3,6 +3,7 @@
 use std::{path::PathBuf, time::Duration};
 
 use clap::{ArgGroup, Args, ValueEnum};
+use hyper::Uri;
 
 use super::values::{duration, positive_duration, positive_number};
 use super::webhook_url::WebhookUrl;
@@ -22,7 +23,17 @@ pub struct CompareArgs {
     pub reviews: PathBuf,
     /// What to print
     #[arg(short, long, env = "COMPARE_OUTPUT", value_name = "FORM", default_value = "text")]
-    pub output: ReportForm,
+    pub output: CompareForm,
+    /// Also write one self-contained HTML page, to attach to a change request
+    #[arg(long, env = "COMPARE_REPORT", value_name = "FILE")]
+    pub report: Option<PathBuf>,
+    /// The baseline's admin port, such as http://localhost:9090: its version and, with --debug-endpoints, its flags go into
+    /// the report
+    #[arg(long, env = "COMPARE_BASELINE_ADMIN", value_name = "URL", requires = "baseline")]
+    pub baseline_admin: Option<Uri>,
+    /// The candidate's admin port
+    #[arg(long, env = "COMPARE_CANDIDATE_ADMIN", value_name = "URL", requires = "candidate")]
+    pub candidate_admin: Option<Uri>,
     /// How the webhooks are trusted.
     #[command(flatten, next_help_heading = "TLS")]
     pub tls: CompareTlsArgs,
@@ -70,6 +81,17 @@ pub struct CompareLoadArgs {
     #[arg(long, env = "COMPARE_MAX_RATIO", value_name = "NUMBER", value_parser = positive_number,
         requires_all = ["baseline", "candidate"])]
     pub max_ratio: Option<f64>,
+}
+
+/// How `compare` prints its result.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum CompareForm {
+    /// A table, for a terminal
+    Text,
+    /// One JSON object, for pipelines
+    Json,
+    /// Markdown, for a pull request
+    Markdown,
 }
 
 /// How a report is printed.

@@ -25,7 +25,7 @@ use clap::{CommandFactory, FromArgMatches, Parser, Subcommand, error::ErrorKind}
 pub use self::{
     audit::AuditArgs,
     cluster::ClusterArgs,
-    compare::{CompareArgs, CompareLoadArgs, CompareTlsArgs, ReportForm},
+    compare::{CompareArgs, CompareForm, CompareLoadArgs, CompareTlsArgs, ReportForm},
     compat::foreign_flags,
     completions::{CompletionsArgs, Shell},
     container_credentials::ContainerCredentialsArgs,

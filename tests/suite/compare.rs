@@ -20,7 +20,7 @@ use tokio_rustls::TlsAcceptor;
 
 use crate::support::{
     ROLE, ROLE_ANNOTATION, account,
-    daemon::{command, stderr, stdout},
+    daemon::{Daemon, command, stderr, stdout},
     eventually,
     pki::Pair,
     recorded,
@@ -28,6 +28,7 @@ use crate::support::{
     within,
 };
 
+const SERVICE_ACCOUNTS: &str = "deploy/examples/service-accounts.yaml";
 const OTHER_ROLE: &str = "arn:aws:iam::111122223333:role/other";
 
 /// Servers, and the files to compare them with.
@@ -210,7 +211,7 @@ async fn pipelines_are_given_an_object() {
     let keys = |value: &Value| value.as_object().unwrap().keys().cloned().collect::<Vec<_>>().join(" ");
     assert_eq!(
         keys(&report),
-        "verdict reviews differences unanswered answeredByOne baseline candidate ratio"
+        "verdict reviews differences unanswered answeredByOne machine baseline candidate ratio"
     );
     assert_eq!((&report["verdict"], &report["reviews"]), (&"different".into(), &2.into()));
     assert_eq!(
@@ -220,7 +221,7 @@ async fn pipelines_are_given_an_object() {
     );
     for (side, server) in [("baseline", &bench.baseline), ("candidate", &bench.candidate)] {
         let side = &report[side];
-        assert_eq!(keys(side), "url requests errors firstError throughput latencyMicroseconds");
+        assert_eq!(keys(side), "url version flags requests errors firstError throughput latencyMicroseconds");
         assert_eq!(side["url"], format!("{}/mutate?timeout=10s", url(server)));
         assert_eq!((&side["requests"], &side["errors"]), (&20.into(), &0.into()));
         let latency = ["p50", "p90", "p99", "p99.9", "max"]
@@ -232,8 +233,79 @@ async fn pipelines_are_given_an_object() {
     assert!((ratio * median("baseline") / median("candidate") - 1.0).abs() < 1e-9, "{report}");
 
     let alone = object(&bench.measure(&["--output=json"]).await);
-    assert_eq!(keys(&alone), "verdict reviews differences unanswered answeredByOne candidate");
+    assert_eq!(keys(&alone), "verdict reviews differences unanswered answeredByOne machine candidate");
     assert_eq!(alone["verdict"], "same");
+}
+
+#[tokio::test]
+async fn markdown_has_verdict_figures_and_differences() {
+    let bench = Bench::of(Server::start(Options::default()).await, other_role().await, &["minimal"]);
+    let output = bench.compare(&["-o", "markdown"]).await;
+    let difference =
+        format!(r#"| minimal.json | /spec/containers/0/env/0/value | "{ROLE}" | "{OTHER_ROLE}" |"#);
+    assert_exit(
+        &output,
+        3,
+        &[
+            "### Webhook comparison: Different answers\n",
+            "- 1 reviews: 1 answered differently\n",
+            "|  | baseline | candidate | ratio |\n| --- | ---: | ---: | ---: |\n| p50 | ",
+            "| answers | 20 | 20 |\n",
+            &difference,
+        ],
+    );
+}
+
+/// The page holds the figures of the run: those of the object that the same run prints.
+#[tokio::test]
+async fn the_report_is_one_page_with_verdict_versions_figures_and_differences() {
+    let bench = Bench::of(Server::start(Options::default()).await, other_role().await, &["minimal"]);
+    let admin = Daemon::start(&["--service-accounts", SERVICE_ACCOUNTS, "--debug-endpoints"]).await;
+    let (page, admin_url) = (bench.path("report.html"), format!("http://{}", admin.admin));
+    let args = ["-o", "json", "--report", &page, "--candidate-admin", &admin_url];
+    let output = bench.compare(&args).await;
+    assert_eq!(output.status.code(), Some(3), "{output:?}");
+    let (object, page) = (object(&output), fs::read_to_string(&page).unwrap());
+    let version = env!("CARGO_PKG_VERSION");
+    assert_eq!(object["candidate"]["version"], version);
+    assert_eq!(object["baseline"]["version"], Value::Null);
+    for part in [
+        "Different answers",
+        "1 reviews: 1 answered differently",
+        &format!("<td>{version}</td>"),
+        "not known; --baseline-admin URL shows it",
+        "/spec/containers/0/env/0/value",
+        "<code>--debug-endpoints</code>",
+        ROLE,
+        OTHER_ROLE,
+        "<svg",
+        object["machine"].as_str().unwrap(),
+        &format!(r#"<td class="number">{:.3}</td>"#, object["ratio"]["latency"]["p99"].as_f64().unwrap()),
+    ] {
+        assert!(page.contains(part), "lacks {part:?}: {page}");
+    }
+    for part in ["<script", "<link", "src=", "@import"] {
+        assert!(!page.contains(part), "the page needs {part}");
+    }
+}
+
+#[tokio::test]
+async fn a_report_that_can_not_be_written_and_an_admin_port_that_is_none_are_named() {
+    let bench = Bench::start(&["minimal"]).await;
+    assert_exit(
+        &bench.compare(&["--report=/nowhere/r.html"]).await,
+        1,
+        &["--report: can't write /nowhere/r.html"],
+    );
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let admin = format!("--baseline-admin=http://{free}");
+    assert_exit(
+        &bench.compare(&[&admin]).await,
+        1,
+        &["--baseline-admin", "can't read its metrics: Connection refused"],
+    );
+    let output = bench.compare(&["--baseline-admin=https://localhost"]).await;
+    assert_exit(&output, 1, &["want a URL such as http://localhost:9090"]);
 }
 
 #[tokio::test]

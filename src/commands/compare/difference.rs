@@ -39,6 +39,16 @@ impl Difference {
         found
     }
 
+    /// The path, or that the whole answer differs.
+    pub(super) fn place(&self) -> &str {
+        if self.path.is_empty() { "the answer" } else { &self.path }
+    }
+
+    /// Both values, cut to a length that people read.
+    pub(super) fn texts(&self) -> [String; 2] {
+        [&self.baseline, &self.candidate].map(text)
+    }
+
     /// For pipelines. What a side does not have is left out, since null is a value, too.
     pub(super) fn to_json(&self, review: &str) -> Value {
         let mut json = json!({"review": review, "path": self.path});
@@ -53,9 +63,8 @@ impl Difference {
 
 impl fmt::Display for Difference {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let path = if self.path.is_empty() { "the answer" } else { &self.path };
-        let [baseline, candidate] = [&self.baseline, &self.candidate].map(text);
-        write!(f, "{path}: baseline {baseline}, candidate {candidate}")
+        let (place, [baseline, candidate]) = (self.place(), self.texts());
+        write!(f, "{place}: baseline {baseline}, candidate {candidate}")
     }
 }
 

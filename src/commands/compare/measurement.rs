@@ -64,6 +64,12 @@ impl Measurement {
         (self.answered() > 0).then(|| self.latencies.value_at_quantile(quantile) as f64 / 1e3)
     }
 
+    /// The share of the answers that took from `low` up to `high` microseconds.
+    pub(super) fn share_between(&self, low: f64, high: f64) -> f64 {
+        let [low, high] = [low, high].map(|micros| (micros * 1e3) as u64);
+        self.latencies.count_between(low, high.saturating_sub(1)) as f64 / self.answered() as f64
+    }
+
     /// Answers per second, had the workers asked this side alone: each is busy with it for a part of its time only.
     pub(super) fn throughput(&self, concurrency: usize) -> Option<f64> {
         (self.answered() > 0).then(|| self.answered() as f64 * concurrency as f64 / self.busy.as_secs_f64())

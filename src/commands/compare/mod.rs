@@ -1,9 +1,14 @@
 //! `compare`: two webhooks, or two versions of one, by recorded requests: do they give the same pods, and how fast.
 
+mod about;
 mod answer;
 mod client;
 mod difference;
+mod machine;
+mod markdown;
 mod measurement;
+mod page;
+mod plot;
 mod replay;
 mod report;
 mod review;
@@ -11,17 +16,20 @@ mod table;
 mod tls;
 mod verification;
 
-use std::{process::ExitCode, sync::Arc};
+use std::{fs, process::ExitCode, sync::Arc};
 
 use anyhow::Context;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use self::{
+    about::About,
     client::Side,
+    machine::Machine,
+    markdown::Markdown,
     replay::{Limit, Load},
     report::Report,
 };
-use crate::cli::{CompareArgs, CompareLoadArgs};
+use crate::cli::{CompareArgs, CompareForm, CompareLoadArgs};
 
 /// Asks both, compares, measures and prints. The exit code says what came of it.
 pub fn run(args: CompareArgs) -> anyhow::Result<ExitCode> {
@@ -32,9 +40,21 @@ async fn compare(args: CompareArgs) -> anyhow::Result<ExitCode> {
     let reviews = review::load(&args.reviews).context("--reviews")?;
     let tls = Arc::new(tls::load(args.tls)?);
     let side = |(name, url)| Arc::new(Side { name, url, tls: Arc::clone(&tls) });
-    let urls = [("baseline", args.baseline), ("candidate", args.candidate)];
-    let sides: Vec<Arc<Side>> =
-        urls.into_iter().filter_map(|(name, url)| url.map(|url| side((name, url)))).collect();
+    let given = [
+        ("baseline", args.baseline, args.baseline_admin),
+        ("candidate", args.candidate, args.candidate_admin),
+    ];
+    let given = given.into_iter().filter_map(|(name, url, admin)| Some((side((name, url?)), admin)));
+    let (sides, admins): (Vec<Arc<Side>>, Vec<_>) = given.unzip();
+
+    let mut about = Vec::new();
+    for (side, admin) in sides.iter().zip(admins) {
+        let fetched = match admin {
+            Some(admin) => About::fetch(&admin).await.with_context(|| format!("--{}-admin", side.name))?,
+            None => About::default(),
+        };
+        about.push(fetched);
+    }
 
     let bar = progress_bar("comparing")?;
     bar.set_length(reviews.len() as u64);
@@ -44,8 +64,16 @@ async fn compare(args: CompareArgs) -> anyhow::Result<ExitCode> {
     let load = Load::from(args.load);
     let measured = replay::replay(&sides, reviews, load, progress_bar("measuring")?).await?;
 
-    let report = Report { sides, verification, measured, load, max_ratio };
-    super::print_report(&report, || report.to_json(), args.output)?;
+    let report = Report { sides, about, machine: Machine::this(), verification, measured, load, max_ratio };
+    if let Some(path) = &args.report {
+        let page = page::render(&report)?;
+        fs::write(path, page).with_context(|| format!("--report: can't write {}", path.display()))?;
+    }
+    super::print(&match args.output {
+        CompareForm::Text => report.to_string(),
+        CompareForm::Json => format!("{:#}\n", report.to_json()),
+        CompareForm::Markdown => Markdown(&report).to_string(),
+    })?;
     Ok(report.verdict().into())
 }
 

@@ -4,6 +4,7 @@
 //! met by both alike. Which side comes first alternates, from review to review and from round to round.
 
 use std::{
+    fmt,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -26,6 +27,16 @@ pub(super) struct Load {
     pub(super) concurrency: usize,
     pub(super) warm_up: Duration,
     pub(super) limit: Limit,
+}
+
+impl fmt::Display for Load {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} connections to each side, ", self.concurrency)?;
+        match self.limit {
+            Limit::Count(count) => write!(f, "{count} requests"),
+            Limit::Duration(duration) => write!(f, "{}", humantime::format_duration(duration)),
+        }
+    }
 }
 
 /// When it has been enough.

@@ -1,11 +1,13 @@
 //! What it all comes to: the verdict, and the object for pipelines.
 
-use std::{process::ExitCode, sync::Arc};
+use std::{collections::BTreeMap, process::ExitCode, sync::Arc};
 
 use serde_json::{Value, json};
 
 use super::{
+    about::About,
     client::Side,
+    machine::Machine,
     measurement::Measurement,
     replay::{Load, Measured},
     verification::Verification,
@@ -19,6 +21,9 @@ pub(super) const QUANTILES: [(&str, f64); 5] =
 pub(super) struct Report {
     /// One, or baseline and candidate.
     pub(super) sides: Vec<Arc<Side>>,
+    /// Of each side, in their order.
+    pub(super) about: Vec<About>,
+    pub(super) machine: Machine,
     pub(super) verification: Verification,
     pub(super) measured: Measured,
     pub(super) load: Load,
@@ -68,6 +73,37 @@ impl Report {
         Some(value(candidate)? / value(baseline)?)
     }
 
+    /// The result in sentences, the most important first.
+    pub(super) fn sentences(&self) -> Vec<String> {
+        let (verification, measured) = (&self.verification, &self.measured);
+        let answered = match (self.sides.len(), verification.unanswered.len(), verification.differences.len())
+        {
+            (1, 0, _) => "all answered".to_owned(),
+            (1, count, _) => format!("{count} not answered"),
+            (_, _, 0) => "both give the same pods".to_owned(),
+            (_, _, count) => format!("{count} answered differently"),
+        };
+        let mut sentences = vec![format!("{} reviews: {answered}", verification.reviews)];
+        if measured.answered_by_one > 0 {
+            sentences.push(format!("{} requests were answered by one side only", measured.answered_by_one));
+        }
+        for (side, measurement) in self.sides.iter().zip(&measured.sides) {
+            if let Some(error) = &measurement.first_error {
+                sentences.push(format!(
+                    "{}: {} requests failed, one with: {error}",
+                    side.name, measurement.errors
+                ));
+            }
+        }
+        if let (Verdict::Slower, Some(max), Some(ratio)) =
+            (self.verdict(), self.max_ratio, self.ratio(median))
+        {
+            sentences
+                .push(format!("the candidate's median is {ratio:.3} times the baseline's, more than {max}"));
+        }
+        sentences
+    }
+
     /// The object for pipelines, as the README describes it.
     pub(super) fn to_json(&self) -> Value {
         let concurrency = self.load.concurrency;
@@ -82,10 +118,13 @@ impl Report {
             "differences": differences.collect::<Vec<_>>(),
             "unanswered": unanswered.collect::<Vec<_>>(),
             "answeredByOne": self.measured.answered_by_one,
+            "machine": self.machine.to_string(),
         });
-        for (side, measurement) in self.sides.iter().zip(&self.measured.sides) {
+        for ((side, about), measurement) in self.sides.iter().zip(&self.about).zip(&self.measured.sides) {
             report[side.name] = json!({
                 "url": side.url.to_string(),
+                "version": about.version,
+                "flags": about.flags.iter().cloned().collect::<BTreeMap<_, _>>(),
                 "requests": measurement.answered() + measurement.errors,
                 "errors": measurement.errors,
                 "firstError": measurement.first_error,
@@ -104,6 +143,17 @@ impl Report {
 }
 
 impl Verdict {
+    /// In words, for one side or two.
+    pub(super) fn headline(self, sides: usize) -> &'static str {
+        match (self, sides) {
+            (Self::Same, 1) => "Every request is answered",
+            (Self::Same, _) => "Same pods",
+            (Self::Different, 1) => "Some requests are not answered",
+            (Self::Different, _) => "Different answers",
+            (Self::Slower, _) => "Same pods, but slower",
+        }
+    }
+
     fn as_str(self) -> &'static str {
         match self {
             Self::Same => "same",

@@ -1,14 +1,58 @@
-//! The report for people.
+//! The report for a terminal, and the rows of figures that every form of the report has.
 
 use std::fmt;
 
 use super::{
     measurement::Measurement,
-    report::{QUANTILES, Report, Verdict, median},
+    report::{QUANTILES, Report},
 };
 
 /// The most differences printed of one review.
-const MAX_DIFFERENCES: usize = 20;
+pub(super) const MAX_DIFFERENCES: usize = 20;
+
+/// The figures: of each side, and their ratio.
+pub(super) struct Rows {
+    pub(super) head: Vec<String>,
+    pub(super) rows: Vec<Vec<String>>,
+}
+
+impl Rows {
+    pub(super) fn of(report: &Report) -> Self {
+        let mut head: Vec<String> = vec![String::new()];
+        head.extend(report.sides.iter().map(|side| side.name.to_owned()));
+        if report.sides.len() == 2 {
+            head.push("ratio".to_owned());
+        }
+        let concurrency = report.load.concurrency;
+        let latency = |(name, quantile)| row(report, name, |side| side.latency(quantile), time);
+        let mut rows: Vec<_> = QUANTILES.into_iter().map(latency).collect();
+        rows.push(row(
+            report,
+            "throughput",
+            |side| side.throughput(concurrency),
+            |rate| format!("{rate:.0}/s"),
+        ));
+        rows.push(counts(report, "answers", Measurement::answered));
+        rows.push(counts(report, "errors", |side| side.errors));
+        Self { head, rows }
+    }
+}
+
+fn row(
+    report: &Report,
+    name: &str,
+    value: impl Fn(&Measurement) -> Option<f64>,
+    text: impl Fn(f64) -> String,
+) -> Vec<String> {
+    let of_sides = report.measured.sides.iter().map(|side| value(side).map_or("-".to_owned(), &text));
+    let ratio = report.ratio(&value).map(|ratio| format!("{ratio:.3}"));
+    [name.to_owned()].into_iter().chain(of_sides).chain(ratio).collect()
+}
+
+fn counts(report: &Report, name: &str, count: impl Fn(&Measurement) -> u64) -> Vec<String> {
+    let of_sides = report.measured.sides.iter().map(|side| count(side).to_string());
+    [name.to_owned()].into_iter().chain(of_sides).collect()
+}
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -17,9 +61,18 @@ impl fmt::Display for Report {
         }
         writeln!(f)?;
         self.write_differences(f)?;
-        self.write_verdict(f)?;
+        self.sentences().iter().try_for_each(|sentence| writeln!(f, "{sentence}"))?;
         writeln!(f)?;
-        self.write_measured(f)
+        let Rows { head, rows } = Rows::of(self);
+        for row in [head].iter().chain(&rows) {
+            write!(f, "{:<11}", row[0])?;
+            for (column, cell) in row.iter().enumerate().skip(1) {
+                let width = if column > self.sides.len() { 9 } else { 12 };
+                write!(f, "{cell:>width$}")?;
+            }
+            writeln!(f)?;
+        }
+        Ok(())
     }
 }
 
@@ -38,78 +91,10 @@ impl Report {
             .iter()
             .try_for_each(|(review, error)| writeln!(f, "{review}: not answered: {error}"))
     }
-
-    fn write_verdict(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (verification, measured) = (&self.verification, &self.measured);
-        write!(f, "{} reviews: ", verification.reviews)?;
-        match self.sides.len() {
-            1 => match verification.unanswered.len() {
-                0 => writeln!(f, "all answered")?,
-                count => writeln!(f, "{count} not answered")?,
-            },
-            _ => match verification.differences.len() {
-                0 => writeln!(f, "both give the same pods")?,
-                count => writeln!(f, "{count} answered differently")?,
-            },
-        }
-        if measured.answered_by_one > 0 {
-            writeln!(f, "{} requests were answered by one side only", measured.answered_by_one)?;
-        }
-        for (side, measurement) in self.sides.iter().zip(&measured.sides) {
-            if let Some(error) = &measurement.first_error {
-                writeln!(f, "{}: {} requests failed, one with: {error}", side.name, measurement.errors)?;
-            }
-        }
-        match (self.verdict(), self.max_ratio, self.ratio(median)) {
-            (Verdict::Slower, Some(max), Some(ratio)) => {
-                writeln!(f, "the candidate's median is {ratio:.3} times the baseline's, more than {max}")
-            }
-            _ => Ok(()),
-        }
-    }
-
-    fn write_measured(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let concurrency = self.load.concurrency;
-        write!(f, "{:<11}", "")?;
-        self.sides.iter().try_for_each(|side| write!(f, "{:>12}", side.name))?;
-        writeln!(f, "{}", if self.sides.len() == 2 { format!("{:>9}", "ratio") } else { String::new() })?;
-        for (name, quantile) in QUANTILES {
-            self.write_row(f, name, |side| side.latency(quantile), time)?;
-        }
-        self.write_row(f, "throughput", |side| side.throughput(concurrency), |rate| format!("{rate:.0}/s"))?;
-        self.write_counts(f, "answers", Measurement::answered)?;
-        self.write_counts(f, "errors", |side| side.errors)
-    }
-
-    fn write_row(
-        &self,
-        f: &mut fmt::Formatter<'_>,
-        name: &str,
-        value: impl Fn(&Measurement) -> Option<f64>,
-        text: impl Fn(f64) -> String,
-    ) -> fmt::Result {
-        write!(f, "{name:<11}")?;
-        for side in &self.measured.sides {
-            write!(f, "{:>12}", value(side).map_or("-".to_owned(), &text))?;
-        }
-        let ratio = self.ratio(value).map(|ratio| format!("{ratio:>9.3}"));
-        writeln!(f, "{}", ratio.unwrap_or_default())
-    }
-
-    fn write_counts(
-        &self,
-        f: &mut fmt::Formatter<'_>,
-        name: &str,
-        count: impl Fn(&Measurement) -> u64,
-    ) -> fmt::Result {
-        write!(f, "{name:<11}")?;
-        self.measured.sides.iter().try_for_each(|side| write!(f, "{:>12}", count(side)))?;
-        writeln!(f)
-    }
 }
 
 /// Microseconds with three digits and the unit that fits.
-fn time(micros: f64) -> String {
+pub(super) fn time(micros: f64) -> String {
     let (value, unit) = if micros < 1e3 { (micros, "µs") } else { (micros / 1e3, "ms") };
     let decimals = if value < 10.0 { 2 } else { usize::from(value < 100.0) };
     format!("{value:.decimals$} {unit}")
