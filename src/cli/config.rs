@@ -11,7 +11,7 @@ use crate::{
     server::{Timeouts, mutate::RequestLimits},
     tls::{
         CertificateFiles, Clients,
-        self_managed::{controller::Kept, policy::Policy},
+        self_managed::{controller::ControllerConfig, policy::Policy},
     },
 };
 
@@ -118,12 +118,12 @@ pub struct SelfManaged {
 }
 
 impl SelfManaged {
-    /// What is kept, in the cluster of that namespace unless another one was typed.
-    pub fn in_namespace(&self, default: &str) -> Kept {
+    /// The controller's configuration, for this namespace unless a flag names another one.
+    pub fn in_namespace(&self, default: &str) -> ControllerConfig {
         let args = &self.args;
         let namespace = Namespace(args.namespace.clone());
         let namespace = namespace.or(default);
-        Kept {
+        ControllerConfig {
             namespace: namespace.to_owned(),
             secret: args.tls_secret_name.clone(),
             configuration: args.webhook_configuration_name.clone(),

@@ -38,7 +38,7 @@ const FIELD_MANAGER: &str = "eks-pod-identity-webhook";
 
 /// What is known of an object.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub enum Seen {
+pub enum Observed {
     /// Nothing yet.
     #[default]
     Unread,
@@ -48,7 +48,7 @@ pub enum Seen {
     Present(Value),
 }
 
-impl Seen {
+impl Observed {
     /// The object, if it is there.
     pub fn object(&self) -> Option<&Value> {
         match self {
@@ -124,22 +124,22 @@ pub trait Failing {
 
 impl Object {
     /// Reads it.
-    pub async fn get(&self) -> Result<Seen, CallError> {
+    pub async fn get(&self) -> Result<Observed, CallError> {
         match self.call(Method::GET, "", None).await {
-            Ok(object) => Ok(Seen::Present(object)),
-            Err(CallError::Refused { code: StatusCode::NOT_FOUND, .. }) => Ok(Seen::Absent),
+            Ok(object) => Ok(Observed::Present(object)),
+            Err(CallError::Refused { code: StatusCode::NOT_FOUND, .. }) => Ok(Observed::Absent),
             Err(error) => Err(error),
         }
     }
 
     /// Replaces it, if its resourceVersion is still the one in there.
-    pub async fn put(&self, object: &Value) -> Result<Seen, CallError> {
-        self.call(Method::PUT, "application/json", Some(object)).await.map(Seen::Present)
+    pub async fn put(&self, object: &Value) -> Result<Observed, CallError> {
+        self.call(Method::PUT, "application/json", Some(object)).await.map(Observed::Present)
     }
 
     /// Applies a JSON Patch.
-    pub async fn patch(&self, patch: &Value) -> Result<Seen, CallError> {
-        self.call(Method::PATCH, "application/json-patch+json", Some(patch)).await.map(Seen::Present)
+    pub async fn patch(&self, patch: &Value) -> Result<Observed, CallError> {
+        self.call(Method::PATCH, "application/json-patch+json", Some(patch)).await.map(Observed::Present)
     }
 
     async fn call(&self, method: Method, form: &str, body: Option<&Value>) -> Result<Value, CallError> {
@@ -169,12 +169,12 @@ impl Object {
     }
 
     /// Tells what becomes of it, for ever.
-    pub async fn follow(&self, seen: watch::Sender<Seen>, failures: &mut impl Failing) {
+    pub async fn follow(&self, seen: watch::Sender<Observed>, failures: &mut impl Failing) {
         loop {
             let begun = Instant::now();
             match self.get_and_watch(&seen, failures).await {
                 Ok(()) => {
-                    if *seen.borrow() == Seen::Absent {
+                    if *seen.borrow() == Observed::Absent {
                         failures.absent();
                     }
                     sleep(SHORTEST_ROUND.saturating_sub(begun.elapsed())).await;
@@ -186,7 +186,7 @@ impl Object {
 
     async fn get_and_watch(
         &self,
-        seen: &watch::Sender<Seen>,
+        seen: &watch::Sender<Observed>,
         failures: &mut impl Failing,
     ) -> Result<(), CallError> {
         tell(seen, self.get().await?);
@@ -203,9 +203,9 @@ impl Object {
         while let Some(event) = events.try_next().await? {
             match event {
                 WatchEvent::Added(object) | WatchEvent::Modified(object) if is_news(seen, &object) => {
-                    tell(seen, Seen::Present(object));
+                    tell(seen, Observed::Present(object));
                 }
-                WatchEvent::Deleted(object) if is_news(seen, &object) => tell(seen, Seen::Absent),
+                WatchEvent::Deleted(object) if is_news(seen, &object) => tell(seen, Observed::Absent),
                 WatchEvent::Added(_) | WatchEvent::Modified(_) | WatchEvent::Deleted(_) => {}
                 WatchEvent::Bookmark(_) => {}
                 WatchEvent::Error(status) => return Err(kube::Error::Api(status).into()),
@@ -218,7 +218,7 @@ impl Object {
 /// Whether an event is not about something that a write of our own has overtaken: to go back in time would be to forget.
 /// Versions of one kind are numbers that grow; only a restored backup turns them back, after which watches end and the
 /// get that follows counts, whatever its version.
-fn is_news(seen: &watch::Sender<Seen>, object: &Value) -> bool {
+fn is_news(seen: &watch::Sender<Observed>, object: &Value) -> bool {
     let number = |version: Option<&str>| version.and_then(|version| version.parse::<u64>().ok());
     let (new, last) =
         (number(object["metadata"]["resourceVersion"].as_str()), number(seen.borrow().version()));
@@ -226,14 +226,14 @@ fn is_news(seen: &watch::Sender<Seen>, object: &Value) -> bool {
 }
 
 /// Tells of what a write of our own led to, unless the watch has told of a later write meanwhile.
-pub(crate) fn tell_if_news(seen: &watch::Sender<Seen>, written: Seen) {
+pub(crate) fn tell_if_news(seen: &watch::Sender<Observed>, written: Observed) {
     if written.object().is_none_or(|object| is_news(seen, object)) {
         tell(seen, written);
     }
 }
 
 /// Tells of an object, if it is not what was told last.
-pub(crate) fn tell(seen: &watch::Sender<Seen>, object: Seen) {
+pub(crate) fn tell(seen: &watch::Sender<Observed>, object: Observed) {
     seen.send_if_modified(|last| {
         let is_news = *last != object;
         *last = object;
@@ -248,14 +248,14 @@ mod tests {
     #[test]
     fn events_that_a_write_has_overtaken_are_no_news() {
         let object = |version: &str| serde_json::json!({"metadata": {"resourceVersion": version}});
-        let seen = watch::Sender::new(Seen::Present(object("10")));
+        let seen = watch::Sender::new(Observed::Present(object("10")));
         for (version, expected) in [("9", false), ("10", true), ("11", true), ("of another kind", true)] {
             assert_eq!(is_news(&seen, &object(version)), expected, "{version}");
         }
-        assert!(is_news(&watch::Sender::new(Seen::Absent), &object("9")));
-        tell_if_news(&seen, Seen::Present(object("9")));
+        assert!(is_news(&watch::Sender::new(Observed::Absent), &object("9")));
+        tell_if_news(&seen, Observed::Present(object("9")));
         assert_eq!(seen.borrow().version(), Some("10"), "a write that another has followed already");
-        tell_if_news(&seen, Seen::Present(object("12")));
+        tell_if_news(&seen, Observed::Present(object("12")));
         assert_eq!(seen.borrow().version(), Some("12"));
     }
 }

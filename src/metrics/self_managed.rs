@@ -11,12 +11,16 @@ pub enum SelfManagedOperation {
     SecretWatch,
     /// Writing the Secret.
     SecretUpdate,
-    /// Using what the Secret holds.
+    /// Parsing the Secret's contents.
     SecretContent,
+    /// Writing contents again that something else removed from the Secret.
+    SecretReverted,
     /// Reading or watching the webhook configuration.
     ConfigurationWatch,
     /// Patching its `caBundle`.
     Publish,
+    /// Patching a `caBundle` again that something else overwrites.
+    CaBundleReverted,
     /// Making a certificate.
     Sign,
     /// Taking a certificate into use.
@@ -24,12 +28,14 @@ pub enum SelfManagedOperation {
 }
 
 impl SelfManagedOperation {
-    const ALL: [Self; 7] = [
+    const ALL: [Self; 9] = [
         Self::SecretWatch,
         Self::SecretUpdate,
         Self::SecretContent,
+        Self::SecretReverted,
         Self::ConfigurationWatch,
         Self::Publish,
+        Self::CaBundleReverted,
         Self::Sign,
         Self::Serve,
     ];
@@ -40,8 +46,10 @@ impl SelfManagedOperation {
             Self::SecretWatch => "secret_watch",
             Self::SecretUpdate => "secret_update",
             Self::SecretContent => "secret_content",
+            Self::SecretReverted => "secret_reverted",
             Self::ConfigurationWatch => "configuration_watch",
             Self::Publish => "publish",
+            Self::CaBundleReverted => "ca_bundle_reverted",
             Self::Sign => "sign",
             Self::Serve => "serve",
         }

@@ -11,7 +11,7 @@ use std::{
 use base64_simd::STANDARD;
 use eks_pod_identity_webhook::tls::self_managed::{
     certificate::Certificate,
-    secret::{Reading, Stored},
+    secret::{Reading, SecretContents},
 };
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
@@ -53,7 +53,7 @@ async fn replicas_agree_on_a_certificate_and_rotate_it_without_a_pod_refused() {
 
     let load = Load::start(&api, "rotation");
     let first = stored(&api).await;
-    let by_another = |stored: &Stored| {
+    let by_another = |stored: &SecretContents| {
         let leaf = &stored.leaf.as_ref().unwrap().certificate;
         stored.newest != first.newest && leaf.is_signed_by(&stored.newest)
     };
@@ -163,15 +163,15 @@ async fn entries(api: &Api, change: impl Fn(&Value) -> Value) -> Value {
     json!({"webhooks": webhooks})
 }
 
-async fn stored(api: &Api) -> Stored {
-    Reading::of(&api.get(SECRET).await.unwrap()).stored.unwrap()
+async fn stored(api: &Api) -> SecretContents {
+    Reading::of(&api.get(SECRET).await.unwrap()).contents.unwrap()
 }
 
 /// Waits until the Secret is as it should be: for a minute, since certificates take their time.
-async fn until(api: &Api, what: &str, holds: impl Fn(&Stored) -> bool) -> Stored {
+async fn until(api: &Api, what: &str, holds: impl Fn(&SecretContents) -> bool) -> SecretContents {
     let mut last = None;
     within(Duration::from_secs(60), what, async || {
-        last = Reading::of(&api.get(SECRET).await.unwrap()).stored.filter(&holds);
+        last = Reading::of(&api.get(SECRET).await.unwrap()).contents.filter(&holds);
         last.is_some()
     })
     .await;
@@ -179,7 +179,7 @@ async fn until(api: &Api, what: &str, holds: impl Fn(&Stored) -> bool) -> Stored
 }
 
 /// Waits until every entry publishes the Secret's authorities and nothing else, and the API server has read that.
-async fn is_repaired(api: &Api, stored: &Stored) {
+async fn is_repaired(api: &Api, stored: &SecretContents) {
     let pem: String = stored.authorities().map(Certificate::pem).collect();
     let bundle = json!(STANDARD.encode_to_string(pem));
     eventually("the caBundle is the Secret's", async || {
@@ -194,7 +194,7 @@ async fn is_repaired(api: &Api, stored: &Stored) {
 }
 
 /// Waits until a replica serves a leaf that is not this one, to whoever trusts what is published.
-async fn serves_another_than(api: &Api, replica: &Replica, old: &Stored) {
+async fn serves_another_than(api: &Api, replica: &Replica, old: &SecretContents) {
     let old = &old.leaf.as_ref().unwrap().certificate;
     let name = format!("{ACCOUNT}.{NAMESPACE}.svc");
     eventually("another leaf is served", async || {

@@ -2,6 +2,7 @@
 //! the webhook configuration publishes at that moment and nothing else.
 
 use std::{
+    collections::BTreeSet,
     path::PathBuf,
     sync::{
         Arc,
@@ -16,9 +17,9 @@ use eks_pod_identity_webhook::{
         Clients,
         self_managed::{
             certificate::Certificate,
-            controller::{Keeper, Kept},
+            controller::{Controller, ControllerConfig},
             policy::Policy,
-            secret::{Reading, Stored},
+            secret::{Reading, SecretContents},
         },
     },
 };
@@ -28,7 +29,10 @@ use tokio::task::JoinHandle;
 
 use crate::support::{
     self,
-    api_server::{ApiServer, objects::NAMESPACE},
+    api_server::{
+        ApiServer,
+        objects::{Interference, NAMESPACE},
+    },
     client::{Client, Handshake},
     daemon::{Daemon, write_kubeconfig},
     eventually,
@@ -54,7 +58,7 @@ fn policy(jitter: f64) -> Policy {
 
 struct Replica {
     server: Server,
-    keeping: JoinHandle<()>,
+    controller: JoinHandle<()>,
 }
 
 impl Replica {
@@ -65,18 +69,18 @@ impl Replica {
     async fn start_with(api: &ApiServer, jitter: f64, client_ca: Option<PathBuf>) -> Self {
         rustls::crypto::aws_lc_rs::default_provider().install_default().ok();
         let metrics = Metrics::new();
-        let kept = Kept {
+        let config = ControllerConfig {
             namespace: NAMESPACE.to_owned(),
             secret: "eks-pod-identity-webhook-tls".to_owned(),
             configuration: "eks-pod-identity-webhook".to_owned(),
             policy: policy(jitter),
             clients: Clients { ca: client_ca, ..Clients::default() },
         };
-        let keeper = Keeper::new(&api.client(metrics.accounts.clone()), kept, &metrics.tls);
-        let certified = keeper.certified();
-        let keeping = tokio::spawn(keeper.run());
-        let options = Options { certified: Some((certified, metrics)), ..Options::default() };
-        Self { server: Server::start(options).await, keeping }
+        let controller = Controller::new(&api.client(metrics.accounts.clone()), config, &metrics.tls);
+        let served = controller.served();
+        let running = tokio::spawn(controller.run());
+        let options = Options { served: Some((served, metrics)), ..Options::default() };
+        Self { server: Server::start(options).await, controller: running }
     }
 
     async fn ready(&self) {
@@ -98,7 +102,7 @@ impl Replica {
     }
 
     /// Waits until this is what connections are served with.
-    async fn serves(&self, api: &ApiServer, stored: &Stored) {
+    async fn serves(&self, api: &ApiServer, stored: &SecretContents) {
         let expected = &stored.leaf.as_ref().unwrap().certificate;
         let serves = async {
             while connect(api, self.server.address, &api.ca_bundle(0)).await.ok().as_ref().map(leaf_of)
@@ -120,12 +124,12 @@ fn leaf_of(client: &Client) -> Certificate {
     Certificate::parse(session.peer_certificates().unwrap()[0].clone().into_owned()).unwrap()
 }
 
-fn stored(api: &ApiServer) -> Option<Stored> {
-    Reading::of(&api.secret()).stored
+fn stored(api: &ApiServer) -> Option<SecretContents> {
+    Reading::of(&api.secret()).contents
 }
 
 /// Waits until the Secret is as it should be, and every entry publishes what it holds.
-async fn until(api: &ApiServer, what: &str, holds: impl Fn(&Stored) -> bool) -> Stored {
+async fn until(api: &ApiServer, what: &str, holds: impl Fn(&SecretContents) -> bool) -> SecretContents {
     eventually(what, || {
         stored(api).is_some_and(|stored| {
             let pem: String = stored.authorities().map(Certificate::pem).collect();
@@ -259,7 +263,7 @@ async fn a_replica_that_is_cut_off_is_trusted_until_its_leaf_expires() {
     other.ready().await;
     let before = until(&api, "a leaf", |stored| stored.leaf.is_some()).await;
     cut_off.serves(&api, &before).await;
-    cut_off.keeping.abort();
+    cut_off.controller.abort();
     let load = Load::on(&api, [&cut_off, &other]);
     // The authority's key is lost, so there has to be another authority.
     api.set_secret_data("ca.key", b"");
@@ -374,7 +378,7 @@ async fn a_damaged_secret_is_replaced() {
         let load = Load::on(&api, [&replica]);
         let garbage = b"-----BEGIN CERTIFICATE-----\nbm8=\n-----END CERTIFICATE-----\n";
         api.set_secret_data(name, garbage);
-        let is_whole = |stored: &Stored| {
+        let is_whole = |stored: &SecretContents| {
             let leaf = stored.leaf.as_ref();
             Reading::of(&api.secret()).defects.is_empty()
                 && leaf.is_some_and(|leaf| leaf.certificate.is_signed_by(&stored.newest))
@@ -389,7 +393,7 @@ async fn a_damaged_secret_is_replaced() {
 
         // And for one that has never seen it whole.
         api.set_secret_data(name, garbage);
-        replica.keeping.abort();
+        replica.controller.abort();
         api.set_secret_data(name, garbage);
         let restarted = Replica::start(&api, 0.0).await;
         restarted.ready().await;
@@ -402,7 +406,7 @@ async fn an_expired_certificate_at_the_start_is_replaced() {
     for (age, keeps_authority) in [(100, true), (300, false)] {
         let api = ApiServer::start().await;
         let then = api.now() - age * DAY;
-        let old = Stored::with_new_authority(None, &policy(0.0), then).unwrap();
+        let old = SecretContents::with_new_authority(None, &policy(0.0), then).unwrap();
         let old = old.with_new_leaf(&policy(0.0), then).unwrap().unwrap();
         api.create_secret(old.write_to(&json!({}))["data"].clone());
         api.create_configuration();
@@ -461,6 +465,78 @@ async fn an_outage_of_the_api_server_is_served_through() {
     api.set_ca_bundle(0, json!(""));
     api.resume().await;
     until(&api, "repaired", |_| true).await;
+}
+
+/// Writes of the Secret in the 12 s after the start of these replicas, and the authorities and sizes among them.
+async fn writes_under(api: &ApiServer, replicas: &[Replica], reason: &str) -> (usize, usize, usize) {
+    let begun = Instant::now();
+    for replica in replicas {
+        replica.not_ready(reason).await;
+    }
+    tokio::time::sleep(Duration::from_secs(12).saturating_sub(begun.elapsed())).await;
+    let written = api.written_secrets();
+    let authorities: BTreeSet<_> =
+        written.iter().map(|secret| secret["data"]["ca.crt"].to_string()).collect();
+    let size = written.iter().map(|secret| secret.to_string().len()).max().unwrap();
+    (written.len(), authorities.len(), size)
+}
+
+async fn prune(entry: &'static str, reason: &str) {
+    let api = ApiServer::start().await;
+    api.create_for_webhook();
+    api.interfere(Some(Interference::Prune(entry)));
+    let replicas = [Replica::start(&api, 0.0).await];
+    let (writes, authorities, size) = writes_under(&api, &replicas, reason).await;
+    println!("{entry} pruned, 12 s: {writes} writes, {authorities} authorities, {size} bytes at most");
+    assert!((4..30).contains(&writes), "{entry}: {writes} writes");
+    assert_eq!(authorities, 1, "{entry}");
+    assert!(size < 4096, "{entry}: {size}");
+    assert!(replicas[0].errors("secret_reverted") >= 3.0, "{entry}");
+
+    api.interfere(None);
+    replicas[0].ready().await;
+    let mut client = connect(&api, replicas[0].server.address, &api.ca_bundle(0)).await.unwrap();
+    assert_eq!(client.mutate(&recorded("minimal")).await.status, 200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn contents_that_a_policy_prunes_are_written_again_with_growing_pauses() {
+    tokio::join!(
+        prune("ca.key", "something removes ca.key from the certificate's Secret"),
+        prune("ca.crt", "something removes what is written to the certificate's Secret"),
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_secret_that_is_emptied_again_and_again_does_not_grow() {
+    let api = ApiServer::start().await;
+    api.create_for_webhook();
+    api.interfere(Some(Interference::Empty));
+    let replicas = [Replica::start(&api, 0.0).await, Replica::start(&api, 1.0).await];
+    let reason = "something removes what is written to the certificate's Secret";
+    let (writes, authorities, size) = writes_under(&api, &replicas, reason).await;
+    println!("emptied, 2 replicas, 12 s: {writes} writes, {authorities} authorities, {size} bytes at most");
+    assert!((4..30).contains(&writes), "{writes} writes");
+    assert!(authorities <= 6, "{authorities}");
+    assert!(size < 8192, "{size}");
+    api.interfere(None);
+    for replica in &replicas {
+        replica.ready().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_served_certificate_stays_in_use_while_the_secret_is_emptied() {
+    let api = Arc::new(ApiServer::start().await);
+    api.create_for_webhook();
+    let replica = Replica::start(&api, 0.0).await;
+    replica.ready().await;
+    let load = Load::on(&api, [&replica]);
+    api.interfere(Some(Interference::Empty));
+    api.empty_secret();
+    eventually("it is written again", || replica.errors("secret_reverted") >= 4.0).await;
+    replica.ready().await;
+    load.all_answered().await;
 }
 
 #[tokio::test]

@@ -16,7 +16,7 @@ use eks_pod_identity_webhook::{
         plan::{Situation, Step},
         policy::Policy,
         publication::{self, Publication},
-        secret::{Reading, Stored},
+        secret::{Reading, SecretContents},
     },
 };
 use proptest::prelude::*;
@@ -46,7 +46,7 @@ struct Replica {
     configuration: Value,
     published: Publication,
     served: Option<Leaf>,
-    remembered: Option<Stored>,
+    remembered: Option<SecretContents>,
 }
 
 impl Cluster {
@@ -70,8 +70,8 @@ impl Cluster {
         self.start.1 + Duration::from_secs(self.now)
     }
 
-    fn stored(&self) -> Option<Stored> {
-        Reading::of(&self.secret).stored
+    fn stored(&self) -> Option<SecretContents> {
+        Reading::of(&self.secret).contents
     }
 
     fn bundle(&self) -> Vec<Certificate> {
@@ -127,7 +127,7 @@ impl Replica {
             self.configuration = cluster.configuration.clone();
             self.published.observe(Some(&self.configuration), cluster.instant());
         }
-        let leaf = Reading::of(&self.secret).stored.and_then(|stored| stored.leaf);
+        let leaf = Reading::of(&self.secret).contents.and_then(|stored| stored.leaf);
         let is_covered = |leaf: &Leaf| self.published.covers(&leaf.certificate, &self.policy, cluster.time());
         self.served = leaf.filter(is_covered).or(self.served.take());
     }
@@ -138,8 +138,8 @@ impl Replica {
             return;
         }
         let (now, instant) = (cluster.time(), cluster.instant());
-        let stored = Reading::of(&self.secret).stored;
-        let situation = Situation { stored: stored.as_ref(), published: &self.published, now, instant };
+        let stored = Reading::of(&self.secret).contents;
+        let situation = Situation { contents: stored.as_ref(), published: &self.published, now, instant };
         let old = stored.as_ref().or(self.remembered.as_ref());
         let next = match situation.next(&self.policy) {
             Step::Wait(until) => {
@@ -158,7 +158,9 @@ impl Replica {
                 }
                 return;
             }
-            Step::Rotate(Rotation::Authority) => Stored::with_new_authority(old, &self.policy, now).unwrap(),
+            Step::Rotate(Rotation::Authority) => {
+                SecretContents::with_new_authority(old, &self.policy, now).unwrap()
+            }
             Step::Rotate(Rotation::Leaf) => {
                 let stored = stored.unwrap();
                 let next = stored.clone().with_new_leaf(&self.policy, now).unwrap().unwrap();
@@ -168,7 +170,7 @@ impl Replica {
                 }
                 next
             }
-            Step::Rotate(Rotation::Drop) => stored.unwrap().without_the_gone(&self.policy, now),
+            Step::Rotate(Rotation::Drop) => stored.unwrap().without_expired(&self.policy, now),
         };
         cluster.write(&self.secret, true, next.write_to(&self.secret));
     }

@@ -13,7 +13,7 @@ use crate::{
     injection::binding::Binder,
     kube::{
         backoff::Failures,
-        object::{CallError, Failing, Object, Seen},
+        object::{CallError, Failing, Object, Observed},
     },
     metrics::{MappingFailure, MappingMetrics},
 };
@@ -66,15 +66,15 @@ impl ConfigMap {
         tokio::join!(object.follow(seen, &mut failures), take);
     }
 
-    fn take(&self, seen: &Seen) {
+    fn take(&self, seen: &Observed) {
         let mapping = match seen {
-            Seen::Unread => return,
-            Seen::Absent => Ok(Mapping::default()),
-            Seen::Present(config_map) => Mapping::of_config_map(config_map, &self.binder),
+            Observed::Unread => return,
+            Observed::Absent => Ok(Mapping::default()),
+            Observed::Present(config_map) => Mapping::of_config_map(config_map, &self.binder),
         };
         match mapping {
             Ok(mapping) => {
-                let is_there = *seen != Seen::Absent;
+                let is_there = *seen != Observed::Absent;
                 info!(
                     entries = mapping.len(),
                     malformed = mapping.refused().len(),

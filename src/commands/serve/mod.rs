@@ -54,7 +54,7 @@ use crate::{
     },
     tls::{
         self, Reloader,
-        self_managed::{controller::Keeper, serving::Certified},
+        self_managed::{controller::Controller, serving::Served},
     },
 };
 
@@ -253,18 +253,18 @@ fn start_tls(
         Certificate::SelfManaged(managed) => {
             let cluster = cluster.context("--tls-self-managed needs a cluster")?;
             let client = kube::Client::try_from(cluster.clone()).context(cluster::NO_CLIENT)?;
-            let kept = managed.in_namespace(client.default_namespace());
+            let managed = managed.in_namespace(client.default_namespace());
             info!(
-                namespace = kept.namespace,
-                secret = kept.secret,
-                configuration = kept.configuration,
-                names = ?kept.policy.names,
+                namespace = managed.namespace,
+                secret = managed.secret,
+                configuration = managed.configuration,
+                names = ?managed.policy.names,
                 "keeping the certificate"
             );
-            let keeper = Keeper::new(&client, kept, metrics);
-            let Certified { config, obstacle } = keeper.certified();
-            background.spawn(keeper.run());
-            Ok((config, Some(obstacle)))
+            let controller = Controller::new(&client, managed, metrics);
+            let Served { config, not_ready_reason } = controller.served();
+            background.spawn(controller.run());
+            Ok((config, Some(not_ready_reason)))
         }
     }
 }

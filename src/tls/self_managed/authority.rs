@@ -1,5 +1,5 @@
-//! Making certificates: an authority of our own, and the leaves that it signs. ECDSA P-256 throughout, which costs a
-//! quarter of RSA's time in a handshake.
+//! Makes certificates: our own authority, and the leaves that it signs. All are ECDSA P-256, which takes a quarter of
+//! RSA's time in a handshake.
 
 use std::{
     fmt,
@@ -13,28 +13,28 @@ use rcgen::{
 use rustls_pki_types::CertificateDer;
 use thiserror::Error;
 
-use super::{certificate::Certificate, policy::Policy};
-
-/// How long before its making a certificate is valid, for verifiers whose clocks are behind.
-pub const BACKDATING: Duration = Duration::from_secs(60 * 60);
+use super::{
+    certificate::{BACKDATING, Certificate},
+    policy::Policy,
+};
 
 /// Why a certificate can't be made.
 #[derive(Debug, Error)]
 pub enum CannotSign {
-    /// The library refuses.
+    /// The library returned an error.
     #[error("can't make a certificate: {0}")]
     Rcgen(#[from] rcgen::Error),
-    /// What was made is none, or would not be trusted.
-    #[error("a certificate was made that can't be used: {0}")]
+    /// The certificate can't be parsed, or clients would not trust it.
+    #[error("the new certificate can't be used: {0}")]
     Unusable(String),
 }
 
-/// A private key in PEM, which is never printed.
+/// A private key in PEM. `Debug` does not print it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct PrivateKey(String);
 
 impl PrivateKey {
-    /// A key that belongs to a certificate; `None` if it is none or another's.
+    /// Parses the key of this certificate; `None` if it is malformed or belongs to another certificate.
     pub fn of(certificate: &Certificate, pem: &str) -> Option<Self> {
         let pair = KeyPair::from_pem(pem).ok()?;
         (pair.subject_public_key_info() == certificate.public_key()).then(|| Self(pem.to_owned()))
@@ -52,7 +52,7 @@ impl fmt::Debug for PrivateKey {
     }
 }
 
-/// A certificate that is served, with its key.
+/// A certificate to serve, with its key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Leaf {
     /// The certificate.
@@ -64,7 +64,7 @@ pub struct Leaf {
 /// Makes a new authority.
 pub fn make_authority(policy: &Policy, now: SystemTime) -> Result<(Certificate, PrivateKey), CannotSign> {
     let key = KeyPair::generate()?;
-    // Each has a name of its own, so that verifiers never try one authority's key on another's leaf.
+    // Names differ, so that verifiers never try one authority's key on another's leaf.
     let name = format!("eks-pod-identity-webhook CA {:08x}", fastrand::u32(..));
     let mut params = params(&name, now, now + policy.authority_validity);
     params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
@@ -73,7 +73,7 @@ pub fn make_authority(policy: &Policy, now: SystemTime) -> Result<(Certificate, 
     Ok((certificate, PrivateKey(key.serialize_pem())))
 }
 
-/// Signs a new leaf, which does not outlive its authority.
+/// Signs a new leaf. It expires with its authority at the latest.
 pub fn sign_leaf(
     authority: &Certificate,
     key: &PrivateKey,
@@ -91,12 +91,12 @@ pub fn sign_leaf(
     params.use_authority_key_identifier_extension = true;
     let certificate = parse(params.signed_by(&leaf_key, &issuer)?.der())?;
     if !certificate.is_trusted_by([authority.der()], &policy.server_names(), now) {
-        return Err(CannotSign::Unusable("its authority does not vouch for it".to_owned()));
+        return Err(CannotSign::Unusable("its own authority does not verify it".to_owned()));
     }
     Ok(Leaf { certificate, key: PrivateKey(leaf_key.serialize_pem()) })
 }
 
-/// The most characters of a common name (RFC 5280, ub-common-name). Clients read the alternative names only.
+/// The maximum length of a common name (RFC 5280, ub-common-name). Clients read only the alternative names.
 const MAX_COMMON_NAME: usize = 64;
 
 fn params(name: &str, now: SystemTime, expires: SystemTime) -> CertificateParams {

@@ -1,4 +1,4 @@
-//! A certificate, and whom it convinces.
+//! An X.509 certificate, and whether clients trust it.
 
 use std::{
     sync::LazyLock,
@@ -15,20 +15,21 @@ use rustls::{
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime, pem::PemObject};
 use x509_parser::prelude::X509Certificate;
 
-use super::authority::BACKDATING;
+/// A new certificate's notBefore lies this long before it was signed, for verifiers whose clocks are behind.
+pub const BACKDATING: Duration = Duration::from_secs(60 * 60);
 
-/// An X.509 certificate with what the plan asks of it. Two are equal if their bytes are.
+/// A certificate with the fields that the plan needs. Two are equal if their bytes are.
 #[derive(Clone, Debug)]
 pub struct Certificate {
     der: CertificateDer<'static>,
-    /// When it was signed: its notBefore lies [`BACKDATING`] before that.
+    /// When it was signed: notBefore plus [`BACKDATING`].
     signed: SystemTime,
     expires: SystemTime,
     is_authority: bool,
 }
 
 impl Certificate {
-    /// Reads what a certificate says of itself; an error says why it is none.
+    /// Parses a certificate; the error says what is wrong with it.
     pub fn parse(der: CertificateDer<'static>) -> Result<Self, String> {
         let parsed = x509(&der)?;
         let at = |seconds: i64| UNIX_EPOCH + Duration::from_secs(seconds.max(0).unsigned_abs());
@@ -38,19 +39,19 @@ impl Certificate {
         Ok(Self { der, signed, expires, is_authority })
     }
 
-    /// The certificates of a PEM text, none at all if it holds none.
+    /// Parses all certificates of a PEM text, which may hold none.
     pub fn parse_pem(text: &[u8]) -> Result<Vec<Self>, String> {
         CertificateDer::pem_slice_iter(text)
             .map(|der| Self::parse(der.map_err(|error| error.to_string())?))
             .collect()
     }
 
-    /// Its bytes.
+    /// The DER encoding.
     pub fn der(&self) -> &CertificateDer<'static> {
         &self.der
     }
 
-    /// It as PEM.
+    /// The PEM encoding.
     pub fn pem(&self) -> String {
         let config = pem::EncodeConfig::new().set_line_ending(pem::LineEnding::LF);
         pem::encode_config(&Pem::new("CERTIFICATE", self.der.to_vec()), config)
@@ -61,7 +62,7 @@ impl Certificate {
         self.expires
     }
 
-    /// Whether it may sign others.
+    /// Whether it may sign other certificates.
     pub fn is_authority(&self) -> bool {
         self.is_authority
     }
@@ -71,25 +72,24 @@ impl Certificate {
         now >= self.expires
     }
 
-    /// When this share of its life has passed.
+    /// When this share of its lifetime has passed.
     pub fn at_share_of_life(&self, share: f64) -> SystemTime {
         let life = self.expires.duration_since(self.signed).unwrap_or_default();
         self.signed + life.mul_f64(share)
     }
 
-    /// The public key, as the certificate writes it.
+    /// The public key, as encoded in the certificate.
     pub fn public_key(&self) -> Vec<u8> {
         x509(&self.der).map_or_else(|_| Vec::new(), |parsed| parsed.public_key().raw.to_vec())
     }
 
-    /// Whether that authority signed it.
+    /// Whether this authority signed it.
     pub fn is_signed_by(&self, authority: &Self) -> bool {
-        // Asked at a moment at which both are valid: whether they still are is another question.
+        // Checked for a moment at which both are valid: expiry is a separate question.
         self.is_trusted_by([&authority.der], &[], self.expires - Duration::from_secs(1))
     }
 
-    /// Whether a client that trusts these authorities takes it for a server of each of these names: asked of what
-    /// TLS clients ask.
+    /// Whether a TLS client that trusts these authorities accepts it for each of these server names.
     pub fn is_trusted_by<'a>(
         &self,
         authorities: impl IntoIterator<Item = &'a CertificateDer<'static>>,

@@ -1,11 +1,11 @@
-//! The loop that keeps the certificate: looks, serves the newest leaf that is covered, does the next step.
+//! The certificate controller: observes both objects, serves the newest leaf that is covered, and does the next step.
 //!
-//! Every replica runs it and none leads. A write of the Secret carries the resourceVersion that it is based on, so of
-//! several one takes effect, and who comes late looks again. Before a patch of the configuration the Secret is read
-//! once more, and the patch holds only for the configuration as it was seen before that. So no replica, however late,
-//! publishes the authorities of a Secret that has been replaced.
+//! Every replica runs it; there is no leader. A write of the Secret carries the resourceVersion that it is based on, so
+//! one of several concurrent writes succeeds, and the other replicas read the Secret again. Before a replica patches
+//! the configuration it reads the Secret once more, and the patch applies only to the observed version of the
+//! configuration. So no replica, however late, publishes the authorities of a Secret that has been replaced.
 
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime};
 
 use thiserror::Error;
 use tokio::{sync::watch, time::sleep};
@@ -13,18 +13,19 @@ use tracing::{debug, info, warn};
 
 use super::{
     authority::CannotSign,
-    failures::{Failures, WatchFailures},
+    failures::{Failures, MAX_PAUSE, WatchFailures},
+    observed_secret::ObservedSecret,
     plan::{Situation, Step},
     policy::Policy,
     publication::{self, Publication},
-    repair_limiter::Quarrel,
-    secret::{Reading, Stored},
-    serving::{Certified, Serving},
+    repair_limiter::RepairLimiter,
+    secret::SecretContents,
+    serving::{Served, Serving},
 };
 use crate::{
     kube::{
         clock::Clock,
-        object::{self, CallError, Object, Seen},
+        object::{self, CallError, Object, Observed},
     },
     metrics::{Rotation, SelfManagedMetrics, SelfManagedOperation, TlsMetrics},
     tls::Clients,
@@ -35,28 +36,31 @@ const CONFIGURATIONS: &str = "/apis/admissionregistration.k8s.io/v1/mutatingwebh
 /// The longest sleep, since the API server's clock may be set.
 const MAX_SLEEP: Duration = Duration::from_secs(60 * 60);
 
-/// The shortest: certificates count whole seconds.
+/// The shortest sleep: certificates count whole seconds.
 const MIN_SLEEP: Duration = Duration::from_millis(50);
 
-/// When a certificate is offered again that could not be served: someone may put the client authorities right.
+/// When to try again to serve a certificate that could not be served: the client authorities may have been repaired.
 const SERVE_AGAIN: Duration = Duration::from_secs(5);
 
-/// Which objects are kept, and how.
+/// How many repairs of the `caBundle` are made at once: until it is repaired, kube-apiserver can't call any replica.
+const REPAIRS_AT_ONCE: u32 = 10;
+
+/// The objects and the certificate that the controller manages.
 #[derive(Debug)]
-pub struct Kept {
+pub struct ControllerConfig {
     /// The namespace of the Secret and the Service.
     pub namespace: String,
     /// The Secret.
     pub secret: String,
     /// The MutatingWebhookConfiguration.
     pub configuration: String,
-    /// For whom certificates are made, and how they are rotated.
+    /// The names and lifetimes of certificates.
     pub policy: Policy,
-    /// Who must have signed the client's certificate.
+    /// Requirements for clients.
     pub clients: Clients,
 }
 
-/// Why a step could not be done.
+/// Why a step failed.
 #[derive(Debug, Error)]
 enum StepError {
     #[error(transparent)]
@@ -73,30 +77,29 @@ fn failed<E: Into<StepError>>(
     move |error| (operation, error.into())
 }
 
-/// Keeps the certificate.
-pub struct Keeper {
+/// Manages the certificate.
+pub struct Controller {
     secret: Object,
     configuration: Object,
-    secret_seen: watch::Sender<Seen>,
-    configuration_seen: watch::Sender<Seen>,
+    secret_sender: watch::Sender<Observed>,
+    configuration_sender: watch::Sender<Observed>,
     /// The objects as the next step is decided on.
-    seen: (Seen, Seen),
+    observed_secret: ObservedSecret,
+    observed_configuration: Observed,
     policy: Policy,
     clock: Clock,
-    /// What the Secret holds.
-    stored: Option<Stored>,
-    /// What it held when it last held anything.
-    remembered: Option<Stored>,
     published: Publication,
-    quarrel: Quarrel,
+    /// The version of the Secret whose authorities this replica published last.
+    published_version: Option<String>,
+    bundle_repairs: RepairLimiter,
     serving: Serving,
     metrics: SelfManagedMetrics,
 }
 
-impl Keeper {
-    /// One that has not looked yet.
-    pub fn new(client: &kube::Client, kept: Kept, metrics: &TlsMetrics) -> Self {
-        let Kept { namespace, secret, configuration, policy, clients } = kept;
+impl Controller {
+    /// A controller that has not read its objects yet.
+    pub fn new(client: &kube::Client, config: ControllerConfig, metrics: &TlsMetrics) -> Self {
+        let ControllerConfig { namespace, secret, configuration, policy, clients } = config;
         let clock = Clock::default();
         let object = |collection, name| Object {
             client: client.clone(),
@@ -104,54 +107,56 @@ impl Keeper {
             name,
             clock: Some(clock.clone()),
         };
+        let serving = Serving::new(clients, metrics.clone());
+        let metrics = metrics.self_managed.clone();
+        let bundle_reverted = SelfManagedOperation::CaBundleReverted;
         Self {
+            observed_secret: ObservedSecret::new(&secret, &metrics),
+            observed_configuration: Observed::Unread,
             secret: object(format!("/api/v1/namespaces/{namespace}/secrets"), secret),
             configuration: object(CONFIGURATIONS.to_owned(), configuration),
-            secret_seen: watch::Sender::default(),
-            configuration_seen: watch::Sender::default(),
-            seen: (Seen::Unread, Seen::Unread),
+            secret_sender: watch::Sender::default(),
+            configuration_sender: watch::Sender::default(),
             policy,
             clock,
-            stored: None,
-            remembered: None,
             published: Publication::default(),
-            quarrel: Quarrel::default(),
-            serving: Serving::new(clients, metrics.clone()),
-            metrics: metrics.self_managed.clone(),
+            published_version: None,
+            bundle_repairs: RepairLimiter::new(bundle_reverted, metrics.clone(), REPAIRS_AT_ONCE, MAX_PAUSE),
+            serving,
+            metrics,
         }
     }
 
-    /// What is served, from now on.
-    pub fn certified(&self) -> Certified {
-        self.serving.certified()
+    /// The served certificate.
+    pub fn served(&self) -> Served {
+        self.serving.served()
     }
 
-    /// Keeps it for ever.
+    /// Runs for ever.
     pub async fn run(mut self) {
         let (secret, configuration) = (self.secret.clone(), self.configuration.clone());
-        let (secret_seen, configuration_seen) = (self.secret_seen.clone(), self.configuration_seen.clone());
+        let (secret_sender, configuration_sender) =
+            (self.secret_sender.clone(), self.configuration_sender.clone());
         let failures = |operation| WatchFailures::new(operation, self.metrics.clone());
         let mut of_secret = failures(SelfManagedOperation::SecretWatch);
         let mut of_configuration = failures(SelfManagedOperation::ConfigurationWatch);
         tokio::join!(
-            secret.follow(secret_seen, &mut of_secret),
-            configuration.follow(configuration_seen, &mut of_configuration),
-            self.keep(),
+            secret.follow(secret_sender, &mut of_secret),
+            configuration.follow(configuration_sender, &mut of_configuration),
+            self.reconcile(),
         );
     }
 
-    async fn keep(&mut self) {
-        let mut secret = self.secret_seen.subscribe();
-        let mut configuration = self.configuration_seen.subscribe();
+    async fn reconcile(&mut self) {
+        let mut secret = self.secret_sender.subscribe();
+        let mut configuration = self.configuration_sender.subscribe();
         let mut clock = self.clock.settings();
-        let mut failures = Failures::default();
+        let mut failures = Failures::new(MAX_PAUSE);
         loop {
             clock.mark_unchanged();
-            self.take_secret(secret.borrow_and_update().clone());
+            self.observed_secret.take(secret.borrow_and_update().clone());
             self.take_configuration(configuration.borrow_and_update().clone());
-            let leaf = self.stored.as_ref().and_then(|stored| stored.leaf.as_ref());
-            let is_to_be_retried = self.serving.offer(leaf, &self.published, &self.policy, self.clock.now());
-            self.serving.tell(&self.seen, &self.published, &self.policy, self.clock.now());
+            let must_serve_again = self.serve();
             let pause = match self.step().await {
                 Ok(pause) => {
                     failures.over();
@@ -162,7 +167,8 @@ impl Keeper {
                     failures.next(operation, &error)
                 }
             };
-            let pause = if is_to_be_retried { pause.min(SERVE_AGAIN) } else { pause };
+            let pause = if must_serve_again { pause.min(SERVE_AGAIN) } else { pause };
+            let pause = self.settle_repairs().map_or(pause, |settled| pause.min(settled));
             tokio::select! {
                 _ = secret.changed() => {}
                 _ = configuration.changed() => {}
@@ -172,66 +178,56 @@ impl Keeper {
         }
     }
 
-    fn take_secret(&mut self, secret: Seen) {
-        if secret == self.seen.0 {
-            return;
-        }
-        let reading = secret.object().map(Reading::of);
-        if secret == Seen::Absent {
-            warn!(
-                name = self.secret.name,
-                "the certificate's Secret does not exist; what is served stays as it is. Create it, empty: by the \
-                 chart (helm upgrade) or by kubectl create secret generic"
-            );
-        }
-        self.seen.0 = secret;
-        let Reading { mut stored, defects } = reading.unwrap_or_default();
-        for defect in &defects {
-            self.metrics.failed(SelfManagedOperation::SecretContent);
-            warn!(
-                name = self.secret.name,
-                defect, "the certificate's Secret is damaged; that part is replaced"
-            );
-        }
-        if let (Some(stored), Some(before), false) = (&mut stored, &self.remembered, defects.is_empty()) {
-            stored.remember(before);
-        }
-        self.stored = stored;
-        if let Some(stored) = &self.stored {
-            self.metrics.authority_expiry.set(seconds(stored.newest.expires()));
-            self.remembered = Some(stored.clone());
-        }
-    }
-
-    fn take_configuration(&mut self, configuration: Seen) {
+    fn take_configuration(&mut self, configuration: Observed) {
         self.published.observe(configuration.object(), Instant::now());
-        if configuration == Seen::Absent && self.seen.1 != Seen::Absent {
+        if configuration == Observed::Absent && self.observed_configuration != Observed::Absent {
             warn!(name = self.configuration.name, "the webhook configuration does not exist");
         }
-        self.seen.1 = configuration;
+        self.observed_configuration = configuration;
     }
 
-    /// Does what is to be done next; tells how long to rest.
+    /// Serves the newest leaf that is covered. Returns whether that failed and must be tried again.
+    fn serve(&mut self) -> bool {
+        let (secret, now) = (&self.observed_secret, self.clock.now());
+        let leaf = secret.contents().and_then(|contents| contents.leaf.as_ref());
+        let must_serve_again = self.serving.offer(leaf, &self.published, &self.policy, now);
+        let observed = (secret.observed(), &self.observed_configuration);
+        let lost = secret.not_ready_reason();
+        self.serving.update_readiness(observed, lost, &self.published, &self.policy, now);
+        must_serve_again
+    }
+
+    /// Ends the counts of repairs after a calm while; returns when to look again.
+    fn settle_repairs(&mut self) -> Option<Duration> {
+        let now = Instant::now();
+        [self.observed_secret.settle(now), self.bundle_repairs.settle(now)].into_iter().flatten().min()
+    }
+
+    /// Does the next step and returns how long to sleep.
     async fn step(&mut self) -> StepResult<Duration> {
         let now = self.clock.now();
-        if self.seen.1 == Seen::Unread || self.seen.0.object().is_none() {
+        let is_unread = self.observed_configuration == Observed::Unread;
+        if is_unread || self.observed_secret.observed().object().is_none() {
             return Ok(self.sleep(now + MAX_SLEEP, now));
         }
-        let (published, instant) = (&self.published, Instant::now());
-        let situation = Situation { stored: self.stored.as_ref(), published, now, instant };
-        match situation.next(&self.policy) {
-            Step::Wait(until) => return Ok(self.sleep(until, now)),
-            Step::Publish => return self.publish().await.map_err(failed(SelfManagedOperation::Publish)),
+        let (contents, published, instant) =
+            (self.observed_secret.contents(), &self.published, Instant::now());
+        match (Situation { contents, published, now, instant }).next(&self.policy) {
+            Step::Wait(until) => Ok(self.sleep(until, now)),
+            Step::Publish => self.publish().await.map_err(failed(SelfManagedOperation::Publish)),
             Step::Rotate(rotation) => {
-                debug!(?rotation, "decided");
-                let next = self.rotated(rotation, now).map_err(failed(SelfManagedOperation::Sign))?;
-                if let Some(next) = next {
-                    let written = self.write(&next, rotation).await;
+                debug!(?rotation, "next step");
+                if let Err(pause) = self.observed_secret.permit_write(instant) {
+                    return Ok(pause);
+                }
+                let next = self.observed_secret.next(rotation, &self.policy, now);
+                if let Some(next) = next.map_err(failed(SelfManagedOperation::Sign))? {
+                    let written = self.write(next, rotation).await;
                     written.map_err(failed(SelfManagedOperation::SecretUpdate))?;
                 }
+                Ok(Duration::ZERO)
             }
         }
-        Ok(Duration::ZERO)
     }
 
     fn sleep(&self, until: SystemTime, now: SystemTime) -> Duration {
@@ -239,86 +235,83 @@ impl Keeper {
         until.duration_since(now).unwrap_or_default().clamp(MIN_SLEEP, MAX_SLEEP)
     }
 
-    fn rotated(&self, rotation: Rotation, now: SystemTime) -> Result<Option<Stored>, CannotSign> {
-        let (stored, policy) = (self.stored.as_ref(), &self.policy);
-        match rotation {
-            // If someone has emptied the Secret, what is served until the new leaf is goes on being covered.
-            Rotation::Authority => {
-                Stored::with_new_authority(stored.or(self.remembered.as_ref()), policy, now).map(Some)
-            }
-            Rotation::Leaf => stored.map_or(Ok(None), |stored| stored.with_new_leaf(policy, now)),
-            Rotation::Drop => Ok(stored.map(|stored| stored.without_the_gone(policy, now))),
-        }
-    }
-
-    async fn write(&self, next: &Stored, rotation: Rotation) -> Result<(), CallError> {
-        let Seen::Present(secret) = &self.seen.0 else { return Ok(()) };
+    async fn write(&mut self, next: SecretContents, rotation: Rotation) -> Result<(), CallError> {
+        let based_on = self.observed_secret.observed().clone();
+        let Some(secret) = based_on.object() else { return Ok(()) };
         let written = self.secret.put(&next.write_to(secret)).await;
-        if !took_effect(&self.secret, &self.seen.0, written, &self.secret_seen).await? {
-            return Ok(());
+        let written = written_or_newer(&self.secret, &based_on, written, &self.secret_sender).await?;
+        let Some(written) = written else { return Ok(()) };
+        let is_restored = self.observed_secret.remembers(&next);
+        if !is_restored {
+            self.metrics.rotated(rotation);
         }
-        self.metrics.rotated(rotation);
         let leaf = next.leaf.as_ref().map(|leaf| leaf.certificate.expires());
         info!(
             authorities = next.authorities().count(),
             authority_expires = %humantime::format_rfc3339_seconds(next.newest.expires()),
             leaf_expires = leaf.map(|at| humantime::format_rfc3339_seconds(at).to_string()),
             "{}",
-            rotation.message()
+            if is_restored { "lost contents of the Secret written again" } else { rotation.message() }
         );
+        self.observed_secret.wrote(next, &written);
         Ok(())
     }
 
-    /// Patches the `caBundle`, unless the Secret is a newer one meanwhile.
+    /// Patches the `caBundle`, unless the Secret has changed in the meantime.
     async fn publish(&mut self) -> Result<Duration, CallError> {
-        let (Some(stored), Seen::Present(configuration)) = (&self.stored, &self.seen.1) else {
+        let (Some(contents), Some(configuration)) =
+            (self.observed_secret.contents(), self.observed_configuration.object())
+        else {
             return Ok(MAX_SLEEP);
         };
         let secret = self.secret.get().await?;
-        if secret.version() != self.seen.0.version() {
-            object::tell(&self.secret_seen, secret);
+        let version = secret.version().map(ToOwned::to_owned);
+        if version.as_deref() != self.observed_secret.observed().version() {
+            object::tell(&self.secret_sender, secret);
             return Ok(Duration::ZERO);
         }
-        if let Some(pause) = self.quarrel.pause(secret.version(), Instant::now()) {
-            warn!(name = self.configuration.name, "something else keeps overwriting the caBundle");
-            return Ok(pause);
+        // A rotation never waits: only patches for the same Secret are repairs.
+        if self.published_version == version {
+            let name = &self.configuration.name;
+            let error = format!("something else keeps overwriting the caBundle of {name}");
+            if let Err(pause) = self.bundle_repairs.permit(&error, Instant::now()) {
+                return Ok(pause);
+            }
         }
-        let patch = publication::patch(configuration, stored.authorities());
-        let written = self.configuration.patch(&patch).await;
-        if took_effect(&self.configuration, &self.seen.1, written, &self.configuration_seen).await? {
+        let patch = publication::patch(configuration, contents.authorities());
+        let (object, observed) = (&self.configuration, &self.observed_configuration);
+        let written = object.patch(&patch).await;
+        if written_or_newer(object, observed, written, &self.configuration_sender).await?.is_some() {
+            self.published_version = version;
             self.metrics.patches.inc();
-            let authorities = stored.authorities().count();
-            info!(name = self.configuration.name, authorities, "caBundle published");
+            info!(name = object.name, authorities = contents.authorities().count(), "caBundle published");
         }
         Ok(Duration::ZERO)
     }
 }
 
-/// Tells of the object that a write led to. If it led to none because someone else's came first, tells of that one.
-async fn took_effect(
+/// Sends the object that a write resulted in, and returns it. If another write came first, sends that one's result and
+/// returns `None`.
+async fn written_or_newer(
     object: &Object,
-    based_on: &Seen,
-    written: Result<Seen, CallError>,
-    seen: &watch::Sender<Seen>,
-) -> Result<bool, CallError> {
+    based_on: &Observed,
+    written: Result<Observed, CallError>,
+    sender: &watch::Sender<Observed>,
+) -> Result<Option<Observed>, CallError> {
     match written {
         Ok(written) => {
-            object::tell_if_news(seen, written);
-            Ok(true)
+            object::tell_if_news(sender, written.clone());
+            Ok(Some(written))
         }
         Err(error) if error.is_conflict() => {
             let newer = object.get().await?;
             if newer.version() == based_on.version() {
                 return Err(error);
             }
-            debug!(name = object.name, "another was first");
-            object::tell(seen, newer);
-            Ok(false)
+            debug!(name = object.name, "another write came first");
+            object::tell(sender, newer);
+            Ok(None)
         }
         Err(error) => Err(error),
     }
-}
-
-fn seconds(time: SystemTime) -> f64 {
-    time.duration_since(UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64())
 }

@@ -1,4 +1,4 @@
-//! How long to pause after a failure, and how often to speak of it.
+//! Failures of the certificate controller: counted, logged and followed by growing pauses.
 
 use std::{fmt::Display, time::Duration};
 
@@ -12,24 +12,25 @@ use crate::{
     metrics::{SelfManagedMetrics, SelfManagedOperation},
 };
 
-/// The longest pause: what is repaired meanwhile must not find us asleep for long.
-const MAX_PAUSE: Duration = Duration::from_secs(5);
+/// The longest pause after a failed call.
+pub(super) const MAX_PAUSE: Duration = Duration::from_secs(5);
 
-/// Failures in a row.
+/// The longest pause between repairs of the Secret.
+pub(super) const MAX_PAUSE_OF_REPAIRS: Duration = Duration::from_secs(30);
+
+/// Consecutive failures.
 #[derive(Debug)]
 pub(super) struct Failures(backoff::Failures);
 
-impl Default for Failures {
-    fn default() -> Self {
-        Self(backoff::Failures::new(MAX_PAUSE))
-    }
-}
-
 impl Failures {
-    /// Logs a failure and tells how long to pause.
+    pub(super) fn new(longest_pause: Duration) -> Self {
+        Self(backoff::Failures::new(longest_pause))
+    }
+
+    /// Logs a failure and returns how long to pause.
     pub(super) fn next(&mut self, operation: SelfManagedOperation, error: &dyn Display) -> Duration {
-        let (told, pause) = self.0.another();
-        if let Some(failures) = told {
+        let (logged, pause) = self.0.another();
+        if let Some(failures) = logged {
             warn!(
                 %error,
                 operation = operation.as_str(),
@@ -40,7 +41,7 @@ impl Failures {
         pause
     }
 
-    /// It worked.
+    /// Logs that the failures have ended, if there were any.
     pub(super) fn over(&mut self) {
         if let Some(failures) = self.0.over() {
             info!(failures, "keeping the certificate again");
@@ -48,7 +49,7 @@ impl Failures {
     }
 }
 
-/// Failures in a row of the watch of one object.
+/// Consecutive failures of the watch of one object.
 #[derive(Debug)]
 pub(super) struct WatchFailures {
     operation: SelfManagedOperation,
@@ -58,7 +59,7 @@ pub(super) struct WatchFailures {
 
 impl WatchFailures {
     pub(super) fn new(operation: SelfManagedOperation, metrics: SelfManagedMetrics) -> Self {
-        Self { operation, metrics, failures: Failures::default() }
+        Self { operation, metrics, failures: Failures::new(MAX_PAUSE) }
     }
 }
 

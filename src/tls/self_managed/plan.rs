@@ -1,64 +1,64 @@
-//! What is to be done next: a function of what is stored, what is published and what time it is.
+//! Decides the next step, as a function of the Secret's contents, the published authorities and the time.
 //!
-//! At no step may a leaf that some replica serves be without its authority in a `caBundle` that every API server has
-//! had the time to see. Therefore:
+//! At every step, the authority of each leaf that a replica serves must be in a `caBundle` that every API server has had
+//! the time to see. Therefore:
 //!
 //! 1. a new authority is written to the Secret beside the old ones, and published;
 //! 2. an overlap later a new leaf is signed by it; replicas serve it as soon as they see it;
-//! 3. an old authority goes when the last leaf that it signed has expired: whoever could still serve it can't.
+//! 3. an old authority is removed when the last leaf that it signed has expired.
 
 use std::time::{Duration, Instant, SystemTime};
 
-use super::{certificate::Certificate, policy::Policy, publication::Publication, secret::Stored};
+use super::{certificate::Certificate, policy::Policy, publication::Publication, secret::SecretContents};
 use crate::metrics::Rotation;
 
 /// The next step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step {
-    /// Change what the Secret holds.
+    /// Change the Secret's contents.
     Rotate(Rotation),
-    /// Bring the `caBundle` to hold the authorities of the Secret.
+    /// Write the authorities of the Secret to the `caBundle`.
     Publish,
-    /// Nothing until then, unless something is seen to change.
+    /// Wait until then, or until an object changes.
     Wait(SystemTime),
 }
 
-/// What a step is decided on.
+/// The input of a decision.
 #[derive(Clone, Copy, Debug)]
 pub struct Situation<'a> {
-    /// What the Secret holds; `None` if it is empty or unreadable.
-    pub stored: Option<&'a Stored>,
-    /// What the webhook configuration holds.
+    /// The Secret's contents; `None` if it is empty or unreadable.
+    pub contents: Option<&'a SecretContents>,
+    /// What the webhook configuration publishes.
     pub published: &'a Publication,
-    /// The time of the day.
+    /// The wall-clock time.
     pub now: SystemTime,
-    /// The same moment on the steady clock.
+    /// The same moment on the monotonic clock.
     pub instant: Instant,
 }
 
 impl Situation<'_> {
-    /// Decides.
+    /// Decides the next step.
     pub fn next(&self, policy: &Policy) -> Step {
-        let Some(stored) = self.stored else { return Step::Rotate(Rotation::Authority) };
-        if stored.key.is_none() || stored.newest.has_expired(self.now) {
+        let Some(contents) = self.contents else { return Step::Rotate(Rotation::Authority) };
+        if contents.key.is_none() || contents.newest.has_expired(self.now) {
             return Step::Rotate(Rotation::Authority);
         }
-        let differs = self.published.differs_from(stored.authorities());
-        // To sign takes no more than that the newest authority is published, so that leaves are renewed even where
-        // something else keeps the caBundle from being just what it should be.
-        let mut wake = stored.newest.expires();
-        if let Some(age) = self.published.age(&stored.newest, self.instant) {
-            let now_by_newest = match self.usable_leaf(stored, policy) {
+        let differs = self.published.differs_from(contents.authorities());
+        // Signing requires only that the newest authority is published. So leaves are renewed even where something else
+        // adds authorities to the caBundle.
+        let mut wake = contents.newest.expires();
+        if let Some(age) = self.published.age(&contents.newest, self.instant) {
+            let newest_leaf_due = match self.usable_leaf(contents, policy) {
                 None => return Step::Rotate(Rotation::Leaf),
-                Some(leaf) => leaf.is_signed_by(&stored.newest).then(|| policy.due(leaf)),
+                Some(leaf) => leaf.is_signed_by(&contents.newest).then(|| policy.due(leaf)),
             };
-            match now_by_newest {
-                // An API server that is behind by just an overlap has to know the authority, too.
+            match newest_leaf_due {
+                // An API server that lags by exactly one overlap must know the authority, too.
                 None if age > policy.overlap => return Step::Rotate(Rotation::Leaf),
                 None => wake = wake.min(self.now + (policy.overlap - age) + Duration::from_millis(1)),
                 Some(due) if due <= self.now => return Step::Rotate(Rotation::Leaf),
                 Some(due) => {
-                    let authority_due = policy.due(&stored.newest);
+                    let authority_due = policy.due(&contents.newest);
                     if authority_due <= self.now && !differs {
                         return Step::Rotate(Rotation::Authority);
                     }
@@ -69,17 +69,17 @@ impl Situation<'_> {
         if differs {
             return Step::Publish;
         }
-        if stored.without_the_gone(policy, self.now) != *stored {
+        if contents.without_expired(policy, self.now) != *contents {
             return Step::Rotate(Rotation::Drop);
         }
-        let gone = stored.retired.iter().map(|leaf| leaf.expires() + policy.overlap).min();
-        Step::Wait(gone.map_or(wake, |gone| wake.min(gone)))
+        let expiry = contents.retired.iter().map(|leaf| leaf.expires() + policy.overlap).min();
+        Step::Wait(expiry.map_or(wake, |expiry| wake.min(expiry)))
     }
 
-    /// The leaf, unless it has expired, is of other names or of no authority that there is.
-    fn usable_leaf<'a>(&self, stored: &'a Stored, policy: &Policy) -> Option<&'a Certificate> {
-        let leaf = &stored.leaf.as_ref()?.certificate;
-        let authorities = stored.authorities().map(Certificate::der);
+    /// The leaf, unless it has expired, lacks the server name, or its authority is missing.
+    fn usable_leaf<'a>(&self, contents: &'a SecretContents, policy: &Policy) -> Option<&'a Certificate> {
+        let leaf = &contents.leaf.as_ref()?.certificate;
+        let authorities = contents.authorities().map(Certificate::der);
         leaf.is_trusted_by(authorities, &policy.server_names(), self.now).then_some(leaf)
     }
 }

@@ -1,4 +1,4 @@
-//! What the webhook configuration publishes, and for how long it has.
+//! The authorities that the webhook configuration publishes, and since when.
 
 use std::time::{Duration, Instant, SystemTime};
 
@@ -12,9 +12,9 @@ type Bundle = Vec<CertificateDer<'static>>;
 
 /// The `caBundle` of each entry of the webhook configuration, as last seen.
 ///
-/// How long an authority has been published is measured here, by this process's own steady clock from when it saw it,
-/// and begins anew when it is seen missing: a clock that is wrong, a wiped `caBundle` or a restart make a rotation
-/// wait longer, never shorter.
+/// The time since an authority was published is measured on this process's monotonic clock, from when it first saw the
+/// authority, and starts again when the authority was missing. A wrong clock, a wiped `caBundle` or a restart make a
+/// rotation wait longer, never shorter.
 #[derive(Debug, Default)]
 pub struct Publication {
     entries: Vec<Bundle>,
@@ -22,7 +22,7 @@ pub struct Publication {
 }
 
 impl Publication {
-    /// Takes note of the configuration as it is at that moment, or of that there is none.
+    /// Records the configuration as it is at this moment; `None` if it does not exist.
     pub fn observe(&mut self, configuration: Option<&Value>, at: Instant) {
         let entries = configuration.and_then(|object| object["webhooks"].as_array());
         self.entries = entries.into_iter().flatten().map(bundle).collect();
@@ -36,13 +36,13 @@ impl Publication {
             .collect();
     }
 
-    /// For how long every entry has held this authority; `None` if one does not.
+    /// How long every entry has held this authority; `None` if one does not hold it.
     pub fn age(&self, authority: &Certificate, at: Instant) -> Option<Duration> {
         let (_, since) = self.since.iter().find(|(der, _)| der == authority.der())?;
         Some(at.saturating_duration_since(*since))
     }
 
-    /// Whether there is an entry that does not hold these authorities and nothing else.
+    /// Whether an entry holds other authorities than these.
     pub fn differs_from<'a>(&self, authorities: impl Iterator<Item = &'a Certificate>) -> bool {
         let wanted: Vec<_> = authorities.map(Certificate::der).collect();
         self.entries.iter().any(|bundle| {
@@ -50,22 +50,22 @@ impl Publication {
         })
     }
 
-    /// Whether kube-apiserver takes this leaf, whichever entry it calls for.
+    /// Whether kube-apiserver trusts this leaf, whichever entry it calls.
     pub fn covers(&self, leaf: &Certificate, policy: &Policy, now: SystemTime) -> bool {
         let names = policy.server_names();
         !self.entries.is_empty() && self.entries.iter().all(|bundle| leaf.is_trusted_by(bundle, &names, now))
     }
 }
 
-/// The authorities of an entry. One that can't be read holds none, and is thereby put right.
+/// The authorities of an entry; none if it can't be parsed, so that it is repaired.
 fn bundle(entry: &Value) -> Bundle {
     let text = entry["clientConfig"]["caBundle"].as_str().unwrap_or_default();
     let pem = STANDARD.decode_to_vec(text).unwrap_or_default();
     CertificateDer::pem_slice_iter(&pem).collect::<Result<_, _>>().unwrap_or_default()
 }
 
-/// The JSON Patch that publishes these authorities in every entry: nothing but `caBundle`, and only if the
-/// configuration is still the one that was seen. Entries that are right are left alone.
+/// The JSON Patch that publishes these authorities in every entry. It changes only `caBundle`, only in entries that are
+/// wrong, and applies only to the observed version of the configuration.
 pub fn patch<'a>(configuration: &Value, authorities: impl Iterator<Item = &'a Certificate>) -> Value {
     let pem: String = authorities.map(Certificate::pem).collect();
     let bundle = STANDARD.encode_to_string(pem);

@@ -1,4 +1,4 @@
-//! What the Secret holds: read leniently, part by part, so that what is broken is replaced and the rest kept.
+//! The contents of the Secret. Each entry is parsed by itself, so that only damaged ones are replaced.
 
 use std::time::SystemTime;
 
@@ -15,35 +15,38 @@ const AUTHORITIES: &str = "ca.crt";
 const AUTHORITY_KEY: &str = "ca.key";
 const LEAF: &str = "tls.crt";
 const LEAF_KEY: &str = "tls.key";
-/// Leaves that were replaced before they expired. A replica that is cut off from the API server may still serve one.
+/// Leaves that were replaced before they expired. A replica that can't reach the API server may still serve one.
 const RETIRED: &str = "retired.crt";
 
-/// The authorities, the leaf that every replica serves, and what else a rotation has to remember.
+/// How many replaced leaves are kept at most, so that the Secret does not grow when something damages it repeatedly.
+const MAX_RETIRED: usize = 32;
+
+/// The authorities, the leaf that every replica serves, and the leaves before it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Stored {
-    /// The authority that signs.
+pub struct SecretContents {
+    /// The authority that signs new leaves.
     pub newest: Certificate,
-    /// Its key; none if the Secret's is none of it, and then a new authority is needed.
+    /// Its key. Without a matching key, a new authority is needed.
     pub key: Option<PrivateKey>,
     /// Earlier authorities, whose leaves may still be served.
     pub older: Vec<Certificate>,
-    /// What is served.
+    /// The leaf that is served.
     pub leaf: Option<Leaf>,
-    /// Leaves that were replaced and have not expired.
+    /// Replaced leaves that have not expired, the newest last.
     pub retired: Vec<Certificate>,
 }
 
-/// What was found in a Secret.
+/// The result of parsing a Secret.
 #[derive(Debug, Default)]
 pub struct Reading {
-    /// What can be used, if anything can.
-    pub stored: Option<Stored>,
-    /// The entries that can't be, with the reason.
+    /// The usable contents, if there are any.
+    pub contents: Option<SecretContents>,
+    /// The entries that can't be used, with the reason.
     pub defects: Vec<String>,
 }
 
 impl Reading {
-    /// Reads a Secret.
+    /// Parses a Secret.
     pub fn of(secret: &Value) -> Self {
         let mut defects = Vec::new();
         let mut certificates = |name: &'static str| {
@@ -59,12 +62,12 @@ impl Reading {
             let text = entry(secret, name).ok().and_then(|text| String::from_utf8(text).ok());
             let key = text.and_then(|text| PrivateKey::of(certificate, &text));
             if key.is_none() {
-                defects.push(format!("{name}: no key of the certificate beside it"));
+                defects.push(format!("{name}: not the key of the certificate beside it"));
             }
             key
         };
         let mut authorities = authorities.into_iter();
-        let stored = authorities.next().map(|newest| Stored {
+        let contents = authorities.next().map(|newest| SecretContents {
             key: key_of(&newest, AUTHORITY_KEY).filter(|_| newest.is_authority()),
             newest,
             older: authorities.collect(),
@@ -72,23 +75,33 @@ impl Reading {
                 .and_then(|certificate| key_of(&certificate, LEAF_KEY).map(|key| Leaf { certificate, key })),
             retired,
         });
-        Self { stored, defects }
+        Self { contents, defects }
     }
 }
 
-/// An entry's bytes; one that is not there is empty.
+/// An entry's bytes; empty if the entry is missing.
 fn entry(secret: &Value, name: &str) -> Result<Vec<u8>, String> {
     let text = secret["data"][name].as_str().unwrap_or_default();
-    STANDARD.decode_to_vec(text).map_err(|_| "no base64".to_owned())
+    STANDARD.decode_to_vec(text).map_err(|_| "not base64".to_owned())
 }
 
-impl Stored {
-    /// The authorities, the newest first: what the `caBundle` has to hold.
+/// Why replicas can't get a certificate from a Secret that has lost these entries.
+pub(super) fn lost_reason(lost: &[&'static str]) -> Option<&'static str> {
+    match lost {
+        [] => None,
+        [AUTHORITY_KEY] => Some("something removes ca.key from the certificate's Secret"),
+        [LEAF_KEY] => Some("something removes tls.key from the certificate's Secret"),
+        [..] => Some("something removes what is written to the certificate's Secret"),
+    }
+}
+
+impl SecretContents {
+    /// The authorities that the `caBundle` must hold, the newest first.
     pub fn authorities(&self) -> impl Iterator<Item = &Certificate> {
         std::iter::once(&self.newest).chain(&self.older)
     }
 
-    /// Also remembers the leaves that a Secret told of before it was damaged, since they may still be served.
+    /// Adds the leaves that the Secret held before it was damaged, since they may still be served.
     pub fn remember(&mut self, before: &Self) {
         let leaves = before.retired.iter().chain(before.leaf.as_ref().map(|leaf| &leaf.certificate));
         let current = self.leaf.as_ref().map(|leaf| &leaf.certificate);
@@ -97,32 +110,40 @@ impl Stored {
         self.retired.extend(lost);
     }
 
-    /// The Secret that holds this, and is otherwise as it was: the names, labels and entries that are not ours stay.
+    /// The Secret with these contents. Its metadata and its other entries stay.
     pub fn write_to(&self, secret: &Value) -> Value {
         let mut secret = secret.clone();
-        let pem = |certificates: &mut dyn Iterator<Item = &Certificate>| {
-            certificates.map(Certificate::pem).collect()
-        };
-        let leaf = self.leaf.as_ref();
-        let entries: [(&str, String); 5] = [
-            (AUTHORITIES, pem(&mut self.authorities())),
-            (AUTHORITY_KEY, self.key.as_ref().map_or("", PrivateKey::pem).to_owned()),
-            // A Secret of type kubernetes.io/tls needs these two, if only to be empty.
-            (LEAF, leaf.map_or_else(String::new, |leaf| leaf.certificate.pem())),
-            (LEAF_KEY, leaf.map_or("", |leaf| leaf.key.pem()).to_owned()),
-            (RETIRED, pem(&mut self.retired.iter())),
-        ];
         if !secret["data"].is_object() {
             secret["data"] = json!({});
         }
-        for (name, text) in entries {
+        for (name, text) in self.entries() {
             secret["data"][name] = STANDARD.encode_to_string(text).into();
         }
         secret
     }
 
-    /// With a new authority, which signs from now on. The leaf stays: it is replaced once the new authority has been
-    /// published for long enough.
+    /// The names of the entries that the Secret lacks, or holds with other data than these contents.
+    pub(super) fn differing_entries(&self, secret: &Value) -> Vec<&'static str> {
+        let differs = |(name, text): &(&'static str, String)| {
+            !text.is_empty() && entry(secret, name).as_deref() != Ok(text.as_bytes())
+        };
+        self.entries().into_iter().filter(differs).map(|(name, _)| name).collect()
+    }
+
+    fn entries(&self) -> [(&'static str, String); 5] {
+        let leaf = self.leaf.as_ref();
+        [
+            (AUTHORITIES, self.authorities().map(Certificate::pem).collect()),
+            (AUTHORITY_KEY, self.key.as_ref().map_or("", PrivateKey::pem).to_owned()),
+            // A Secret of type kubernetes.io/tls must have these two entries, even if they are empty.
+            (LEAF, leaf.map_or_else(String::new, |leaf| leaf.certificate.pem())),
+            (LEAF_KEY, leaf.map_or("", |leaf| leaf.key.pem()).to_owned()),
+            (RETIRED, self.retired.iter().map(Certificate::pem).collect()),
+        ]
+    }
+
+    /// Adds a new authority, which signs from now on. The leaf stays until the new authority has been published for long
+    /// enough.
     pub fn with_new_authority(
         old: Option<&Self>,
         policy: &Policy,
@@ -136,19 +157,20 @@ impl Stored {
         })
     }
 
-    /// With a new leaf, signed by the newest authority. `None` without that authority's key.
+    /// Replaces the leaf by a new one of the newest authority. `None` without that authority's key.
     pub fn with_new_leaf(&self, policy: &Policy, now: SystemTime) -> Result<Option<Self>, CannotSign> {
         let Some(key) = &self.key else { return Ok(None) };
         let leaf = sign_leaf(&self.newest, key, policy, now)?;
-        let retired = self.retired.iter().chain(self.leaf.as_ref().map(|leaf| &leaf.certificate));
-        let retired = retired.cloned().collect();
-        Ok(Some(Self { leaf: Some(leaf), retired, ..self.clone() }.without_the_gone(policy, now)))
+        let mut next = self.clone();
+        next.retired.extend(next.leaf.replace(leaf).map(|replaced| replaced.certificate));
+        next.retired.drain(..next.retired.len().saturating_sub(MAX_RETIRED));
+        Ok(Some(next.without_expired(policy, now)))
     }
 
-    /// Without leaves that have expired, and without the authorities of which no other leaf is left.
+    /// Drops expired leaves, and the older authorities that signed none of the others.
     ///
-    /// A leaf counts for an overlap longer than it is valid: clocks differ.
-    pub fn without_the_gone(&self, policy: &Policy, now: SystemTime) -> Self {
+    /// A leaf is kept for an overlap after it expires, because clocks differ.
+    pub fn without_expired(&self, policy: &Policy, now: SystemTime) -> Self {
         let mut kept = self.clone();
         kept.retired.retain(|leaf| now < leaf.expires() + policy.overlap);
         let leaves = || kept.leaf.iter().map(|leaf| &leaf.certificate).chain(&kept.retired);
@@ -174,27 +196,27 @@ mod tests {
         }
     }
 
-    fn made(now: SystemTime) -> Stored {
-        let first = Stored::with_new_authority(None, &policy(), now).unwrap();
+    fn made(now: SystemTime) -> SecretContents {
+        let first = SecretContents::with_new_authority(None, &policy(), now).unwrap();
         let first = first.with_new_leaf(&policy(), now).unwrap().unwrap();
-        let second = Stored::with_new_authority(Some(&first), &policy(), now).unwrap();
+        let second = SecretContents::with_new_authority(Some(&first), &policy(), now).unwrap();
         second.with_new_leaf(&policy(), now).unwrap().unwrap()
     }
 
     #[test]
-    fn what_is_written_is_read() {
+    fn contents_survive_a_round_trip() {
         let stored = made(SystemTime::now());
         assert_eq!((stored.older.len(), stored.retired.len()), (1, 1));
         let secret = json!({"metadata": {"labels": {"a": "b"}}, "data": {"other": "eA=="}, "type": "Opaque"});
         let written = stored.write_to(&secret);
         assert_eq!((&written["metadata"], &written["data"]["other"]), (&secret["metadata"], &json!("eA==")));
         let reading = Reading::of(&written);
-        assert_eq!((reading.stored.as_ref(), reading.defects.len()), (Some(&stored), 0));
+        assert_eq!((reading.contents.as_ref(), reading.defects.len()), (Some(&stored), 0));
         assert!(!format!("{stored:?}").contains("PRIVATE"), "keys are not printed");
     }
 
     #[test]
-    fn a_broken_part_leaves_the_others() {
+    fn damaged_entries_leave_the_others_usable() {
         let stored = made(SystemTime::now());
         let other = made(SystemTime::now()).write_to(&json!({}));
         let whole = stored.write_to(&json!({}));
@@ -205,35 +227,58 @@ mod tests {
                 secret["data"][name] = garbage.clone();
                 Reading::of(&secret)
             };
-            let without_key = Stored { key: None, ..stored.clone() };
-            assert_eq!(with(AUTHORITY_KEY).stored.unwrap(), without_key);
-            assert_eq!(with(AUTHORITY_KEY).defects, ["ca.key: no key of the certificate beside it"]);
-            let without_leaf = Stored { leaf: None, ..stored.clone() };
-            assert_eq!(with(LEAF).stored.unwrap(), without_leaf);
-            assert_eq!(with(LEAF_KEY).stored.unwrap(), without_leaf);
-            assert!(with(AUTHORITIES).stored.is_none());
+            let without_key = SecretContents { key: None, ..stored.clone() };
+            assert_eq!(with(AUTHORITY_KEY).contents.unwrap(), without_key);
+            assert_eq!(with(AUTHORITY_KEY).defects, ["ca.key: not the key of the certificate beside it"]);
+            let without_leaf = SecretContents { leaf: None, ..stored.clone() };
+            assert_eq!(with(LEAF).contents.unwrap(), without_leaf);
+            assert_eq!(with(LEAF_KEY).contents.unwrap(), without_leaf);
+            assert!(with(AUTHORITIES).contents.is_none());
         }
         let cut = stored.newest.pem()[..200].to_owned();
         let mut secret = whole.clone();
         secret["data"][AUTHORITIES] = STANDARD.encode_to_string(cut).into();
         let reading = Reading::of(&secret);
-        assert!(reading.stored.is_none() && reading.defects[0].starts_with("ca.crt: "), "{reading:?}");
+        assert!(reading.contents.is_none() && reading.defects[0].starts_with("ca.crt: "), "{reading:?}");
         for empty in [json!({}), json!({"data": null}), json!({"data": {"tls.crt": "", "tls.key": ""}})] {
             let reading = Reading::of(&empty);
-            assert!(reading.stored.is_none() && reading.defects.is_empty(), "{empty}");
+            assert!(reading.contents.is_none() && reading.defects.is_empty(), "{empty}");
         }
     }
 
     #[test]
-    fn leaves_that_a_damaged_secret_no_longer_tells_of_are_remembered() {
+    fn leaves_that_a_damaged_secret_lost_are_remembered() {
         let before = made(SystemTime::now());
-        let mut damaged = Stored { leaf: None, retired: Vec::new(), ..before.clone() };
+        let mut damaged = SecretContents { leaf: None, retired: Vec::new(), ..before.clone() };
         damaged.remember(&before);
         assert_eq!(damaged.retired.len(), 2);
-        assert_eq!(damaged.without_the_gone(&policy(), SystemTime::now()).older, before.older);
+        assert_eq!(damaged.without_expired(&policy(), SystemTime::now()).older, before.older);
         let mut whole = before.clone();
         whole.remember(&before);
         assert_eq!(whole, before);
+    }
+
+    #[test]
+    fn entries_that_something_else_changed_are_named() {
+        let contents = made(SystemTime::now());
+        let whole = contents.write_to(&json!({}));
+        assert_eq!(contents.differing_entries(&whole), Vec::<&str>::new());
+        let mut pruned = whole.clone();
+        pruned["data"].as_object_mut().unwrap().remove(AUTHORITY_KEY);
+        assert_eq!(contents.differing_entries(&pruned), [AUTHORITY_KEY]);
+        let all = [AUTHORITIES, AUTHORITY_KEY, LEAF, LEAF_KEY, RETIRED];
+        assert_eq!(contents.differing_entries(&json!({})), all);
+    }
+
+    #[test]
+    fn the_number_of_replaced_leaves_is_limited() {
+        let now = SystemTime::now();
+        let mut contents = made(now);
+        for _ in 0..2 * MAX_RETIRED {
+            contents = contents.with_new_leaf(&policy(), now).unwrap().unwrap();
+        }
+        assert_eq!(contents.retired.len(), MAX_RETIRED);
+        assert!(contents.retired.last().unwrap().is_signed_by(&contents.newest));
     }
 
     #[test]
@@ -241,7 +286,7 @@ mod tests {
         let start = SystemTime::now();
         let stored = made(start);
         for (seconds, older) in [(0, 1), (99, 1), (109, 1), (112, 0)] {
-            let later = stored.without_the_gone(&policy(), start + Duration::from_secs(seconds));
+            let later = stored.without_expired(&policy(), start + Duration::from_secs(seconds));
             assert_eq!((later.older.len(), later.retired.len()), (older, older), "after {seconds} s");
         }
     }

@@ -1,4 +1,4 @@
-//! The leaf that is served: the newest that kube-apiserver takes.
+//! Serves the newest leaf that kube-apiserver trusts.
 
 use std::{sync::Arc, time::SystemTime};
 
@@ -9,19 +9,19 @@ use tracing::warn;
 
 use super::{authority::Leaf, policy::Policy, publication::Publication};
 use crate::{
-    kube::object::Seen,
+    kube::object::Observed,
     lifecycle::NotReadyReason,
     metrics::{SelfManagedOperation, TlsMetrics},
     tls::{self, Clients},
 };
 
-/// What a listener and the probe are told.
+/// The served certificate, for the listener and the readiness probe.
 #[derive(Clone, Debug)]
-pub struct Certified {
-    /// What connections are served with: without a certificate at first.
+pub struct Served {
+    /// The TLS configuration of new connections; at first it has no certificate.
     pub config: Arc<ArcSwap<ServerConfig>>,
-    /// Why kube-apiserver does not take the certificate, if it does not.
-    pub obstacle: NotReadyReason,
+    /// Why kube-apiserver does not trust the certificate, if so.
+    pub not_ready_reason: NotReadyReason,
 }
 
 /// The leaf that is served.
@@ -29,7 +29,7 @@ pub struct Certified {
 pub(super) struct Serving {
     leaf: Option<Leaf>,
     config: Arc<ArcSwap<ServerConfig>>,
-    obstacle: watch::Sender<Option<&'static str>>,
+    not_ready_reason: watch::Sender<Option<&'static str>>,
     clients: Clients,
     metrics: TlsMetrics,
 }
@@ -37,21 +37,21 @@ pub(super) struct Serving {
 impl Serving {
     pub(super) fn new(clients: Clients, metrics: TlsMetrics) -> Self {
         let config = Arc::new(ArcSwap::new(tls::without_certificate()));
-        let obstacle = watch::Sender::new(Some(SECRET_UNREAD));
-        Self { leaf: None, config, obstacle, clients, metrics }
+        let not_ready_reason = watch::Sender::new(Some(SECRET_UNREAD));
+        Self { leaf: None, config, not_ready_reason, clients, metrics }
     }
 
-    pub(super) fn certified(&self) -> Certified {
-        Certified { config: Arc::clone(&self.config), obstacle: self.obstacle.subscribe() }
+    pub(super) fn served(&self) -> Served {
+        Served { config: Arc::clone(&self.config), not_ready_reason: self.not_ready_reason.subscribe() }
     }
 
-    /// When what is served expires.
+    /// When the served leaf expires.
     pub(super) fn expires(&self) -> Option<SystemTime> {
         self.leaf.as_ref().map(|leaf| leaf.certificate.expires())
     }
 
-    /// Takes the Secret's leaf into use as soon as it is covered. Until then the one before it is served. Tells whether
-    /// that failed and is to be tried again.
+    /// Serves the Secret's leaf as soon as the `caBundle` covers it; until then, the one before it. Returns whether that
+    /// failed and must be tried again.
     pub(super) fn offer(
         &mut self,
         leaf: Option<&Leaf>,
@@ -78,24 +78,26 @@ impl Serving {
         }
     }
 
-    /// Tells the probe whether kube-apiserver takes what is served, and if not, why.
-    pub(super) fn tell(
+    /// Updates the reason why kube-apiserver does not trust the served leaf. `lost` is the reason why the Secret holds none.
+    pub(super) fn update_readiness(
         &self,
-        seen: &(Seen, Seen),
+        (secret, configuration): (&Observed, &Observed),
+        lost: Option<&'static str>,
         published: &Publication,
         policy: &Policy,
         now: SystemTime,
     ) {
-        let obstacle = match (&self.leaf, seen) {
-            (Some(leaf), _) if leaf.certificate.has_expired(now) => Some("the certificate has expired"),
-            (Some(leaf), _) if published.covers(&leaf.certificate, policy, now) => None,
-            (_, (Seen::Unread, _)) => Some(SECRET_UNREAD),
-            (_, (_, Seen::Unread)) => Some("the webhook configuration has not been read yet"),
-            (None, (Seen::Absent, _)) => Some("the certificate's Secret does not exist"),
-            (_, (_, Seen::Absent)) => Some("the webhook configuration does not exist"),
+        let reason = match (&self.leaf, secret, configuration) {
+            (Some(leaf), ..) if leaf.certificate.has_expired(now) => Some("the certificate has expired"),
+            (Some(leaf), ..) if published.covers(&leaf.certificate, policy, now) => None,
+            (_, Observed::Unread, _) => Some(SECRET_UNREAD),
+            (_, _, Observed::Unread) => Some("the webhook configuration has not been read yet"),
+            (None, Observed::Absent, _) => Some("the certificate's Secret does not exist"),
+            (_, _, Observed::Absent) => Some("the webhook configuration does not exist"),
+            _ if lost.is_some() => lost,
             _ => Some("the webhook configuration's caBundle does not cover the certificate"),
         };
-        self.obstacle.send_replace(obstacle);
+        self.not_ready_reason.send_replace(reason);
     }
 }
 

@@ -16,7 +16,7 @@ use eks_pod_identity_webhook::{
         listen::{self, Listener},
         mutate::{Mutate, RequestLimits},
     },
-    tls::{CertificateFiles, Clients, Reloader, TlsVersion, self_managed::serving::Certified},
+    tls::{CertificateFiles, Clients, Reloader, TlsVersion, self_managed::serving::Served},
 };
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
@@ -33,7 +33,7 @@ pub(crate) struct Options {
     pub(crate) debug_endpoints: bool,
     pub(crate) metrics_namespaces: usize,
     /// A certificate other than one from files, and the metrics that it is counted in.
-    pub(crate) certified: Option<(Certified, Metrics)>,
+    pub(crate) served: Option<(Served, Metrics)>,
 }
 
 impl Default for Options {
@@ -54,7 +54,7 @@ impl Default for Options {
             record: None,
             debug_endpoints: false,
             metrics_namespaces: 0,
-            certified: None,
+            served: None,
         }
     }
 }
@@ -93,7 +93,7 @@ impl Server {
     }
 
     pub(crate) async fn start_unsynced(options: Options) -> Self {
-        let (certified, metrics) = options.certified.unzip();
+        let (served, metrics) = options.served.unzip();
         let metrics = metrics.unwrap_or_else(|| Metrics::with_namespaces(options.metrics_namespaces));
         let (cache, writer) = Cache::new(metrics.accounts.clone());
         let (announcer, drain) = lifecycle::channel();
@@ -110,8 +110,8 @@ impl Server {
                 min_version: options.tls_min_version,
             },
         };
-        let (tls, obstacle) = match certified {
-            Some(Certified { config, obstacle }) => (config, Some(obstacle)),
+        let (tls, not_ready_reason) = match served {
+            Some(Served { config, not_ready_reason }) => (config, Some(not_ready_reason)),
             None => {
                 let reloader = Reloader::open(files, metrics.tls.clone()).unwrap();
                 let tls = reloader.current();
@@ -136,7 +136,7 @@ impl Server {
         let (webhook, address) = listener(Some(tls));
         let (admin_listener, admin) = listener(None);
         let admin_listener = Listener { metrics: Metrics::new().http, ..admin_listener };
-        let readiness = Readiness::new(Arc::clone(&cache), drain.clone()).with_certificate(obstacle);
+        let readiness = Readiness::new(Arc::clone(&cache), drain.clone()).with_certificate(not_ready_reason);
         let readiness = Arc::new(readiness);
         readiness.listening();
         let config = serde_json::json!({"flags": {}});

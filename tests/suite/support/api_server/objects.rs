@@ -35,6 +35,18 @@ pub(super) struct Objects {
     /// Whether it is behind by that much instead.
     is_behind: bool,
     watches: usize,
+    interference: Option<Interference>,
+    /// The Secrets that were sent in writes.
+    written_secrets: Vec<Value>,
+}
+
+/// What takes back the data of the Secret that is written.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Interference {
+    /// An admission policy that removes an entry.
+    Prune(&'static str),
+    /// A controller that empties the Secret right after each write.
+    Empty,
 }
 
 impl ApiServer {
@@ -69,6 +81,16 @@ impl ApiServer {
         } + name.unwrap();
         let path = [SECRET, CONFIGURATION].into_iter().find(|known| *known == path);
         self.state().put(path.expect("the name that this server keeps it under"), "ADDED", object.clone());
+    }
+
+    /// Takes back what is written to the Secret from now on, or no more.
+    pub(crate) fn interfere(&self, interference: Option<Interference>) {
+        self.state().objects.interference = interference;
+    }
+
+    /// The Secrets that were sent in writes.
+    pub(crate) fn written_secrets(&self) -> Vec<Value> {
+        self.state().objects.written_secrets.clone()
     }
 
     pub(crate) fn secret(&self) -> Value {
@@ -272,7 +294,7 @@ fn call(state: &mut State, path: &'static str, method: &Method, body: &[u8]) -> 
             return failure(409);
         }
         assert_eq!(new["metadata"]["labels"], object["metadata"]["labels"], "only the data is changed");
-        object = state.put(path, "MODIFIED", new);
+        object = put_secret(state, new, object);
     } else if *method == Method::PATCH {
         let patch: json_patch::Patch = serde_json::from_slice(body).unwrap();
         for operation in &*patch {
@@ -286,4 +308,25 @@ fn call(state: &mut State, path: &'static str, method: &Method, body: &[u8]) -> 
         object = state.put(path, "MODIFIED", object);
     }
     whole(StatusCode::OK, &object)
+}
+
+/// Stores a Secret that was written, as the admission policy leaves it, which may be as it was.
+fn put_secret(state: &mut State, mut new: Value, old: Value) -> Value {
+    state.objects.written_secrets.push(new.clone());
+    if let (Some(Interference::Prune(entry)), Some(data)) =
+        (state.objects.interference, new["data"].as_object_mut())
+    {
+        data.remove(entry);
+    }
+    // A write that changes nothing is not stored.
+    if new == old {
+        return old;
+    }
+    let mut stored = state.put(SECRET, "MODIFIED", new);
+    let written = stored.clone();
+    if let Some(Interference::Empty) = state.objects.interference {
+        stored["data"] = json!({});
+        state.put(SECRET, "MODIFIED", stored);
+    }
+    written
 }
