@@ -1,77 +1,77 @@
-//! What a check has found, and what to do about it: a table for people, an object for pipelines.
+//! The findings of checks and their remedies: a table for people, a JSON object for pipelines.
 
 use std::fmt;
 
 use serde::Serialize;
 
-/// How bad a finding is, from good to bad.
+/// The severity of a finding, from good to bad.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Level {
-    /// It was not looked at.
+    /// It was not checked.
     Skip,
-    /// As it should be.
+    /// It is right.
     Pass,
-    /// It works, and may stop to, or is not what was meant.
+    /// It works, but may fail later, or may not be intended.
     Warn,
     /// It does not work.
     Fail,
 }
 
-/// One thing that was looked at.
+/// The result of one check.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Finding {
-    /// What was looked at, in a word.
+    /// The name of the check.
     pub check: &'static str,
-    /// How it is.
+    /// Its severity.
     pub level: Level,
     /// What was found.
     pub found: String,
     /// What to do about it.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub cure: Option<String>,
+    #[serde(rename = "cure", skip_serializing_if = "Option::is_none")]
+    pub remedy: Option<String>,
 }
 
 impl Finding {
-    /// It is as it should be.
+    /// It is right.
     pub fn pass(check: &'static str, found: impl Into<String>) -> Self {
-        Self { check, level: Level::Pass, found: found.into(), cure: None }
+        Self { check, level: Level::Pass, found: found.into(), remedy: None }
     }
 
-    /// It was not looked at, and what it takes to be.
-    pub fn skip(check: &'static str, found: impl Into<String>, cure: impl Into<String>) -> Self {
-        Self { check, level: Level::Skip, found: found.into(), cure: Some(cure.into()) }
+    /// It was not checked; `remedy` says what is needed.
+    pub fn skip(check: &'static str, found: impl Into<String>, remedy: impl Into<String>) -> Self {
+        Self { check, level: Level::Skip, found: found.into(), remedy: Some(remedy.into()) }
     }
 
     /// It may be wrong.
-    pub fn warn(check: &'static str, found: impl Into<String>, cure: impl Into<String>) -> Self {
-        Self { check, level: Level::Warn, found: found.into(), cure: Some(cure.into()) }
+    pub fn warn(check: &'static str, found: impl Into<String>, remedy: impl Into<String>) -> Self {
+        Self { check, level: Level::Warn, found: found.into(), remedy: Some(remedy.into()) }
     }
 
     /// It is wrong.
-    pub fn fail(check: &'static str, found: impl Into<String>, cure: impl Into<String>) -> Self {
-        Self { check, level: Level::Fail, found: found.into(), cure: Some(cure.into()) }
+    pub fn fail(check: &'static str, found: impl Into<String>, remedy: impl Into<String>) -> Self {
+        Self { check, level: Level::Fail, found: found.into(), remedy: Some(remedy.into()) }
     }
 }
 
-/// All that was found, in the order in which it was looked at.
+/// All findings, in the order of the checks.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Findings {
     findings: Vec<Finding>,
 }
 
 impl Findings {
-    /// Adds what one check has found.
+    /// Adds the findings of one check.
     pub fn extend(&mut self, findings: impl IntoIterator<Item = Finding>) {
         self.findings.extend(findings);
     }
 
-    /// The worst of all.
+    /// The worst severity.
     pub fn verdict(&self) -> Level {
         self.findings.iter().map(|finding| finding.level).max().unwrap_or(Level::Pass)
     }
 
-    /// One object: the verdict and the findings.
+    /// One JSON object with the verdict and the findings.
     pub fn to_json(&self) -> serde_json::Value {
         serde_json::json!({"verdict": self.verdict(), "findings": self.findings})
     }
@@ -91,20 +91,20 @@ impl fmt::Display for Level {
 impl fmt::Display for Findings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let width = self.findings.iter().map(|finding| finding.check.len()).max().unwrap_or(0);
-        for Finding { check, level, found, cure } in &self.findings {
-            // What others published is told, and does nothing to the terminal.
+        for Finding { check, level, found, remedy } in &self.findings {
+            // It may quote text of others, which must not reach the terminal as it is.
             let found = printable(found);
             writeln!(f, "{level}  {check:width$}  {found}")?;
-            if let Some(cure) = cure {
-                let cure = printable(cure);
-                writeln!(f, "{:1$}to do: {cure}", "", width + 8)?;
+            if let Some(remedy) = remedy {
+                let remedy = printable(remedy);
+                writeln!(f, "{:1$}to do: {remedy}", "", width + 8)?;
             }
         }
         Ok(())
     }
 }
 
-/// Somebody's text without what would do something to a terminal, or to the log of a pipeline.
+/// Replaces control characters, which could change a terminal or forge lines of a log.
 pub fn printable(text: &str) -> String {
     text.replace(char::is_control, "\u{fffd}")
 }

@@ -53,11 +53,11 @@ pub fn verify_discovery(issuer: &Issuer, keys: &Jwks, fetched: &Fetched) -> (Vec
     let uri = published.jwks_uri();
     if !uri.starts_with("https://") || is_internal(uri) {
         let found = format!("{url}: jwks_uri is {uri:?}, where AWS can't fetch the keys");
-        let cure = format!(
+        let remedy = format!(
             "publish it with {}; kube-apiserver's --service-account-jwks-uri sets it",
             issuer.jwks_url()
         );
-        findings.push(Finding::fail(CHECK, found, cure));
+        findings.push(Finding::fail(CHECK, found, remedy));
     }
     let listed = |alg: &str| published.lists("id_token_signing_alg_values_supported", Some(alg));
     let lacking: Vec<&str> = keys.algorithms().into_iter().filter(|alg| !listed(alg)).collect();
@@ -96,9 +96,9 @@ pub fn verify_keys(cluster: &Jwks, uri: &str, fetched: &Fetched) -> Vec<Finding>
     }
     for key in published.keys().iter().filter(|key| cluster.named(key.id()).is_none()) {
         let found = format!("{} ({}): published, and no key of the cluster", key.id(), key.algorithm());
-        let cure = "drop it, unless it is about to be the cluster's or tokens that it signed are still good: who has it \
+        let remedy = "drop it, unless it is about to be the cluster's or tokens that it signed are still good: who has it \
                     can be any ServiceAccount";
-        findings.push(Finding::warn(CHECK, found, cure));
+        findings.push(Finding::warn(CHECK, found, remedy));
     }
     if findings.iter().all(|finding| finding.level < Level::Fail) {
         let count = cluster.keys().len();

@@ -8,10 +8,9 @@ use std::{collections::HashSet, sync::Arc};
 use serde_json::Value;
 use thiserror::Error;
 
-pub(crate) use super::{
-    missing::{Identity, Lack},
+use super::{
+    missing::{self, Identity, MissingInjection},
     owner::Owner,
-    report::Report,
 };
 use crate::{
     admission::{BadReview, Outcome, Scratch, Webhook},
@@ -38,13 +37,13 @@ pub(crate) enum Examined {
     /// Its ServiceAccount is not among those that were listed.
     UnknownAccount,
     /// Its account has nothing to give.
-    NotMeant,
+    NotApplicable,
     /// Its account has, but the pod is to be left alone, for what it says itself or where it runs.
     LeftAlone,
     /// It has all that it should.
     Complete,
     /// It lacks something.
-    Lacking(Box<Lack>),
+    Missing(Box<MissingInjection>),
 }
 
 /// A pod as no API server stores it.
@@ -75,7 +74,7 @@ impl Auditor {
         let account = if service_account.is_empty() { "default" } else { &service_account };
         let binding = match look_up(text(&pod, "/metadata/namespace"), account) {
             None => return Ok(Examined::UnknownAccount),
-            Some(Account::Unannotated) => return Ok(Examined::NotMeant),
+            Some(Account::Unannotated) => return Ok(Examined::NotApplicable),
             Some(Account::Annotated(binding)) => binding,
         };
         self.compare(pod, service_account, &binding)
@@ -96,14 +95,14 @@ impl Auditor {
 
         let (answer, outcome) =
             self.admit(&pod, binding).map_err(|why| Unreadable { name: name.clone(), why })?;
-        let lacks = super::missing::read_patch(&answer, &pod);
+        let lacks = missing::read_patch(&answer, &pod);
         // A volume that no container would use gives nothing; the AWS webhook adds it all the same.
         let gives_nothing = !had_identity && lacks.iter().all(|(container, _)| container.is_empty());
         if lacks.is_empty() || gives_nothing {
             return Ok(match outcome {
                 Outcome::AlreadyInjected => Examined::Complete,
                 _ if binding.gives_identity() => Examined::LeftAlone,
-                _ => Examined::NotMeant,
+                _ => Examined::NotApplicable,
             });
         }
         let is_outdated = |(container, part): &(String, String)| {
@@ -116,8 +115,14 @@ impl Auditor {
         };
         let has = if lacks.iter().any(is_outdated) { others.role } else { None };
         let role = if binding.has_container_credentials() { String::new() } else { role };
-        let lack = Lack::new(identity, (role, has), lacks);
-        Ok(Examined::Lacking(Box::new(Lack { namespace, owner, pod: name, service_account, ..lack })))
+        let lack = MissingInjection::new(identity, (role, has), lacks);
+        Ok(Examined::Missing(Box::new(MissingInjection {
+            namespace,
+            owner,
+            pod: name,
+            service_account,
+            ..lack
+        })))
     }
 
     /// What the webhook would answer if this pod were created now.
@@ -231,16 +236,16 @@ mod tests {
         pod
     }
 
-    fn lack(examined: Examined) -> Lack {
+    fn lack(examined: Examined) -> MissingInjection {
         match examined {
-            Examined::Lacking(lack) => *lack,
+            Examined::Missing(lack) => *lack,
             other => panic!("{other:?}"),
         }
     }
 
     #[test]
     fn pods_that_are_not_meant_or_have_everything_lack_nothing() {
-        assert!(matches!(examine(pod("plain")), Examined::NotMeant));
+        assert!(matches!(examine(pod("plain")), Examined::NotApplicable));
         assert!(matches!(examine(pod("new")), Examined::UnknownAccount));
         assert!(matches!(examine(injected(pod("api"))), Examined::Complete));
         let mut terminating = pod("api");

@@ -4,13 +4,13 @@ use base64_simd::STANDARD;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::examination::Owner;
+use super::owner::Owner;
 use crate::kube::fields::text;
 
 /// A pod that lacks something.
 #[derive(Clone, Debug, Default, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(crate) struct Lack {
+pub(crate) struct MissingInjection {
     /// Its namespace.
     #[serde(skip)]
     pub(crate) namespace: String,
@@ -59,22 +59,22 @@ impl Identity {
     }
 }
 
-impl Lack {
+impl MissingInjection {
     /// A lack of a pod that is still to be named, by container (empty for the pod itself) and part.
     pub(super) fn new(
         identity: Identity,
         (role, has): (String, Option<String>),
         parts: Vec<(String, String)>,
     ) -> Self {
-        let mut lack = Self { identity, role, has, ..Self::default() };
+        let mut missing = Self { identity, role, has, ..Self::default() };
         for (container, part) in parts {
-            for (text, list) in [(container, &mut lack.containers), (part, &mut lack.lacks)] {
+            for (text, list) in [(container, &mut missing.containers), (part, &mut missing.lacks)] {
                 if !text.is_empty() && !list.contains(&text) {
                     list.push(text);
                 }
             }
         }
-        lack
+        missing
     }
 }
 

@@ -11,6 +11,7 @@ use anyhow::{Context, anyhow};
 use serde::Deserialize;
 use serde_json::Value;
 
+use self::{examination::Auditor, report::Report};
 use super::cluster;
 use crate::{
     accounts::{
@@ -22,7 +23,6 @@ use crate::{
         sources::list::{Given, list},
     },
     cli::AuditArgs,
-    commands::audit::examination::{Auditor, Report},
     injection::binding::Binder,
     metrics::Metrics,
 };
@@ -127,10 +127,10 @@ fn refused(resource: &str, error: kube::Error) -> anyhow::Error {
     let kube::Error::Api(status) = error else {
         return anyhow::Error::new(error).context(format!("can't list {resource}"));
     };
-    let cure = match status.code {
+    let remedy = match status.code {
         403 => format!("; it takes the rule {{apiGroups: [\"\"], resources: [{resource}], verbs: [list]}}"),
         410 => "; the list took longer than the API server keeps it: try again".to_owned(),
         _ => String::new(),
     };
-    anyhow!("can't list {resource}: {}{cure}", status.message)
+    anyhow!("can't list {resource}: {}{remedy}", status.message)
 }

@@ -35,7 +35,7 @@ impl Owner {
         }
     }
 
-    /// What is no name of Kubernetes is not told: whoever creates a pod can write anything there, and the cure is a command
+    /// What is no name of Kubernetes is not told: whoever creates a pod can write anything there, and the remedy is a command
     /// for an administrator's shell.
     fn named(kind: &str, name: &str) -> Self {
         let is_kind = !kind.is_empty() && kind.bytes().all(|c| c.is_ascii_alphanumeric());
@@ -46,7 +46,7 @@ impl Owner {
     }
 
     /// How its pods are made anew.
-    pub(crate) fn cure(&self, namespace: &str, pods: &[&str]) -> String {
+    pub(crate) fn remedy(&self, namespace: &str, pods: &[&str]) -> String {
         let pods = pods.join(" ");
         match &*self.kind {
             "Deployment" | "StatefulSet" | "DaemonSet" => {
@@ -101,9 +101,9 @@ mod tests {
 
     #[test]
     fn the_cure_fits_what_makes_the_pods() {
-        let cure = |kind: &str| owner(kind, "x", json!(null)).cure("ns", &["x-1", "x-2"]);
-        assert_eq!(cure("DaemonSet"), "kubectl rollout restart -n ns daemonset/x");
-        assert_eq!(cure("Job"), "kubectl delete pod -n ns x-1 x-2");
-        assert!(Owner::default().cure("ns", &["x-1"]).contains("create it anew"));
+        let remedy = |kind: &str| owner(kind, "x", json!(null)).remedy("ns", &["x-1", "x-2"]);
+        assert_eq!(remedy("DaemonSet"), "kubectl rollout restart -n ns daemonset/x");
+        assert_eq!(remedy("Job"), "kubectl delete pod -n ns x-1 x-2");
+        assert!(Owner::default().remedy("ns", &["x-1"]).contains("create it anew"));
     }
 }

@@ -4,13 +4,17 @@ use std::{collections::BTreeMap, fmt};
 
 use serde_json::{Value, json};
 
-use super::examination::{Examined, Identity, Lack, Owner};
+use super::{
+    examination::Examined,
+    missing::{Identity, MissingInjection},
+    owner::Owner,
+};
 use crate::report::printable;
 
 /// All that was found, by namespace and owner. Of the pods that lack nothing, only their number is kept.
 #[derive(Debug, Default)]
 pub(crate) struct Report {
-    lacking: BTreeMap<(String, Owner), Vec<Lack>>,
+    lacking: BTreeMap<(String, Owner), Vec<MissingInjection>>,
     looked_at: usize,
     complete: usize,
     left_alone: usize,
@@ -22,13 +26,13 @@ impl Report {
     pub(crate) fn add(&mut self, examined: Examined) {
         self.looked_at += usize::from(!matches!(examined, Examined::Terminating));
         match examined {
-            Examined::Lacking(lack) => {
+            Examined::Missing(lack) => {
                 self.lacking.entry((lack.namespace.clone(), lack.owner.clone())).or_default().push(*lack);
             }
             Examined::Complete => self.complete += 1,
             Examined::LeftAlone => self.left_alone += 1,
             Examined::UnknownAccount => self.unknown += 1,
-            Examined::NotMeant | Examined::Terminating => {}
+            Examined::NotApplicable | Examined::Terminating => {}
         }
     }
 
@@ -50,7 +54,7 @@ impl Report {
                 "kind": owner.kind,
                 "name": owner.name,
                 "identity": worst(lacks).identity,
-                "cure": cure(namespace, owner, lacks),
+                "cure": remedy(namespace, owner, lacks),
                 "pods": lacks,
             })
         });
@@ -70,15 +74,15 @@ impl Report {
     }
 }
 
-fn worst(lacks: &[Lack]) -> &Lack {
+fn worst(lacks: &[MissingInjection]) -> &MissingInjection {
     lacks.iter().max_by_key(|lack| lack.identity).expect("an owner is listed for its first pod")
 }
 
-fn cure(namespace: &str, owner: &Owner, lacks: &[Lack]) -> String {
-    owner.cure(namespace, &lacks.iter().map(|lack| &*lack.pod).collect::<Vec<_>>())
+fn remedy(namespace: &str, owner: &Owner, lacks: &[MissingInjection]) -> String {
+    owner.remedy(namespace, &lacks.iter().map(|lack| &*lack.pod).collect::<Vec<_>>())
 }
 
-impl Lack {
+impl MissingInjection {
     /// In half a sentence.
     fn describe(&self) -> String {
         let given = if self.role.is_empty() { "container credentials" } else { &self.role };
@@ -114,7 +118,7 @@ impl fmt::Display for Report {
             writeln!(f, "\nto do:")?;
         }
         for ((namespace, owner), lacks) in &self.lacking {
-            writeln!(f, "  {}", cure(namespace, owner, lacks))?;
+            writeln!(f, "  {}", remedy(namespace, owner, lacks))?;
         }
         let (count, complete) = (self.count(), self.complete);
         let end = if self.is_clean() { "" } else { "\n" };
@@ -134,15 +138,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn pods_are_told_by_owner_with_the_worst_of_them() {
+    fn pods_are_grouped_by_owner_with_the_worst_of_them() {
         let lack = |pod: &str, identity, has: Option<&str>| {
             let owner = Owner { kind: "Deployment".into(), name: "api".into() };
-            let lack = Lack::new(
+            let lack = MissingInjection::new(
                 identity,
                 ("new\u{1b}".into(), has.map(Into::into)),
                 vec![("app".into(), "mount".into())],
             );
-            Examined::Lacking(Box::new(Lack { namespace: "ns".into(), owner, pod: pod.into(), ..lack }))
+            Examined::Missing(Box::new(MissingInjection {
+                namespace: "ns".into(),
+                owner,
+                pod: pod.into(),
+                ..lack
+            }))
         };
         let mut report = Report::default();
         assert_eq!(report.to_string(), "0 pods: 0 have their identity, 0 lack it\n");
@@ -151,7 +160,7 @@ mod tests {
         report.add(lack("api-2", Identity::Partial, None));
         report.add(Examined::UnknownAccount);
         report.add(Examined::LeftAlone);
-        report.add(Examined::NotMeant);
+        report.add(Examined::NotApplicable);
         report.add(Examined::Terminating);
         let expected = "NAMESPACE  OWNER           PODS  IDENTITY  ROLE\n\
                         ns         deployment/api  2     partial   app: lacks mount\n\n\

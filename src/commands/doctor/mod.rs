@@ -47,7 +47,7 @@ async fn examine(mut args: DoctorArgs) -> anyhow::Result<ExitCode> {
         if let Some(configuration) = configurations.as_ref().ok().and_then(|list| checks::find(list, name)) {
             findings.extend(webhook(&reader, &args, configuration).await);
         }
-        findings.extend(configurations.iter().flat_map(|list| checks::rivals(list, name)));
+        findings.extend(configurations.iter().flat_map(|list| checks::conflicting_webhooks(list, name)));
         let (of_issuer, issuer) = issuer(&reader, https).await;
         findings.extend(of_issuer);
         findings.extend(identity(&reader, &args, issuer.as_deref()).await);
@@ -88,18 +88,18 @@ async fn webhook(reader: &Reader, args: &DoctorArgs, configuration: &Value) -> V
     // All entries of one configuration call the same Service.
     let Some(entry) = checks::entries(configuration).next() else { return findings };
     let Some((namespace, name, port)) = checks::service_of(entry) else {
-        let cure = "look at its certificate with openssl s_client, or give --service-account";
-        findings.push(Finding::skip("service", "the API server calls a URL, and no Service", cure));
+        let remedy = "look at its certificate with openssl s_client, or give --service-account";
+        findings.push(Finding::skip("service", "the API server calls a URL, and no Service", remedy));
         return findings;
     };
     let service = reader.get(&format!("/api/v1/namespaces/{namespace}/services/{name}")).await;
     findings.push(checks::service((namespace, name, port), &service));
     if service.is_ok_and(|service| text(&service, "/spec/type") == "ExternalName") {
-        let cure = "give --service-account: then the API server tries it";
+        let remedy = "give --service-account: then the API server tries it";
         findings.push(Finding::skip(
             "endpoints",
             "the Service leads out of the cluster (ExternalName)",
-            cure,
+            remedy,
         ));
         return findings;
     }
@@ -150,9 +150,9 @@ async fn issuer(reader: &Reader, https: anyhow::Result<Https>) -> (Vec<Finding>,
 /// What the pods of the account that was named are given.
 async fn identity(reader: &Reader, args: &DoctorArgs, issuer: Option<&str>) -> Vec<Finding> {
     let Some((namespace, name)) = &args.service_account else {
-        let cure = "give --service-account NAMESPACE/NAME, one that has a role";
+        let remedy = "give --service-account NAMESPACE/NAME, one that has a role";
         return ["token", "pod", "region"]
-            .map(|check| Finding::skip(check, "no account was named", cure))
+            .map(|check| Finding::skip(check, "no account was named", remedy))
             .into();
     };
     let (account, audience) = ((&**namespace, &**name), args.token_audience.as_ref());

@@ -57,12 +57,12 @@ pub(crate) fn served(
                 findings.push(Finding::fail(CHECK, format!("{address}, as {server_name}: {why}"), KEEP));
             }
             Handshake::Unreachable(why) => {
-                let cure =
+                let remedy =
                     "run doctor in the cluster, or give --service-account: then the API server tries it";
                 findings.push(Finding::skip(
                     CHECK,
                     format!("{address} can't be reached from here: {why}"),
-                    cure,
+                    remedy,
                 ));
             }
         }

@@ -52,8 +52,12 @@ pub(crate) fn configuration(list: &Read<Value>, name: &str, own: &str) -> Vec<Fi
     };
     let mut findings: Vec<_> = entries(configuration).flat_map(|entry| entry_of(entry, own)).collect();
     if !entries(configuration).any(is_of_pods) {
-        let cure = "apply the chart's: rules with CREATE of pods";
-        findings.push(Finding::fail(CHECK, format!("{name}: no entry is asked when pods are created"), cure));
+        let remedy = "apply the chart's: rules with CREATE of pods";
+        findings.push(Finding::fail(
+            CHECK,
+            format!("{name}: no entry is asked when pods are created"),
+            remedy,
+        ));
     }
     if findings.is_empty() {
         let policies = entries(configuration).map(|entry| {
@@ -76,21 +80,21 @@ fn entry_of(entry: &Value, own: &str) -> Vec<Finding> {
         };
         if asked(own) {
             let found = format!("{name}: failurePolicy Fail, and its own namespace {own} is asked about");
-            let cure =
+            let remedy =
                 "leave its namespace out by namespaceSelector: else no replica can start once none is left";
-            findings.push(Finding::fail(CHECK, found, cure));
+            findings.push(Finding::fail(CHECK, found, remedy));
         }
         if asked("kube-system") {
             let found = format!("{name}: failurePolicy Fail, and kube-system is asked about");
-            let cure =
+            let remedy =
                 "leave kube-system out by namespaceSelector: what the webhook itself needs to run is there";
-            findings.push(Finding::warn(CHECK, found, cure));
+            findings.push(Finding::warn(CHECK, found, remedy));
         }
     }
     let seconds = timeout(entry);
     if !(2..=15).contains(&seconds) {
-        let cure = "set timeoutSeconds to 2 to 15: less leaves no time for a second try, more holds up every pod in an outage";
-        findings.push(Finding::warn(CHECK, format!("{name}: timeoutSeconds {seconds}"), cure));
+        let remedy = "set timeoutSeconds to 2 to 15: less leaves no time for a second try, more holds up every pod in an outage";
+        findings.push(Finding::warn(CHECK, format!("{name}: timeoutSeconds {seconds}"), remedy));
     }
     findings
 }

@@ -96,8 +96,8 @@ pub(crate) fn probe(account: (&str, &str), pod: &Read<Value>) -> Vec<Finding> {
         Ok(pod) => pod,
         // Whoever refuses this pod, a policy or a webhook, refuses others like it.
         Err(Unread::Forbidden(why) | Unread::Failed(why)) if !why.contains("cannot create resource") => {
-            let cure = "it says why; docs/troubleshooting.md, \"Pods are rejected\"";
-            return vec![Finding::fail(CHECK, format!("{what} is refused: {why}"), cure)];
+            let remedy = "it says why; docs/troubleshooting.md, \"Pods are rejected\"";
+            return vec![Finding::fail(CHECK, format!("{what} is refused: {why}"), remedy)];
         }
         Err(unread) => return vec![unread.finding(CHECK, &what, RULE, "create the namespace")],
     };
@@ -106,14 +106,15 @@ pub(crate) fn probe(account: (&str, &str), pod: &Read<Value>) -> Vec<Finding> {
         |name: &str| env.iter().find(|entry| text(entry, "/name") == name).map(|entry| text(entry, "/value"));
     let uri = value(render::CONTAINER_FULL_URI).map(|uri| format!("container credentials, from {uri}"));
     let Some(role) = value(render::ROLE_ARN).map(str::to_owned).or(uri) else {
-        let cure = "annotate the account with its role; if it is: the findings above, or docs/troubleshooting.md, \"No variables\"";
-        return vec![Finding::fail(CHECK, format!("{what} is given no role"), cure)];
+        let remedy = "annotate the account with its role; if it is: the findings above, or docs/troubleshooting.md, \"No variables\"";
+        return vec![Finding::fail(CHECK, format!("{what} is given no role"), remedy)];
     };
     let region = match value(render::REGION) {
         Some(region) => Finding::pass("region", region),
         None => {
-            let cure = "set --aws-region (env.AWS_REGION of the chart), unless the applications know theirs";
-            Finding::warn("region", format!("{what} is given none"), cure)
+            let remedy =
+                "set --aws-region (env.AWS_REGION of the chart), unless the applications know theirs";
+            Finding::warn("region", format!("{what} is given none"), remedy)
         }
     };
     vec![Finding::pass(CHECK, format!("{what} is given {role}")), region]

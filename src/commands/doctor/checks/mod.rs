@@ -4,9 +4,9 @@
 
 mod certificate;
 mod configuration;
+mod conflicting_webhooks;
 mod identity;
 mod rights;
-mod rivals;
 mod selector;
 mod server;
 mod service;
@@ -14,9 +14,9 @@ mod service;
 pub(crate) use self::{
     certificate::{Handshake, authorities, ca_bundle, served},
     configuration::{configuration, entries, find, service_of},
+    conflicting_webhooks::conflicting_webhooks,
     identity::{Claims, probe, probe_pod, token},
     rights::{needs, rights},
-    rivals::rivals,
     selector::{namespaces, objects},
     server::version,
     service::{endpoints, service},

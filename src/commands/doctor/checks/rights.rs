@@ -69,12 +69,12 @@ pub(crate) fn rights(who: &str, answers: &[(Right, Read<Value>)]) -> Vec<Finding
         match answer {
             Ok(review) if flag(review, "/status/allowed") == Some(true) => {}
             Ok(_) if right.only_self_managed => {
-                let cure = "bind the chart's roles, unless its certificates come from elsewhere (tls.mode)";
-                findings.push(Finding::warn(CHECK, format!("{who} may not {what}"), cure));
+                let remedy = "bind the chart's roles, unless its certificates come from elsewhere (tls.mode)";
+                findings.push(Finding::warn(CHECK, format!("{who} may not {what}"), remedy));
             }
             Ok(_) => {
-                let cure = "bind the chart's ClusterRole: without it, it is never ready";
-                findings.push(Finding::fail(CHECK, format!("{who} may not {what}"), cure));
+                let remedy = "bind the chart's ClusterRole: without it, it is never ready";
+                findings.push(Finding::fail(CHECK, format!("{who} may not {what}"), remedy));
             }
             // Asked once is asked for all.
             Err(unread) => {

@@ -41,13 +41,13 @@ pub(crate) fn namespaces(configuration: &Value, list: &Read<Value>, wanted: Opti
     };
     let name = |namespace: &Value| text(namespace, "/metadata/name").to_owned();
     let left_out: Vec<_> = list.iter().filter(|namespace| !is_asked(namespace)).map(name).collect();
-    let cure =
+    let remedy =
         "change namespaceSelector (webhook.namespaceSelector, webhook.excludedNamespaces of the chart)";
     if left_out.len() == list.len() {
-        return vec![Finding::fail(CHECK, "no namespace is asked about", cure)];
+        return vec![Finding::fail(CHECK, "no namespace is asked about", remedy)];
     }
     if let Some(wanted) = wanted.filter(|wanted| left_out.iter().any(|name| name == wanted)) {
-        return vec![Finding::fail(CHECK, format!("the namespace {wanted} is left out"), cure)];
+        return vec![Finding::fail(CHECK, format!("the namespace {wanted} is left out"), remedy)];
     }
     let asked = list.len() - left_out.len();
     let named = left_out.iter().take(5).map(String::as_str).collect::<Vec<_>>().join(", ");
@@ -62,8 +62,8 @@ pub(crate) fn namespaces(configuration: &Value, list: &Read<Value>, wanted: Opti
 /// Whether a pod without labels is asked about.
 pub(crate) fn objects(configuration: &Value) -> Option<Finding> {
     let any = entries(configuration).any(|entry| matches(&entry["objectSelector"], &Value::Null));
-    let cure = "change objectSelector, unless only pods with its labels are meant";
-    (!any).then(|| Finding::warn(CHECK, "pods are asked about only if they have certain labels", cure))
+    let remedy = "change objectSelector, unless only pods with its labels are meant";
+    (!any).then(|| Finding::warn(CHECK, "pods are asked about only if they have certain labels", remedy))
 }
 
 #[cfg(test)]

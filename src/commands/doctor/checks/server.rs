@@ -14,8 +14,8 @@ pub(crate) fn version(version: &Read<Value>) -> Finding {
     let version = match version {
         Ok(version) => version,
         Err(Unread::Failed(why) | Unread::Forbidden(why)) => {
-            let cure = "look at --kubeconfig and --context, and whether this machine can reach it";
-            return Finding::fail(CHECK, format!("can't be asked: {why}"), cure);
+            let remedy = "look at --kubeconfig and --context, and whether this machine can reach it";
+            return Finding::fail(CHECK, format!("can't be asked: {why}"), remedy);
         }
         Err(Unread::Missing) => {
             return Finding::fail(

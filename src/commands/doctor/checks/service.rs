@@ -42,9 +42,9 @@ pub(crate) fn endpoints(place: (&str, &str), slices: &Read<Value>) -> (Finding, 
     let ready: Vec<_> = slices.iter().flat_map(ready_of).collect();
     let finding = match ready.len() {
         0 => {
-            let cure =
+            let remedy =
                 format!("kubectl get pods -n {namespace}; docs/runbook.md, PodIdentityWebhookNotReady");
-            Finding::fail(CHECK, format!("{what}: no replica is ready"), cure)
+            Finding::fail(CHECK, format!("{what}: no replica is ready"), remedy)
         }
         1 => Finding::warn(
             CHECK,

@@ -14,26 +14,26 @@ use crate::{
 const NAMES: [&str; 2] = ["iam-for-pods", "pod-identity"];
 
 /// The configurations in the list of all, beside the one of this name, that look like the same.
-pub(crate) fn rivals(list: &Value, own: &str) -> Vec<Finding> {
+pub(crate) fn conflicting_webhooks(list: &Value, own: &str) -> Vec<Finding> {
     const CHECK: &str = "others";
     let all = fields::list(list, "/items").iter();
-    let rivals = all.filter_map(|configuration| {
+    let conflicting = all.filter_map(|configuration| {
         let name = Some(text(configuration, "/metadata/name")).filter(|name| *name != own)?;
-        let is_rival = entries(configuration).any(|entry| {
+        let conflicts = entries(configuration).any(|entry| {
             let names = [name, text(entry, "/name"), text(entry, "/clientConfig/service/name")];
             is_of_pods(entry) && names.iter().any(|name| NAMES.iter().any(|known| name.contains(known)))
         });
-        is_rival.then(|| {
+        conflicts.then(|| {
             let found = format!("the MutatingWebhookConfiguration {name} is for the same annotations");
-            let cure = "remove one of the two, or part them by namespaceSelector (docs/install/eks.md)";
-            Finding::warn(CHECK, found, cure)
+            let remedy = "remove one of the two, or part them by namespaceSelector (docs/install/eks.md)";
+            Finding::warn(CHECK, found, remedy)
         })
     });
-    let rivals: Vec<_> = rivals.collect();
-    if rivals.is_empty() {
+    let conflicting: Vec<_> = conflicting.collect();
+    if conflicting.is_empty() {
         vec![Finding::pass(CHECK, "no other webhook for the same annotations")]
     } else {
-        rivals
+        conflicting
     }
 }
 
@@ -52,7 +52,7 @@ mod tests {
             entry["rules"][0]["resources"] = json!([resources]);
             let ours = json!({"metadata": {"name": "ours"}, "webhooks": [crate::commands::doctor::checks::configuration::tests::entry()]});
             let list = json!({"items": [ours, {"metadata": {"name": name}, "webhooks": [entry]}]});
-            rivals(&list, "ours")[0].level
+            conflicting_webhooks(&list, "ours")[0].level
         };
         assert_eq!(of("pod-identity-webhook", "iam-for-pods.amazonaws.com", "pods"), Level::Warn);
         assert_eq!(of("x", "pod-identity.eks.amazonaws.com", "pods"), Level::Warn);
