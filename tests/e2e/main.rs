@@ -20,6 +20,7 @@ mod accounts;
 mod audit;
 mod certificates;
 mod costs;
+mod credentials;
 mod ephemeral;
 mod mapping;
 mod oidc;
@@ -44,6 +45,7 @@ fn main() -> std::process::ExitCode {
         audit::TESTS,
         certificates::TESTS,
         costs::TESTS,
+        credentials::TESTS,
         ephemeral::TESTS,
         mapping::TESTS,
         oidc::TESTS,

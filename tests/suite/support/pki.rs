@@ -33,7 +33,16 @@ impl Ca {
 
     /// A certificate for a server of that name.
     pub(crate) fn server_called(&self, name: &str) -> Pair {
-        self.sign(CertificateParams::new(vec![name.to_owned()]).unwrap(), KeyPair::generate().unwrap())
+        self.server_of(&[name])
+    }
+
+    /// A certificate for a server that has all these names.
+    pub(crate) fn server_of(&self, names: &[&str]) -> Pair {
+        let san = names.iter().map(|&name| name.to_owned()).collect::<Vec<_>>();
+        let mut params = CertificateParams::new(san).unwrap();
+        // OpenSSL takes a certificate with the authority's own subject for one that signed itself.
+        params.distinguished_name.push(DnType::CommonName, names[0]);
+        self.sign(params, KeyPair::generate().unwrap())
     }
 
     pub(crate) fn server_with_key(&self, serial: u64, key: KeyPair) -> Pair {
