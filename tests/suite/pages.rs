@@ -82,6 +82,18 @@ fn every_chart_value_that_the_pages_set_exists() {
     }
 }
 
+/// The site is built strictly by `.ci/lint`, which fails late; this fails at once.
+#[test]
+fn every_page_of_docs_is_in_the_navigation() {
+    let site = fs::read_to_string(root().join("mkdocs.yml")).unwrap();
+    let docs = root().join("docs");
+    for page in pages().keys().filter_map(|page| page.strip_prefix(&docs).ok()) {
+        let page = page.to_str().unwrap();
+        let listed = site.lines().any(|line| line.trim_start().starts_with("- ") && line.ends_with(page));
+        assert!(listed, "docs/{page} is not in mkdocs.yml's `nav`");
+    }
+}
+
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
