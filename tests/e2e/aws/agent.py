@@ -6,11 +6,12 @@ import sts
 import tokens
 from refusal import Refusal
 
+CONTENT_TYPE = "application/json"
 ADDRESS = "169.254.170.23"
 AUDIENCE = "pods.eks.amazonaws.com"
 
 
-def credentials(path, headers, state):
+def answer(path, headers, state):
     if path != "/v1/credentials":
         raise Refusal(404, "NotFound", f"no such path: {path}")
     providers = {issuer: [AUDIENCE] for issuer in state["agent"]["issuers"]}
@@ -28,3 +29,7 @@ def credentials(path, headers, state):
         "Expiration": issued["Expiration"],
         "AccountId": account,
     })
+
+
+def error(refusal):
+    return json.dumps({"code": refusal.code, "message": refusal.message})

@@ -29,7 +29,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         state = read_state()
         if host == agent.ADDRESS:
             log(host=host, path=self.path)
-            return self.reply(lambda: ("application/json", agent.credentials(self.path, self.headers, state)))
+            return self.reply(agent, self.path, self.headers, state)
         folder = state["issuers"].get(host)
         file = folder and Path(folder, self.path.lstrip("/"))
         if not file or not file.is_file():
@@ -40,13 +40,13 @@ class Handler(http.server.BaseHTTPRequestHandler):
         body = self.rfile.read(int(self.headers["Content-Length"]))
         request = dict(urllib.parse.parse_qsl(body.decode()))
         log(host=self.headers["Host"], action=request["Action"], session=request.get("RoleSessionName"))
-        return self.reply(lambda: ("text/xml", sts.answer(request, body, self.headers, read_state())))
+        return self.reply(sts, request, body, self.headers, read_state())
 
-    def reply(self, answer):
+    def reply(self, service, *request):
         try:
-            self.answer(200, *answer())
+            self.answer(200, service.CONTENT_TYPE, service.answer(*request))
         except Refusal as refusal:
-            self.answer(refusal.status, "text/xml", sts.error(refusal))
+            self.answer(refusal.status, service.CONTENT_TYPE, service.error(refusal))
 
     def answer(self, status, content_type, text):
         body = text.encode()

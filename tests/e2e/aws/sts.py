@@ -13,6 +13,7 @@ import tokens
 import trust
 from refusal import Refusal
 
+CONTENT_TYPE = "text/xml"
 NAMESPACE = "https://sts.amazonaws.com/doc/2011-06-15/"
 ROLE = re.compile(r"arn:(aws[a-z-]*):iam::(\d{12}):role/(\S+)")
 

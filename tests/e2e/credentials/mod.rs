@@ -1,6 +1,7 @@
 //! From the annotation to credentials: a pod's token is issued by the API server, an AWS SDK runs with the container's environment,
 //! and a stand-in for AWS verifies the token by the issuer's documents and evaluates the role's trust policy.
 
+mod container;
 mod grants;
 mod kubelet;
 mod node;
@@ -22,9 +23,12 @@ use kubelet::Container;
 use node::{ISSUER, Node};
 use sdk::Sdk;
 
-pub(crate) const TESTS: &[Test] = tests![boto3, command_line, javascript];
+pub(crate) const TESTS: &[Test] = tests![boto3, command_line, javascript, container_credentials];
 
 const BINARY: &str = env!("CARGO_BIN_EXE_eks-pod-identity-webhook");
+
+/// Where users look up the message of an SDK.
+const PAGE: &str = include_str!("../../../docs/troubleshooting.md");
 
 /// The AWS account of the tests' roles.
 const ACCOUNT: &str = "111122223333";
@@ -39,6 +43,10 @@ async fn command_line() -> Outcome {
 
 async fn javascript() -> Outcome {
     all(&Sdk::javascript()?).await
+}
+
+async fn container_credentials() -> Outcome {
+    container::all().await
 }
 
 async fn all(sdk: &Sdk) -> Outcome {

@@ -2,9 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{ACCOUNT, World, node::ISSUER, role, said, trust_policy};
-
-const PAGE: &str = include_str!("../../../docs/troubleshooting.md");
+use super::{ACCOUNT, PAGE, World, node::ISSUER, role, said, trust_policy};
 
 const NOT_AUTHORIZED: &str = "Not authorized to perform sts:AssumeRoleWithWebIdentity";
 
