@@ -13,8 +13,27 @@ SELECTORS = {
     "matchConditions": [{"name": "not-the-batch-user", "expression": "request.userInfo.username != 'batch'"}],
 }
 
+MONITOR = {
+    "enabled": True,
+    "namespace": "monitoring",
+    "labels": {"release": "prometheus"},
+    "annotations": {"example.com/a": "b"},
+    "interval": "30s",
+    "scrapeTimeout": "5s",
+    "honorLabels": True,
+    "relabelings": [{"action": "labeldrop", "regex": "pod"}],
+    "metricRelabelings": [{"action": "drop", "regex": "process_.*", "sourceLabels": ["__name__"]}],
+}
+
+RUNBOOK = "https://docs.example.com/runbook.html"
+
+# A ConfigMap of authorities, for commands that fetch what the issuer publishes.
+AUTHORITIES = {"configMap": "public-authorities", "key": "bundle.pem"}
+
 CASES = {
     "defaults": {},
+    "disabled": {"enabled": False, "extraObjects": [{"apiVersion": "v1", "kind": "ConfigMap"}]},
+    "replicas-left-out": {"replicaCount": None},
     "one-replica": {"replicaCount": 1},
     "tls-self-managed-options": {
         "tls": {
@@ -39,6 +58,7 @@ CASES = {
     "host-network": {"hostNetwork": True, "containerPort": 9443, "adminPort": 9091},
     "host-network-dns": {"hostNetwork": True, "dnsPolicy": "Default"},
     "private-gke": {"containerPort": 10250, "networkPolicy": {"enabled": True}},
+    "gke-quota": {"resourceQuota": {"enabled": True, "pods": 10}},
     "without-ipv6": {"listenAddress": "0.0.0.0"},
     "fail-closed": {
         "replicaCount": 1,
@@ -67,39 +87,71 @@ CASES = {
         }
     },
     "network-policy-egress-anywhere": {"networkPolicy": {"enabled": True, "egress": {"enabled": True, "dns": False}}},
-    "service-monitor": {
-        "serviceMonitor": {
-            "enabled": True,
-            "labels": {"release": "prometheus"},
-            "interval": "30s",
-            "scrapeTimeout": "5s",
-            "relabelings": [{"action": "labeldrop", "regex": "pod"}],
-            "metricRelabelings": [{"action": "drop", "regex": "process_.*", "sourceLabels": ["__name__"]}],
-        }
-    },
-    "pod-monitor": {"podMonitor": {"enabled": True}},
+    "service-monitor": {"serviceMonitor": MONITOR},
+    "pod-monitor": {"podMonitor": MONITOR},
     "observability": {
         "serviceMonitor": {"enabled": True},
         "prometheusRule": {"enabled": True, "labels": {"release": "prometheus"}},
         "dashboards": {"enabled": True, "annotations": {"grafana_folder": "AWS"}},
     },
+    "observability-elsewhere": {
+        "runbookUrl": RUNBOOK,
+        "prometheusRule": {
+            "enabled": True,
+            "namespace": "monitoring",
+            "annotations": {"a": "b"},
+            "disabled": ["PodIdentityWebhookSlow"],
+            "overrides": {"PodIdentityWebhookAbsent": {"for": "30m", "severity": "warning"}},
+        },
+        "dashboards": {
+            "enabled": True,
+            "namespace": "monitoring",
+            "grafanaDashboard": {
+                "enabled": True,
+                "instanceSelector": {"matchLabels": {"grafana": "ours"}},
+                "allowCrossNamespaceImport": False,
+                "folder": "AWS",
+            },
+        },
+    },
     "service": {
         "service": {
             "type": "NodePort",
             "port": 8443,
+            "labels": {"c": "d"},
             "annotations": {"a": "b"},
             "ipFamilyPolicy": "PreferDualStack",
             "ipFamilies": ["IPv6", "IPv4"],
+            "trafficDistribution": "PreferClose",
         }
     },
     "without-rbac": {"rbac": {"create": False}, "serviceAccount": {"create": False, "name": "theirs"}},
     "default-account": {"serviceAccount": {"create": False}},
-    "own-account": {"serviceAccount": {"name": "mine", "annotations": {"a": "b"}}},
+    "own-account": {"serviceAccount": {"name": "mine", "labels": {"c": "d"}, "annotations": {"a": "b"}}},
     "names": {"fullnameOverride": "pod-identity", "nameOverride": "identity"},
-    "long-name": {"fullnameOverride": "a" * 80},
+    "long-name": {"fullnameOverride": "a" * 80, "checks": {"audit": {"enabled": True}}},
+    "other-namespace": {
+        "namespaceOverride": "identity",
+        "tls": {"mode": "certManager"},
+        "checks": {"certificateAuthorities": AUTHORITIES, "oidcVerify": {"enabled": True}, "audit": {"enabled": True}},
+    },
+    "common-metadata": {
+        "commonLabels": {"team": "platform", "app.kubernetes.io/name": "never"},
+        "commonAnnotations": {"example.com/owner": "platform", "a": "common"},
+        "deploymentAnnotations": {"a": "own"},
+        "checks": {"audit": {"enabled": True}},
+        "autoscaling": {"enabled": True},
+    },
     "image": {
         "image": {"repository": "registry.example.com/webhook", "tag": "9", "digest": "sha256:" + "0" * 64},
         "imagePullSecrets": [{"name": "registry"}],
+    },
+    "image-registry": {"image": {"registry": "registry.example.com/", "repository": "team/webhook"}},
+    "globals": {
+        "global": {"imageRegistry": "mirror.example.com", "imagePullSecrets": ["mirror", {"name": "other"}], "theirs": 1},
+        "image": {"registry": "registry.example.com"},
+        "imagePullSecrets": [{"name": "own"}],
+        "checks": {"audit": {"enabled": True}},
     },
     "env": {
         "env": {
@@ -117,6 +169,56 @@ CASES = {
         "config": {"record": "/record"},
         "podAnnotations": {"a": "b"},
         "podLabels": {"app.kubernetes.io/name": "never", "c": "d"},
+    },
+    "more-containers": {
+        "initContainers": [{"name": "wait", "image": "busybox:1", "command": ["true"]}],
+        "extraContainers": [{"name": "proxy", "image": "proxy:1"}],
+        "extraObjects": [
+            {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a", "namespace": "{{ .Release.Namespace }}"}},
+            'apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: {{ include "eks-pod-identity-webhook.fullname" . }}-b\n'
+            "  namespace: {{ .Release.Namespace }}\n",
+        ],
+    },
+    "pod-fields": {
+        "revisionHistoryLimit": 0,
+        "dnsConfig": {"nameservers": ["10.0.0.10"], "options": [{"name": "ndots", "value": "1"}]},
+        "hostAliases": [{"ip": "10.0.0.1", "hostnames": ["api.example.com"]}],
+        "runtimeClassName": "gvisor",
+        "startupProbe": {"failureThreshold": 30, "periodSeconds": 1},
+    },
+    "autoscaling": {
+        "autoscaling": {
+            "enabled": True,
+            "minReplicas": 3,
+            "maxReplicas": 6,
+            "targetCPUAverageValue": "1",
+            "extraMetrics": [
+                {"type": "Resource", "resource": {"name": "memory", "target": {"type": "AverageValue", "averageValue": "200Mi"}}}
+            ],
+            "behavior": {"scaleDown": {"stabilizationWindowSeconds": 600}},
+        }
+    },
+    "mappings": {
+        "roleMappings": {
+            "payments/api": {"RoleARN": "arn:aws:iam::111122223333:role/payments-api"},
+            "*/dns": {"RoleARN": "dns", "Audience": "a", "TokenExpiration": 86400, "UseRegionalSTS": True},
+        },
+        "containerCredentials": [{"namespace": "orders", "serviceAccount": "db"}],
+        "checks": {"audit": {"enabled": True}},
+    },
+    "checks": {
+        "config": {"awsRegion": "eu-west-1", "drainDelay": "1s", "awsAccountId": "011122223333"},
+        "env": {"TOKEN_AUDIENCE": "sts.example.com"},
+        "checks": {
+            "certificateAuthorities": AUTHORITIES,
+            "oidcVerify": {"enabled": True, "schedule": "@daily", "extraArgs": ["--issuer=https://oidc.example.com"]},
+            "audit": {"enabled": True, "schedule": "0 5 * * 1", "extraArgs": ["--output=json"]},
+        },
+        "test": {"serviceAccount": "payments/api"},
+    },
+    "checks-without-rbac": {
+        "rbac": {"create": False},
+        "checks": {"certificateAuthorities": AUTHORITIES, "oidcVerify": {"enabled": True}, "audit": {"enabled": True}},
     },
     "extras-with-files": {
         "tls": {"mode": "secret", "secret": {"name": "mine"}},
@@ -143,7 +245,6 @@ CASES = {
     "little": {
         "priorityClassName": "",
         "podDisruptionBudget": {"enabled": False},
-        "resourceQuota": {"enabled": False},
         "topologySpreadConstraints": [],
         "nodeSelector": None,
         "resources": None,
@@ -198,6 +299,12 @@ CASES = {
         }
     },
     "policy": {"mode": "policy"},
+    "policy-checks": {
+        "mode": "policy",
+        "config": {"drainDelay": "1s"},
+        "env": {"LOG_LEVEL": "debug", "STS_REGIONAL_ENDPOINTS": True},
+        "checks": {"audit": {"enabled": True}},
+    },
     "policy-settings": {
         "mode": "policy",
         "config": {
@@ -221,4 +328,6 @@ CASES = {
 }
 
 # The cases in which the program runs.
-WEBHOOK = [name for name, values in CASES.items() if values.get("mode") != "policy"]
+WEBHOOK = [
+    name for name, values in CASES.items() if values.get("mode") != "policy" and values.get("enabled") is not False
+]

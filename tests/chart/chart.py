@@ -15,6 +15,7 @@ ROOT = Path(__file__).resolve().parents[2]
 CHART = ROOT / "deploy/helm/eks-pod-identity-webhook"
 NAME = "eks-pod-identity-webhook"
 NAMESPACE = "aws-pod-identity-webhook"
+HOOK = "helm.sh/hook"
 
 
 @dataclass(frozen=True)
@@ -23,7 +24,9 @@ class Rendered:
 
     text: str
     notes: str
+    # What `helm install` applies, and what only `helm test` does.
     objects: list
+    hooks: list
 
     def all(self, kind):
         return [o for o in self.objects if o["kind"] == kind]
@@ -33,13 +36,20 @@ class Rendered:
         return one
 
     @property
+    def full_name(self):
+        return self.the("Deployment")["metadata"]["name"]
+
+    @property
+    def namespace(self):
+        return self.the("Deployment")["metadata"]["namespace"]
+
+    @property
     def pod(self):
         return self.the("Deployment")["spec"]["template"]
 
     @property
     def container(self):
-        (one,) = self.pod["spec"]["containers"]
-        return one
+        return next(c for c in self.pod["spec"]["containers"] if c["name"] == "webhook")
 
     @property
     def flags(self):
@@ -54,7 +64,9 @@ def render(values=None, name=NAME, namespace=NAMESPACE, chart=CHART):
         files = loaded.render(values or {}, name=name, namespace=namespace)
     notes = files.pop(f"{NAME}/templates/NOTES.txt")
     text = "---\n".join(text.strip() + "\n" for path, text in sorted(files.items()) if text.strip())
-    return Rendered(text, notes, [o for o in yaml.safe_load_all(text) if o])
+    objects = [o for o in yaml.safe_load_all(text) if o]
+    hooks = [o for o in objects if HOOK in o["metadata"].get("annotations", {})]
+    return Rendered(text, notes, [o for o in objects if o not in hooks], hooks)
 
 
 @functools.cache

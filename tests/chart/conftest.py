@@ -10,7 +10,8 @@ from chart import rendered
 
 
 def pytest_generate_tests(metafunc):
-    own = {mark.args[0] for mark in metafunc.definition.iter_markers("parametrize")}
+    names = [mark.args[0] for mark in metafunc.definition.iter_markers("parametrize")]
+    own = {name for one in names for name in ([one] if isinstance(one, str) else one)}
     if "case" in metafunc.fixturenames and "case" not in own:
         metafunc.parametrize("case", CASES)
     if "webhook" in metafunc.fixturenames:

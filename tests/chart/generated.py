@@ -1,10 +1,12 @@
-"""What is made of the chart, and what it takes from elsewhere. `deploy/check --update` writes it; the tests compare."""
+"""Files that are generated from the chart, and its copies of other files. `deploy/check --update` writes them; the tests
+compare them."""
 
 import json
 import re
+import tomllib
 
 from cases import CASES
-from chart import CHART, NAME, ROOT, default_values, render
+from chart import CHART, HOOK, NAME, ROOT, default_values, render
 
 VARIANTS = {
     "self-managed": {},
@@ -22,8 +24,27 @@ HELM_LABELS = re.compile(r"^ +(app\.kubernetes\.io/managed-by: Helm|helm\.sh/cha
 
 def generated():
     """Every generated file with the text that it should have."""
-    readme = CHART / "README.md"
-    return {readme: with_table(readme.read_text())} | plain_manifests() | plain_policy() | for_tests() | copies()
+    readme, definition = CHART / "README.md", CHART / "Chart.yaml"
+    own = {readme: with_table(readme.read_text()), definition: with_publication(definition.read_text())}
+    return own | plain_manifests() | plain_policy() | for_tests() | copies()
+
+
+def with_publication(definition):
+    """Chart.yaml with what Cargo.toml says of the version, and of who publishes the project where."""
+    package = tomllib.loads((ROOT / "Cargo.toml").read_text())["package"]
+    home, image = package["repository"], package["metadata"]["publication"]["image"]
+    maintainers = ", ".join(f"{{name: {author}}}" for author in package["authors"])
+    values = {
+        "appVersion": package["version"],
+        "home": home,
+        "sources": f"[{home}]",
+        "maintainers": f"[{maintainers}]",
+        " +image": f"{image}:{package['version']}",
+    }
+    for key, value in values.items():
+        definition, count = re.subn(rf"^({key}:) .*$", rf"\1 {value}", definition, flags=re.MULTILINE)
+        assert count == 1, f"Chart.yaml has {count} lines {key}"
+    return definition
 
 
 def plain_manifests():
@@ -58,7 +79,7 @@ def for_tests():
 
 def plain(values):
     """The render without Helm's labels, and what needs the rest at its end, as `kubectl apply` goes by the order."""
-    documents = HELM_LABELS.sub("", render(values).text).split("---\n")
+    documents = [text for text in HELM_LABELS.sub("", render(values).text).split("---\n") if HOOK not in text]
     return "---\n".join(sorted(documents, key=lambda text: [f"\nkind: {kind}\n" in text for kind in LAST]))
 
 

@@ -19,7 +19,7 @@ utils.schema_contents = functools.cache(utils.schema_contents)
 def validate(obj):
     """Raises where the oldest or the newest Kubernetes would refuse or drop a field."""
     group = obj["apiVersion"].partition("/")[0]
-    if group in ("cert-manager.io", "monitoring.coreos.com"):
+    if group in ("cert-manager.io", "monitoring.coreos.com", "grafana.integreatly.org"):
         jsonschema.validate(obj, CUSTOM[obj["kind"]])
         return
     for version in (SINCE.get(obj["kind"], OLDEST), NEWEST):
@@ -36,7 +36,7 @@ def closed(required, **properties):
 
 
 def custom(api_version, kind, spec):
-    metadata = closed("name namespace labels", name=STRING, namespace=STRING, labels=STRINGS)
+    metadata = closed("name namespace labels", name=STRING, namespace=STRING, labels=STRINGS, annotations=STRINGS)
     return closed(
         "apiVersion kind metadata spec",
         apiVersion={"const": api_version},
@@ -51,6 +51,7 @@ STRINGS = {"type": "object", "additionalProperties": {"type": "string"}}
 DURATION = {"type": "string", "pattern": "^([0-9]+(ms|s|m|h))+$"}
 OBJECTS = {"type": "array", "items": {"type": "object"}}
 SELECTOR = closed("matchLabels", matchLabels=STRINGS)
+NAMESPACES = closed("matchNames", matchNames={"type": "array", "items": STRING})
 ISSUER_REF = closed("name", name=STRING, kind={"enum": ["Issuer", "ClusterIssuer"]}, group=STRING)
 ENDPOINT = closed(
     "port path",
@@ -58,6 +59,7 @@ ENDPOINT = closed(
     path=STRING,
     interval=DURATION,
     scrapeTimeout=DURATION,
+    honorLabels={"type": "boolean"},
     relabelings=OBJECTS,
     metricRelabelings=OBJECTS,
 )
@@ -115,16 +117,35 @@ CUSTOM = {
     "ServiceMonitor": custom(
         "monitoring.coreos.com/v1",
         "ServiceMonitor",
-        closed("selector endpoints", selector=SELECTOR, endpoints={"type": "array", "items": ENDPOINT}),
+        closed(
+            "selector endpoints",
+            selector=SELECTOR,
+            namespaceSelector=NAMESPACES,
+            endpoints={"type": "array", "items": ENDPOINT},
+        ),
     ),
     "PodMonitor": custom(
         "monitoring.coreos.com/v1",
         "PodMonitor",
         closed(
-            "selector podMetricsEndpoints", selector=SELECTOR, podMetricsEndpoints={"type": "array", "items": ENDPOINT}
+            "selector podMetricsEndpoints",
+            selector=SELECTOR,
+            namespaceSelector=NAMESPACES,
+            podMetricsEndpoints={"type": "array", "items": ENDPOINT},
         ),
     ),
     "PrometheusRule": custom(
         "monitoring.coreos.com/v1", "PrometheusRule", closed("groups", groups={"type": "array", "items": GROUP})
+    ),
+    "GrafanaDashboard": custom(
+        "grafana.integreatly.org/v1beta1",
+        "GrafanaDashboard",
+        closed(
+            "instanceSelector configMapRef",
+            instanceSelector=SELECTOR,
+            allowCrossNamespaceImport={"type": "boolean"},
+            folder=STRING,
+            configMapRef=closed("name key", name=STRING, key=STRING),
+        ),
     ),
 }

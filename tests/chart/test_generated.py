@@ -1,10 +1,13 @@
 """What `deploy/check --update` writes is up to date, and usable."""
 
+import base64
 import os
 import re
 import shutil
 import subprocess
 import tomllib
+import uuid
+from xml.etree import ElementTree
 
 import pytest
 import yaml
@@ -90,44 +93,38 @@ def test_the_kustomization_of_the_readme_builds(tmp_path):
     assert objects["MutatingWebhookConfiguration"]["webhooks"][0]["clientConfig"]["caBundle"].startswith("LS0t")
 
 
-def test_the_chart_is_of_the_programs_version():
-    version = tomllib.loads((ROOT / "Cargo.toml").read_text())["package"]["version"]
+def test_the_chart_says_who_publishes_it():
+    package = tomllib.loads((ROOT / "Cargo.toml").read_text())["package"]
     chart = yaml.safe_load((CHART / "Chart.yaml").read_text())
-    assert chart["appVersion"] == version
+    assert chart["appVersion"] == package["version"]
+    assert [chart["home"]] == chart["sources"] == [package["repository"]]
+    assert [maintainer["name"] for maintainer in chart["maintainers"]] == package["authors"]
     (image,) = yaml.safe_load(chart["annotations"]["artifacthub.io/images"])
-    assert image["image"] == f"{default_values()['image']['repository']}:{version}"
+    assert image["image"] == f"{package['metadata']['publication']['image']}:{package['version']}"
 
 
-@pytest.fixture
-def chart_with_files(tmp_path):
-    """The chart with rules and dashboards whose text would be a template's, were it rendered."""
+def test_the_icon_is_a_picture():
+    kind, data = yaml.safe_load((CHART / "Chart.yaml").read_text())["icon"].split(";base64,")
+    assert kind == "data:image/svg+xml"
+    assert ElementTree.fromstring(base64.b64decode(data)).tag == "{http://www.w3.org/2000/svg}svg"
+
+
+def test_the_metadata_of_artifact_hub():
+    metadata = yaml.safe_load((CHART.parent / "artifacthub-repo.yml").read_text())
+    assert metadata.keys() == {"repositoryID", "owners"}
+    uuid.UUID(metadata["repositoryID"])
+
+
+def test_the_text_of_rules_and_dashboards_is_not_a_template(tmp_path):
     chart = tmp_path / CHART.name
     shutil.copytree(CHART, chart, ignore=shutil.ignore_patterns("files"))
     (chart / "files/dashboards").mkdir(parents=True)
-    return chart
+    assert not render(CASES["observability"], chart=chart).all("PrometheusRule"), "without files there is nothing to render"
 
-
-def test_without_files_nothing_is_made_of_them(chart_with_files):
-    out = render(CASES["observability"], chart=chart_with_files)
-    assert not out.all("PrometheusRule") and not out.all("ConfigMap")
-
-
-def test_rules_and_dashboards_are_shipped_as_they_are(chart_with_files):
     dashboard = '{\n  "title": "{{ pod }}",\n\n  "legendFormat": "{{reason}}"\n}\n'
-    rules = (
-        "groups:\n  - name: a\n    rules:\n"
-        '      - {alert: A, expr: up == 0, annotations: {summary: "{{ $labels.pod }}"}}\n'
-    )
-    (chart_with_files / "files/dashboards/overview.json").write_text(dashboard)
-    (chart_with_files / "files/dashboards/slo.json").write_text("{}\n")
-    (chart_with_files / "files/rules.yaml").write_text(rules)
-    out = render(CASES["observability"], chart=chart_with_files)
-    for obj in out.objects:
-        kubernetes.validate(obj)
-    assert out.the("PrometheusRule")["spec"] == yaml.safe_load(rules)
-    assert out.the("PrometheusRule")["metadata"]["labels"]["release"] == "prometheus"
-    overview, slo = out.all("ConfigMap")
-    assert overview["data"]["overview.json"].strip() == dashboard.strip() and slo["data"].keys() == {"slo.json"}
-    assert overview["metadata"]["labels"]["grafana_dashboard"] == "1"
-    assert overview["metadata"]["annotations"] == {"grafana_folder": "AWS"}
-    assert overview["metadata"]["name"] == "eks-pod-identity-webhook-overview"
+    (chart / "files/dashboards/overview.json").write_text(dashboard)
+    rules = {"groups": [{"name": "a", "rules": [{"alert": "A", "expr": "up == 0", "annotations": {"summary": "{{ $labels.pod }}"}}]}]}
+    (chart / "files/rules.yaml").write_text(yaml.safe_dump(rules))
+    out = render(CASES["observability"], chart=chart)
+    assert out.the("PrometheusRule")["spec"] == rules
+    assert out.the("ConfigMap")["data"]["overview.json"].strip() == dashboard.strip()

@@ -18,7 +18,7 @@ def test_lint(case, version):
 
 
 def test_kubernetes_takes_every_object(case):
-    for obj in rendered(case).objects:
+    for obj in rendered(case).objects + rendered(case).hooks:
         validate(obj)
 
 
@@ -34,23 +34,29 @@ def test_objects_are_named_once_and_placed(case):
         "ValidatingAdmissionPolicyBinding",
     }
     for obj in objects:
-        assert obj["metadata"].get("namespace") == (None if obj["kind"] in cluster_wide else NAMESPACE)
-        assert len(obj["metadata"]["name"]) <= 63
+        expected = None if obj["kind"] in cluster_wide else namespace_of(case, obj["kind"])
+        assert obj["metadata"].get("namespace") == expected, obj["kind"]
+        assert len(obj["metadata"]["name"]) <= (52 if obj["kind"] == "CronJob" else 63)
     names = [(o["kind"], o["metadata"]["name"]) for o in objects]
     assert len(names) == len(set(names))
 
 
+def namespace_of(case, kind):
+    """Where an object belongs that is not cluster-wide."""
+    elsewhere = {
+        "service-monitor": ["ServiceMonitor"],
+        "pod-monitor": ["PodMonitor"],
+        "observability-elsewhere": ["PrometheusRule", "ConfigMap", "GrafanaDashboard"],
+    }
+    return "monitoring" if kind in elsewhere.get(case, []) else CASES[case].get("namespaceOverride", NAMESPACE)
+
+
 def test_the_cases_render_every_template():
-    templates = {path.name for path in (CHART / "templates").glob("*.yaml")}
+    templates = {path.name for path in (CHART / "templates").rglob("*.yaml")}
     with helm_python.Chart.load(CHART) as chart:
         for values in CASES.values():
             files = chart.render(values, name="release", namespace=NAMESPACE)
             templates -= {path.rpartition("/")[2] for path, text in files.items() if text.strip()}
-    # What there are no files for yet.
-    if not [*(CHART / "files/dashboards").glob("*.json")]:
-        templates.discard("dashboards.yaml")
-    if not (CHART / "files/rules.yaml").exists():
-        templates.discard("prometheusrule.yaml")
     assert templates == set()
 
 
@@ -75,8 +81,9 @@ def test_another_release_name_and_namespace():
     assert NAMESPACE not in out.text
 
 
-def test_as_a_subchart_with_globals():
-    render({"global": {"imageRegistry": "registry.example.com"}})
+def test_disabled_nothing_is_installed():
+    out = rendered("disabled")
+    assert (out.objects, out.hooks, out.notes.strip()) == ([], [], "")
 
 
 @pytest.mark.parametrize("case", WEBHOOK)
@@ -87,15 +94,42 @@ def test_the_notes_name_what_was_installed(case):
     assert warns == (case in ("tls-secret-without-bundle", "extras-with-files"))
 
 
-def test_in_policy_mode_the_notes_speak_of_the_policy():
+def test_in_policy_mode_the_notes_describe_the_policy():
     notes = rendered("policy-settings").notes
-    assert "nothing runs" in notes and "example.com/role-arn=" in notes and "rollout" not in notes
+    assert "The MutatingAdmissionPolicy eks-pod-identity-webhook is installed" in notes
+    assert "example.com/role-arn=" in notes and "rollout" not in notes and "helm " not in notes
+    assert "no effect in mode policy" not in notes
+
+
+def test_in_policy_mode_the_notes_list_the_settings_without_effect():
+    assert "no effect in mode policy: config.drainDelay, env.LOG_LEVEL\n" in rendered("policy-checks").notes
 
 
 def test_the_notes_name_the_region():
-    assert "region us-east-1 " in rendered("defaults").notes
-    assert "region us-west-2 " in rendered("env").notes
-    assert "no AWS region" in render({"config": {"awsRegion": ""}}).notes
+    assert "AWS region of the pods: us-east-1 " in rendered("defaults").notes
+    assert "AWS region of the pods: us-west-2 " in rendered("env").notes
+    assert "AWS region of the pods: none " in render({"config": {"awsRegion": ""}}).notes
+
+
+@pytest.mark.parametrize("values", [{}, {"mode": "policy"}], ids=str)
+def test_the_notes_name_the_namespaces_that_are_left_out(values):
+    assert f"left out: kube-system, {NAMESPACE} " in render(values).notes
+    assert "Add-ons in kube-system" in render(values).notes
+    without = values | {"webhook": {"excludedNamespaces": ["a"]}}
+    assert f"left out: a, {NAMESPACE} " in render(without).notes
+    assert "Add-ons in kube-system" not in render(without).notes
+
+
+def test_the_notes_say_where_a_local_image_must_be():
+    assert "kind load docker-image" in rendered("defaults").notes
+    for case in ("image", "image-registry", "globals", "policy"):
+        assert "kind load" not in rendered(case).notes
+
+
+def test_the_notes_say_what_to_do_next():
+    notes = render(name="blue", values={"runbookUrl": "https://docs.example.com/runbook"}).notes
+    assert f"helm --namespace {NAMESPACE} test blue --logs" in notes
+    assert "doctor" in notes and "https://docs.example.com/runbook" in notes
 
 
 def test_the_notes_say_what_one_replica_means():

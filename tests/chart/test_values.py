@@ -12,6 +12,21 @@ from chart import default_values, render, schema
     ("values", "reason"),
     [
         ({"mode": "policy", "config": {"compat": "aws"}}, "a policy follows our own rules"),
+        ({"mode": "policy", "roleMappings": {"a/b": {"RoleARN": "c"}}}, "a policy reads annotations only"),
+        ({"mode": "policy", "containerCredentials": [{"namespace": "a", "serviceAccount": "b"}]}, "annotations only"),
+        ({"roleMappings": {"a/b": {"RoleARN": "c"}}, "config": {"watchConfigMap": False}}, "watchConfigMap is false"),
+        (
+            {
+                "containerCredentials": [{"namespace": "a", "serviceAccount": "b"}],
+                "config": {"watchContainerCredentialsConfig": "/file"},
+            },
+            "config.watchContainerCredentialsConfig are both set",
+        ),
+        ({"checks": {"oidcVerify": {"enabled": True}}}, "set checks.certificateAuthorities.configMap"),
+        ({"autoscaling": {"enabled": True, "minReplicas": 6}}, "minReplicas is 6, above maxReplicas, 5"),
+        ({"dashboards": {"grafanaDashboard": {"enabled": True}}}, "set dashboards.enabled as well"),
+        ({"prometheusRule": {"enabled": True, "disabled": ["Slow"]}}, "there is no alert Slow"),
+        ({"prometheusRule": {"enabled": True, "overrides": {"Slow": {"for": "1m"}}}}, "there is no alert Slow"),
         ({"tls": {"mode": "secret"}}, "set tls.secret.name"),
         ({"extraArgs": ["--listen=[::]:9443"]}, "extraArgs repeats --listen"),
         ({"config": {"awsRegion": "eu-west-1"}, "extraArgs": ["--aws-region=us-east-1"]}, "extraArgs repeats --aws-region"),
@@ -46,23 +61,24 @@ def test_the_schema_has_every_value_and_no_other():
             if isinstance(value, dict):
                 yield from given(value, f"{prefix}{key}.")
 
-    # What Kubernetes defines; a chart's parent may give `global`.
+    # Fields that Kubernetes defines.
     opaque = re.compile(
-        r"^(global$|(resources|livenessProbe|readinessProbe|updateStrategy|affinity|nodeSelector|podSecurityContext|"
-        r"policy\.serviceAccountSelector|securityContext|dashboards\.labels|"
-        r"webhook\.(namespace|object)Selector|tls\.certManager\.issuerRef)\.|global)"
+        r"^(resources|startupProbe|livenessProbe|readinessProbe|updateStrategy|affinity|nodeSelector|podSecurityContext|"
+        r"policy\.serviceAccountSelector|securityContext|dashboards\.labels|dashboards\.grafanaDashboard\.instanceSelector|"
+        r"dnsConfig|autoscaling\.behavior|webhook\.(namespace|object)Selector|tls\.certManager\.issuerRef)\."
     )
     documented = {path for path in given(default_values()) if not opaque.search(path)}
     assert {path for path in keys(schema()) if not opaque.search(path)} == documented
 
 
 def test_no_object_of_the_schema_is_open_by_accident():
+    # A parent chart may have other globals.
     open_on_purpose = {"global", "podSecurityContext", "securityContext"}
 
     def check(node, path):
         if node.get("type") == "object" and "properties" not in node:
             assert "additionalProperties" in node or path in open_on_purpose, path
-        if "properties" in node:
+        if "properties" in node and path not in open_on_purpose:
             assert node["additionalProperties"] is False, path
 
     check(schema(), "")
@@ -115,6 +131,28 @@ def test_no_object_of_the_schema_is_open_by_accident():
         {"livenessProbe": {"period": 1}},
         {"networkPolicy": {"egress": {"apiServerPorts": []}}},
         {"serviceMonitor": {"interval": "30"}},
+        {"podMonitor": {"honorLabels": "yes"}},
+        {"prometheusRule": {"disabled": {"PodIdentityWebhookSlow": True}}},
+        {"prometheusRule": {"overrides": {"PodIdentityWebhookSlow": {"expr": "1"}}}},
+        {"dashboards": {"grafanaDashboard": True}},
+        {"runbookUrl": "runbook.md"},
+        {"enabled": "yes"},
+        {"global": {"imageRegistry": 1}},
+        {"namespaceOverride": "Identity"},
+        {"commonLabels": {"a": 1}},
+        {"roleMappings": {"api": {"RoleARN": "a"}}},
+        {"roleMappings": {"a/api": "arn:aws:iam::111122223333:role/a"}},
+        {"containerCredentials": [{"namespace": "a"}]},
+        {"service": {"trafficDistribution": "Close"}},
+        {"hostAliases": [{"hostnames": ["a"]}]},
+        {"dnsConfig": {"nameserver": []}},
+        {"startupProbe": {"httpGet": {}}},
+        {"initContainers": [{"name": "a"}]},
+        {"autoscaling": {"maxReplicas": 0}},
+        {"autoscaling": {"targetCPUUtilizationPercentage": 80}},
+        {"checks": {"audit": {"schedule": "daily"}}},
+        {"checks": {"doctor": {"enabled": True}}},
+        {"test": {"serviceAccount": "api"}},
     ],
     ids=str,
 )

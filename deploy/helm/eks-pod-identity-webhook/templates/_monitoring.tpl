@@ -1,16 +1,26 @@
-{{/* The metadata of an object for the Prometheus Operator: (list . .Values.serviceMonitor). */}}
+{{/* What the Prometheus Operator and Grafana read. */}}
+
+{{/* The metadata of an object with its own namespace, labels and annotations: (list . .Values.serviceMonitor). */}}
 {{- define "eks-pod-identity-webhook.monitorMetadata" -}}
-{{- $root := index . 0 -}}
-name: {{ include "eks-pod-identity-webhook.fullname" $root }}
-namespace: {{ $root.Release.Namespace }}
-labels:
-  {{- include "eks-pod-identity-webhook.labels" $root | nindent 2 }}
-  {{- with (index . 1).labels }}
-  {{- toYaml . | nindent 2 }}
-  {{- end }}
+{{- with index . 1 }}
+{{- dict "root" (index $ 0) "namespace" .namespace "labels" .labels "annotations" .annotations
+    | include "eks-pod-identity-webhook.metadata" }}
+{{- end }}
 {{- end }}
 
-{{/* Where metrics are, of the values of a monitor. */}}
+{{/* What a ServiceMonitor or PodMonitor selects: (list . .Values.serviceMonitor). */}}
+{{- define "eks-pod-identity-webhook.monitorSelector" -}}
+{{- $root := index . 0 }}
+{{- $namespace := include "eks-pod-identity-webhook.namespace" $root -}}
+selector:
+  matchLabels: {{- include "eks-pod-identity-webhook.selectorLabels" $root | nindent 4 }}
+{{- if ne $namespace ((index . 1).namespace | default $namespace) }}
+namespaceSelector:
+  matchNames: [{{ $namespace }}]
+{{- end }}
+{{- end }}
+
+{{/* Where metrics are, from the values of a monitor. */}}
 {{- define "eks-pod-identity-webhook.monitorEndpoint" -}}
 - port: admin
   path: /metrics
@@ -20,10 +30,65 @@ labels:
   {{- with .scrapeTimeout }}
   scrapeTimeout: {{ . }}
   {{- end }}
+  {{- if .honorLabels }}
+  honorLabels: true
+  {{- end }}
   {{- with .relabelings }}
   relabelings: {{- toYaml . | nindent 4 }}
   {{- end }}
   {{- with .metricRelabelings }}
   metricRelabelings: {{- toYaml . | nindent 4 }}
   {{- end }}
+{{- end }}
+
+{{/* The groups of files/rules.yaml, without the disabled alerts, with the overrides and links to the runbook. */}}
+{{- define "eks-pod-identity-webhook.ruleGroups" -}}
+{{- $values := .Values.prometheusRule }}
+{{- $alerts := list }}
+{{- $groups := list }}
+{{- range $group := (.Files.Get "files/rules.yaml" | fromYaml).groups }}
+{{- $rules := list }}
+{{- range $rule := $group.rules }}
+{{- $alerts = append $alerts $rule.alert }}
+{{- if not (has $rule.alert $values.disabled) }}
+{{- $rules = append $rules (include "eks-pod-identity-webhook.rule" (list $ $rule) | fromYaml) }}
+{{- end }}
+{{- end }}
+{{- with $rules }}
+{{- $groups = append $groups (set $group "rules" .) }}
+{{- end }}
+{{- end }}
+{{- range concat $values.disabled (keys $values.overrides) }}
+{{- if not (has . $alerts) }}
+{{- fail (printf "prometheusRule: there is no alert %s, see files/rules.yaml of the chart" .) }}
+{{- end }}
+{{- end }}
+{{- toYaml $groups }}
+{{- end }}
+
+{{/* One rule of files/rules.yaml, as the values want it: (list . $rule). */}}
+{{- define "eks-pod-identity-webhook.rule" -}}
+{{- $values := (index . 0).Values }}
+{{- $rule := index . 1 }}
+{{- if $rule.alert }}
+{{- $override := get $values.prometheusRule.overrides $rule.alert | default dict }}
+{{- with $override.for }}{{ $_ := set $rule "for" . }}{{ end }}
+{{- with $override.severity }}{{ $_ := set $rule.labels "severity" . }}{{ end }}
+{{- with $values.runbookUrl }}{{ $_ := set $rule.annotations "runbook_url" (printf "%s#%s" . (lower $rule.alert)) }}{{ end }}
+{{- end }}
+{{- toYaml $rule }}
+{{- end }}
+
+{{/* A dashboard, with a link to the runbook: (list . "files/dashboards/overview.json"). Without a link, the file as it is. */}}
+{{- define "eks-pod-identity-webhook.dashboard" -}}
+{{- $root := index . 0 }}
+{{- $text := $root.Files.Get (index . 1) }}
+{{- with $root.Values.runbookUrl }}
+{{- $dashboard := fromJson $text }}
+{{- $link := dict "type" "link" "title" "Runbook" "icon" "doc" "targetBlank" true "tags" list "asDropdown" false
+                  "includeVars" false "keepTime" false "tooltip" "What each alert means and what to do" "url" . }}
+{{- append ($dashboard.links | default list) $link | set $dashboard "links" | toPrettyJson }}
+{{- else }}
+{{- $text }}
+{{- end }}
 {{- end }}
