@@ -16,6 +16,15 @@ VARIANTS = {
 
 HEAD = "# Rendered from the Helm chart by `deploy/check --update`.\n"
 
+# What the components of kustomize add: files, with the values and the kinds that they hold.
+COMPONENTS = {
+    "monitoring/monitoring.yaml": (
+        {"serviceMonitor": {"enabled": True}, "prometheusRule": {"enabled": True}},
+        ["ServiceMonitor", "PrometheusRule"],
+    ),
+    "gke-quota/quota.yaml": ({"resourceQuota": {"enabled": True}}, ["ResourceQuota"]),
+}
+
 LAST = ["MutatingWebhookConfiguration", "Deployment"]
 
 # These two say that Helm made an object and will change it, which is not so here.
@@ -50,10 +59,14 @@ def with_publication(definition):
 def plain_manifests():
     folder = ROOT / "deploy/kubernetes"
     namespace = (folder / "namespace.yaml").read_text()
-    return {
+    variants = {
         folder / variant / "webhook.yaml": HEAD + namespace + "---\n" + plain(values)
         for variant, values in VARIANTS.items()
     }
+    components = {
+        folder / "components" / file: HEAD + plain(values, kinds) for file, (values, kinds) in COMPONENTS.items()
+    }
+    return variants | components
 
 
 def plain_policy():
@@ -77,10 +90,13 @@ def for_tests():
     return {ROOT / f"tests/fixtures/rendered/{name}.yaml": HEAD + text for name, text in rendered.items()}
 
 
-def plain(values):
-    """The render without Helm's labels, and what needs the rest at its end, as `kubectl apply` goes by the order."""
+def plain(values, kinds=None):
+    """The render without Helm's labels, sorted so that `kubectl apply` creates objects before those that need them."""
     documents = [text for text in HELM_LABELS.sub("", render(values).text).split("---\n") if HOOK not in text]
-    return "---\n".join(sorted(documents, key=lambda text: [f"\nkind: {kind}\n" in text for kind in LAST]))
+    is_kind = lambda text, kind: f"\nkind: {kind}\n" in text  # noqa: E731
+    if kinds:
+        documents = [text for text in documents if any(is_kind(text, kind) for kind in kinds)]
+    return "---\n".join(sorted(documents, key=lambda text: [is_kind(text, kind) for kind in LAST]))
 
 
 def copies():

@@ -1,10 +1,8 @@
 """What `deploy/check --update` writes is up to date, and usable."""
 
 import base64
-import os
 import re
 import shutil
-import subprocess
 import tomllib
 import uuid
 from xml.etree import ElementTree
@@ -64,33 +62,6 @@ def test_the_plain_manifests_are_what_the_chart_renders(variant):
     assert sorted(plain[1:], key=by_name) == sorted(expected, key=by_name)
     for obj in plain:
         kubernetes.validate(obj)
-
-
-@pytest.mark.skipif(not shutil.which("kubectl"), reason="kubectl is not there to run kustomize")
-@pytest.mark.parametrize("folder", ["", *VARIANTS])
-def test_kustomize_builds(folder):
-    built = subprocess.run(
-        ["kubectl", "kustomize", ROOT / "deploy/kubernetes" / folder], capture_output=True, text=True
-    )
-    assert built.returncode == 0, built.stderr
-    plain = ROOT / "deploy/kubernetes" / (folder or "self-managed") / "webhook.yaml"
-    as_set = lambda text: {yaml.safe_dump(o) for o in yaml.safe_load_all(text)}  # noqa: E731
-    assert as_set(built.stdout) == as_set(plain.read_text())
-
-
-@pytest.mark.skipif(not shutil.which("kubectl"), reason="kubectl is not there to run kustomize")
-def test_the_kustomization_of_the_readme_builds(tmp_path):
-    readme = (ROOT / "deploy/kubernetes/README.md").read_text()
-    (example,) = re.findall(r"```yaml\n(.*?)```", readme, re.DOTALL)
-    base = os.path.relpath(ROOT / "deploy", tmp_path)
-    (tmp_path / "kustomization.yaml").write_text(example.replace("path/to/deploy", base))
-    built = subprocess.run(["kubectl", "kustomize", tmp_path], capture_output=True, text=True, check=False)
-    assert built.returncode == 0, built.stderr
-    objects = {o["kind"]: o for o in yaml.safe_load_all(built.stdout)}
-    (container,) = objects["Deployment"]["spec"]["template"]["spec"]["containers"]
-    assert container["image"] == "registry.example.com/eks-pod-identity-webhook:0.1.0"
-    assert container["env"] == [{"name": "AWS_REGION", "value": "eu-west-1"}]
-    assert objects["MutatingWebhookConfiguration"]["webhooks"][0]["clientConfig"]["caBundle"].startswith("LS0t")
 
 
 def test_the_chart_says_who_publishes_it():
