@@ -1,4 +1,9 @@
-//! The life of the process: why it is not ready, and graceful shutdown.
+//! The life of the process: readiness and graceful shutdown.
+
+use std::{
+    fmt,
+    sync::atomic::{AtomicBool, Ordering},
+};
 
 use tokio::sync::watch;
 
@@ -21,7 +26,7 @@ pub type NotReadyReason = watch::Receiver<Option<&'static str>>;
 #[derive(Debug)]
 pub struct Announcer(watch::Sender<Phase>);
 
-/// Hears of phases.
+/// Follows phases.
 #[derive(Clone, Debug)]
 pub struct Drain(watch::Receiver<Phase>);
 
@@ -44,8 +49,71 @@ impl Drain {
         *self.0.borrow() > Phase::Serving
     }
 
-    /// Waits until connections are to be closed; also ends when nobody is left to announce it.
+    /// Waits until connections are to be closed; also ends when the announcer is gone.
     pub async fn closing(&mut self) {
         self.0.wait_for(|phase| *phase >= Phase::Closing).await.ok();
+    }
+}
+
+/// Whether requests should be sent here.
+pub struct Readiness {
+    drain: Drain,
+    is_listening: AtomicBool,
+    conditions: Vec<Condition>,
+}
+
+/// A part of the process that has to be ready: says why it is not.
+type Condition = Box<dyn Fn() -> Option<&'static str> + Send + Sync>;
+
+impl Readiness {
+    /// Not ready yet: not listening.
+    pub fn new(drain: Drain) -> Self {
+        Self { drain, is_listening: AtomicBool::new(false), conditions: Vec::new() }
+    }
+
+    /// Ready only while this part is, if there is such a part.
+    pub fn with(self, reason: Option<NotReadyReason>) -> Self {
+        match reason {
+            Some(reason) => self.with_condition(move || *reason.borrow()),
+            None => self,
+        }
+    }
+
+    /// Ready only while `condition` gives no reason against it.
+    pub fn with_condition(
+        mut self,
+        condition: impl Fn() -> Option<&'static str> + Send + Sync + 'static,
+    ) -> Self {
+        self.conditions.push(Box::new(condition));
+        self
+    }
+
+    /// The webhook's port accepts connections.
+    pub fn listening(&self) {
+        self.is_listening.store(true, Ordering::Release);
+    }
+
+    /// Whether the process is shutting down.
+    pub fn is_draining(&self) -> bool {
+        self.drain.has_begun()
+    }
+
+    /// Why requests should not be sent here; `None` if they should.
+    pub fn not_ready_reason(&self) -> Option<&'static str> {
+        if self.is_draining() {
+            return Some("shutting down");
+        }
+        if !self.is_listening.load(Ordering::Acquire) {
+            return Some("the webhook's port is not open yet");
+        }
+        self.conditions.iter().find_map(|condition| condition())
+    }
+}
+
+impl fmt::Debug for Readiness {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Readiness")
+            .field("not_ready_reason", &self.not_ready_reason())
+            .finish_non_exhaustive()
     }
 }

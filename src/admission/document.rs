@@ -1,6 +1,6 @@
 //! A parsed body, and what parsing works in.
 
-use simd_json::{Buffers, INPUT_PADDING, Tape};
+use simd_json::{Buffers, INPUT_PADDING, Node, Tape};
 
 use super::{BadReview, json::Value, managed_fields::ManagedFields};
 use crate::injection::warning::Warned;
@@ -10,9 +10,6 @@ pub const PADDING: usize = INPUT_PADDING;
 
 /// What the parser holds of each value: a node and some indices. Measured, with `[0,0,…]` of 8 MiB.
 const BYTES_PER_VALUE: usize = 40;
-
-/// A scratch that has grown beyond this is not worth its memory.
-const MAX_KEPT_BYTES: usize = 1 << 20;
 
 /// What one admission works in, to be used again: a warm one saves the parser its allocations.
 pub struct Scratch {
@@ -95,9 +92,11 @@ impl Scratch {
         self.warned
     }
 
-    /// Whether it should be used again, or has grown too large for that.
-    pub fn is_worth_keeping(&self) -> bool {
-        self.largest_body.max(self.patch.capacity()).max(self.response.capacity()) <= MAX_KEPT_BYTES
+    /// How many bytes it holds, used or not.
+    pub fn memory(&self) -> usize {
+        let buffers = self.largest_body + self.buffers.structural_indexes().len() * size_of::<u32>() * 2;
+        let tape = self.tape.0.capacity() * size_of::<Node<'_>>();
+        buffers + tape + self.patch.capacity() + self.session_name.capacity() + self.response.capacity()
     }
 
     /// Takes the tape of a document back.

@@ -154,7 +154,7 @@ impl Webhook {
         };
         let containers = match review.target {
             Target::EphemeralContainers => Containers::NewEphemeral { old_pod: review.old_object },
-            Target::Pod | Target::Other => Containers::All,
+            Target::Pod | Target::OtherOfPod | Target::Other => Containers::All,
         };
         let Scratch { patch, session_name, response, warned, .. } = scratch;
         let settings = (&*self.settings, &self.rendered);

@@ -1,6 +1,10 @@
 //! A request as far as it can be understood without its ServiceAccount.
 
-use super::{Operation, Outcome, pod::Pod, review::Review};
+use super::{
+    Operation, Outcome,
+    pod::Pod,
+    review::{Review, Target},
+};
 
 /// A request that was understood.
 #[derive(Debug)]
@@ -33,6 +37,11 @@ impl Request<'_> {
     /// What the request wants to do.
     pub fn operation(&self) -> Operation {
         self.review().operation
+    }
+
+    /// Whether the object is a pod.
+    pub fn is_for_pod(&self) -> bool {
+        self.review().target != Target::Other
     }
 
     /// The request's id, as kube-apiserver's audit log has it.

@@ -39,7 +39,9 @@ pub(super) enum Target {
     Pod,
     /// `pods/ephemeralcontainers`
     EphemeralContainers,
-    /// Anything else.
+    /// Another subresource of `pods`.
+    OtherOfPod,
+    /// Another resource.
     Other,
 }
 
@@ -116,6 +118,7 @@ fn read_target(resource: Value<'_>, subresource: &str) -> Result<Target, BadRevi
         (_, "", _) => return Err(BadReview::Missing("request.resource.resource")),
         ("", "pods", "") => Target::Pod,
         ("", "pods", "ephemeralcontainers") => Target::EphemeralContainers,
+        ("", "pods", _) => Target::OtherOfPod,
         _ => Target::Other,
     })
 }

@@ -1,6 +1,6 @@
 //! What was typed → what `serve` runs on.
 
-use std::{fmt, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+use std::{fmt, net::SocketAddr, num::NonZero, path::PathBuf, sync::Arc, thread, time::Duration};
 
 use thiserror::Error;
 
@@ -14,6 +14,9 @@ use crate::{
         self_managed::{controller::ControllerConfig, policy::Policy},
     },
 };
+
+/// The most threads that are started unless asked for.
+const MAX_DEFAULT_THREADS: usize = 8;
 
 /// A complete configuration.
 #[derive(Debug)]
@@ -184,6 +187,7 @@ impl TryFrom<ServeArgs> for Config {
             timeouts: Timeouts {
                 handshake: args.limits.tls_handshake_timeout,
                 header: args.limits.header_timeout,
+                write: args.limits.write_timeout,
                 idle: args.limits.idle_timeout,
             },
             requests: RequestLimits {
@@ -192,6 +196,7 @@ impl TryFrom<ServeArgs> for Config {
                 lookup_grace: args.limits.lookup_grace,
                 waits: 0,
                 memory: args.limits.max_request_memory,
+                threads: args.limits.threads.map_or_else(default_threads, usize::from),
             },
             debug: args.listen.debug_endpoints.then_some(args.flags),
             record: args.record.into_folder(),
@@ -210,6 +215,12 @@ impl Config {
         self.max_connections = most;
         self.requests.waits = most.div_ceil(2);
     }
+}
+
+/// As many as there are processors to use, up to a number that no API server keeps busy: an admission takes tens of
+/// microseconds, and each thread keeps some memory.
+fn default_threads() -> usize {
+    thread::available_parallelism().map_or(1, NonZero::get).min(MAX_DEFAULT_THREADS)
 }
 
 impl RecordArgs {

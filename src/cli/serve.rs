@@ -212,12 +212,12 @@ pub struct LimitArgs {
     /// The most bytes that a request's body may have
     #[arg(long, env, value_name = "BYTES", default_value = "8388608")]
     pub max_body_bytes: usize,
-    /// The most bytes that bodies over 64 KiB, what it takes to parse those over 1 MiB, and requests that wait for their
-    /// ServiceAccount may hold together; further ones are answered with 503 at once
+    /// The most bytes that requests may hold together: bodies, what it takes to parse them, and responses until they are
+    /// sent, each beyond its first 16 KiB. Further requests are answered with 503 at once
     #[arg(long, env, value_name = "BYTES", default_value = "67108864")]
     pub max_request_memory: usize,
-    /// The most connections that may be open; further ones wait to be accepted. Half of them may wait for unknown
-    /// ServiceAccounts, those of one namespace a quarter of that
+    /// The most connections that may be open. When all are, a new one takes the place of the one that has been idle
+    /// longest. Half of them may wait for unknown ServiceAccounts, those of one namespace a quarter of that
     #[arg(long, env, value_name = "COUNT", default_value = "2048", value_parser = positive_count)]
     pub max_connections: usize,
     /// How long a TLS handshake may take
@@ -229,10 +229,16 @@ pub struct LimitArgs {
     /// How long a request's body may take
     #[arg(long, env, value_name = "DURATION", default_value = "10s", value_parser = positive_duration)]
     pub body_timeout: Duration,
+    /// How long a client may take to read a response
+    #[arg(long, env, value_name = "DURATION", default_value = "5s", value_parser = positive_duration)]
+    pub write_timeout: Duration,
     /// How long a connection may be idle. At least 120s, since closing one before the API server does (after 90 s)
     /// loses a request
     #[arg(long, env, value_name = "DURATION", default_value = "180s", value_parser = idle_duration)]
     pub idle_timeout: Duration,
+    /// How many threads answer requests. Without it: one for each processor that may be used, at most 8
+    #[arg(long, env, value_name = "COUNT", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub threads: Option<u16>,
     /// How long requests are still taken after SIGTERM, while the cluster learns that this replica goes
     #[arg(long, env, value_name = "DURATION", default_value = "5s", value_parser = duration)]
     pub drain_delay: Duration,

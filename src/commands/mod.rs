@@ -21,6 +21,7 @@ use std::{
 use anyhow::{Context, anyhow};
 use rustls::crypto::aws_lc_rs;
 use serde_json::Value;
+use tokio::runtime::Builder;
 
 use crate::{cli::ReportForm, report::Findings};
 
@@ -30,11 +31,19 @@ type Work = Pin<Box<dyn Future<Output = anyhow::Result<ExitCode>>>>;
 /// Runs a command's work, with the one crypto provider. All have one type, or the binary would hold the runtime's loop
 /// once for each.
 fn block_on(work: Work) -> anyhow::Result<ExitCode> {
+    run(Builder::new_multi_thread().enable_all(), work)
+}
+
+/// The same, on so many threads.
+fn block_on_threads(threads: usize, work: Work) -> anyhow::Result<ExitCode> {
+    run(Builder::new_multi_thread().worker_threads(threads).enable_all(), work)
+}
+
+fn run(runtime: &mut Builder, work: Work) -> anyhow::Result<ExitCode> {
     aws_lc_rs::default_provider()
         .install_default()
         .map_err(|_| anyhow!("a crypto provider is already set"))?;
-    let runtime = tokio::runtime::Runtime::new().context("can't start the runtime")?;
-    runtime.block_on(work)
+    runtime.build().context("can't start the runtime")?.block_on(work)
 }
 
 /// Prints what was found, in the form that was typed.

@@ -18,12 +18,24 @@ pub enum Closed {
     Idle,
     /// A header came too slowly.
     SlowHeader,
+    /// A response was not read in time.
+    SlowRead,
+    /// It was idle when a new connection needed its place.
+    Evicted,
     /// This process ends.
     Drained,
 }
 
 impl Closed {
-    const ALL: [Self; 5] = [Self::Finished, Self::Broken, Self::Idle, Self::SlowHeader, Self::Drained];
+    const ALL: [Self; 7] = [
+        Self::Finished,
+        Self::Broken,
+        Self::Idle,
+        Self::SlowHeader,
+        Self::SlowRead,
+        Self::Evicted,
+        Self::Drained,
+    ];
 
     fn as_str(self) -> &'static str {
         match self {
@@ -31,6 +43,8 @@ impl Closed {
             Self::Broken => "broken",
             Self::Idle => "idle",
             Self::SlowHeader => "slow_header",
+            Self::SlowRead => "slow_read",
+            Self::Evicted => "evicted",
             Self::Drained => "drained",
         }
     }
@@ -55,6 +69,8 @@ pub struct HttpMetrics {
     pub handshakes_failed: IntCounter,
     /// Handshakes that took too long.
     pub handshakes_timed_out: IntCounter,
+    /// Handshakes that were broken off to make room for another connection.
+    pub handshakes_evicted: IntCounter,
 }
 
 impl HttpMetrics {
@@ -82,6 +98,7 @@ impl HttpMetrics {
             handshakes_ok: handshakes.with_label_values(&["ok"]),
             handshakes_failed: handshakes.with_label_values(&["failed"]),
             handshakes_timed_out: handshakes.with_label_values(&["timed_out"]),
+            handshakes_evicted: handshakes.with_label_values(&["evicted"]),
         }
     }
 

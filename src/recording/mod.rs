@@ -4,13 +4,21 @@
 //! body ─ Recorder::copy ─▶ Copied ─ answered ─▶ queue ─ a thread of its own ─▶ redact ─▶ folder
 //! ```
 //!
-//! A request never waits for this: what the queue has no room for is not recorded, and what ends the recording ends
-//! nothing else.
+//! A request never waits for this: a request that the queue has no room for is not recorded, and a failure that ends the
+//! recording ends nothing else. The queue is bounded in bytes, and only requests for pods enter it.
 
 mod folder;
 mod redact;
 
-use std::{convert::Infallible, thread, time::Duration};
+use std::{
+    convert::Infallible,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
+    thread,
+    time::Duration,
+};
 
 use tokio::{
     sync::{mpsc, oneshot},
@@ -20,14 +28,20 @@ use tracing::{debug, info, warn};
 
 use self::{folder::Writer, redact::redact};
 use crate::{
-    admission::{Operation, Outcome},
+    admission::{self, Operation, Outcome},
     metrics::RecordingMetrics,
 };
 
 pub use self::folder::{BadFolder, Folder};
 
-/// How many reviews may wait to be written: a burst, without the memory of a flood.
+/// How many requests may wait to be written: a burst.
 const QUEUE: usize = 32;
+
+/// How many bytes they may take together, with what it takes to redact them.
+const QUEUE_BYTES: usize = 16 << 20;
+
+/// A value takes twice as much to be redacted as to be parsed: serde_json's is larger than the parser's.
+const REDACTION: usize = 2;
 
 /// How long the end of the process may wait for them.
 const FINISH_TIMEOUT: Duration = Duration::from_secs(2);
@@ -36,6 +50,8 @@ const FINISH_TIMEOUT: Duration = Duration::from_secs(2);
 #[derive(Clone, Debug)]
 pub struct Recorder {
     queue: mpsc::Sender<Entry>,
+    /// How many bytes are in use.
+    bytes: Arc<AtomicUsize>,
     metrics: RecordingMetrics,
 }
 
@@ -47,7 +63,7 @@ pub struct Recording {
     ended: oneshot::Receiver<Infallible>,
 }
 
-/// What is queued; `None` is the end.
+/// An entry of the queue; `None` is the end.
 type Entry = Option<Recorded>;
 
 /// The copy of a body that is yet to be answered.
@@ -55,6 +71,7 @@ type Entry = Option<Recorded>;
 pub struct Copied<'a> {
     recorder: &'a Recorder,
     body: Vec<u8>,
+    share: Share,
 }
 
 #[derive(Debug)]
@@ -62,6 +79,28 @@ struct Recorded {
     body: Vec<u8>,
     operation: Operation,
     outcome: Outcome,
+    _share: Share,
+}
+
+/// A part of [`QUEUE_BYTES`], given back when it is dropped.
+#[derive(Debug)]
+struct Share {
+    bytes: usize,
+    used: Arc<AtomicUsize>,
+}
+
+impl Share {
+    fn take(bytes: usize, used: &Arc<AtomicUsize>) -> Option<Self> {
+        let within = |used: usize| used.checked_add(bytes).filter(|&all| all <= QUEUE_BYTES);
+        used.fetch_update(Relaxed, Relaxed, within).ok()?;
+        Some(Self { bytes, used: Arc::clone(used) })
+    }
+}
+
+impl Drop for Share {
+    fn drop(&mut self) {
+        self.used.fetch_sub(self.bytes, Relaxed);
+    }
 }
 
 impl Recorder {
@@ -82,7 +121,7 @@ impl Recorder {
 
     fn new(metrics: RecordingMetrics) -> (Self, mpsc::Receiver<Entry>) {
         let (queue, entries) = mpsc::channel(QUEUE);
-        (Self { queue, metrics }, entries)
+        (Self { queue, bytes: Arc::default(), metrics }, entries)
     }
 
     /// Copies a body before it is parsed, which spends it; `None` where it would not be recorded anyway.
@@ -90,19 +129,22 @@ impl Recorder {
         if self.queue.is_closed() {
             return None;
         }
-        if self.queue.capacity() == 0 {
+        // Beside the body there are its values and the text that is written.
+        let bytes = 2 * body.len() + REDACTION * admission::memory_to_parse(body);
+        let share = if self.queue.capacity() > 0 { Share::take(bytes, &self.bytes) } else { None };
+        if share.is_none() {
             self.metrics.dropped.inc();
-            return None;
         }
-        Some(Copied { recorder: self, body: body.into() })
+        Some(Copied { recorder: self, body: body.into(), share: share? })
     }
 }
 
 impl Copied<'_> {
     /// Hands it over to be written, if there is still room for it.
     pub fn answered(self, operation: Operation, outcome: Outcome) {
-        let Recorder { queue, metrics } = self.recorder;
-        if queue.try_send(Some(Recorded { body: self.body, operation, outcome })).is_err() {
+        let Recorder { queue, metrics, .. } = self.recorder;
+        let recorded = Recorded { body: self.body, operation, outcome, _share: self.share };
+        if queue.try_send(Some(recorded)).is_err() {
             metrics.dropped.inc();
         }
     }
@@ -127,7 +169,7 @@ fn record(mut folder: Writer, mut entries: mpsc::Receiver<Entry>, metrics: &Reco
         let Some(recorded) = entries.blocking_recv().flatten() else { return };
         let text = match redact(&recorded.body) {
             Ok(text) => text,
-            // Whatever can't be read can't be redacted either.
+            // A body that can't be read can't be redacted either.
             Err(error) => {
                 metrics.dropped.inc();
                 debug!(%error, "not recorded");
@@ -153,7 +195,7 @@ mod tests {
     use crate::metrics::Metrics;
 
     #[test]
-    fn what_the_queue_has_no_room_for_is_neither_copied_nor_waited_for() {
+    fn requests_that_the_queue_has_no_room_for_are_neither_copied_nor_waited_for() {
         let (recorder, mut entries) = Recorder::new(Metrics::new().recordings);
         let answer = |copied: Copied<'_>| copied.answered(Operation::Create, Outcome::Injected);
         let late = recorder.copy(b"late").unwrap();
@@ -164,6 +206,21 @@ mod tests {
             assert_eq!(entries.try_recv().unwrap().unwrap().body, b"{}");
         }
         assert!(entries.try_recv().is_err() && recorder.copy(b"{}").is_some());
+    }
+
+    #[test]
+    fn the_queue_is_bounded_in_bytes() {
+        let (recorder, mut entries) = Recorder::new(Metrics::new().recordings);
+        let large = vec![b' '; QUEUE_BYTES / 4];
+        recorder.copy(&large).unwrap().answered(Operation::Create, Outcome::Injected);
+        let second = recorder.copy(&large).unwrap();
+        assert!(recorder.copy(b"{}").is_none());
+        // Many small values take more to be redacted than the body has bytes.
+        drop(second);
+        assert!(recorder.copy(&b"0,".repeat(QUEUE_BYTES / 64)).is_none());
+        assert!(recorder.copy(&large).is_some());
+        drop(entries.try_recv().unwrap());
+        assert_eq!(recorder.bytes.load(Relaxed), 0);
     }
 
     #[test]

@@ -7,8 +7,6 @@ use std::{
     time::Duration,
 };
 
-use bytes::Bytes;
-use http_body_util::Full;
 use hyper::{
     Request,
     body::Incoming,
@@ -23,8 +21,9 @@ use tokio::{
 use tracing::debug;
 
 use super::{
-    reply::Reply,
-    timeouts::{Activity, NotedReads, Overstay, Timeouts},
+    activity::{Activity, TimedOut, Timeouts},
+    reply::{Reply, ReplyBody},
+    tracked_io::TrackedIo,
 };
 use crate::{lifecycle::Drain, metrics::Closed};
 
@@ -35,30 +34,38 @@ const MAX_HEAD_BYTES: usize = 16 << 10;
 /// How long a connection may take, at the end, to send the request that it was opened for or has begun.
 const LAST_REQUEST: Duration = Duration::from_secs(1);
 
-/// What answers requests.
+/// How long an evicted connection may take to end cleanly, while another one waits for its place.
+const EVICTION: Duration = Duration::from_millis(100);
+
+/// Answers requests.
 pub(super) trait Handler: Clone + Send + 'static {
-    /// Answers one request.
-    fn handle(&self, request: Request<Incoming>) -> impl Future<Output = Reply> + Send;
+    /// Answers one request, and tells `activity` when it has been read.
+    fn handle(&self, request: Request<Incoming>, activity: &Activity) -> impl Future<Output = Reply> + Send;
 }
 
-/// Serves requests until the peer goes or takes too long, or the drain closes the connection; tells which.
-pub(super) async fn serve<IO>(io: IO, handler: impl Handler, timeouts: Timeouts, mut drain: Drain) -> Closed
+/// Serves requests until the peer goes or takes too long, the connection is evicted or the drain closes it; returns which.
+pub(super) async fn serve<IO>(
+    io: IO,
+    handler: impl Handler,
+    activity: Activity,
+    timeouts: Timeouts,
+    mut drain: Drain,
+) -> Closed
 where
     IO: AsyncRead + AsyncWrite + Unpin,
 {
-    let activity = Activity::new();
-    let io = NotedReads::new(io, activity.clone());
+    activity.handshake_done();
+    let io = TrackedIo::new(io, activity.clone());
     let (serving, draining) = (activity.clone(), drain.clone());
     let service = service_fn(move |request| {
-        serving.begin_request();
         let (handler, serving, draining) = (handler.clone(), serving.clone(), draining.clone());
         async move {
-            let mut reply = handler.handle(request).await;
+            serving.begin_request().await;
+            let mut reply = handler.handle(request, &serving).await;
             if draining.has_begun() {
                 reply.close();
             }
-            serving.end_request();
-            Ok::<_, Infallible>(reply.into_response())
+            Ok::<_, Infallible>(reply.into_response(&serving))
         }
     });
     let connection = http1::Builder::new()
@@ -70,16 +77,21 @@ where
         // A request that has arrived is taken before anything else is looked at.
         biased;
         result = connection.as_mut() => (Some(result), Closed::Finished),
-        overstay = activity.overstayed(timeouts) => {
-            debug!(?overstay, "connection cut off");
-            // A clean end for a peer that listens; one that does not even read is left.
-            match overstay {
-                Overstay::Idle => {
+        timed_out = activity.timed_out(timeouts) => {
+            debug!(?timed_out, "connection cut off");
+            match timed_out {
+                TimedOut::Idle => {
                     connection.as_mut().graceful_shutdown();
                     (timeout(timeouts.header, connection).await.ok(), Closed::Idle)
                 }
-                Overstay::Header => (None, Closed::SlowHeader),
+                TimedOut::Header => (None, Closed::SlowHeader),
+                TimedOut::Response => (None, Closed::SlowRead),
             }
+        }
+        () = activity.evicted() => {
+            debug!("connection closed to make room");
+            connection.as_mut().graceful_shutdown();
+            (timeout(EVICTION, connection).await.ok(), Closed::Evicted)
         }
         () = drain.closing() => (close(connection, &activity, timeouts).await, Closed::Drained),
     };
@@ -92,15 +104,15 @@ where
     }
 }
 
-/// Ends a connection once its peer has had what it asked for; `None` if it is left before its end.
+/// Ends a connection once its peer has had the response to its last request; `None` if it is cut off before its end.
 async fn close<IO, S>(
-    mut connection: Pin<&mut http1::Connection<TokioIo<NotedReads<IO>>, S>>,
+    mut connection: Pin<&mut http1::Connection<TokioIo<TrackedIo<IO>>, S>>,
     activity: &Activity,
     timeouts: Timeouts,
 ) -> Option<hyper::Result<()>>
 where
     IO: AsyncRead + AsyncWrite + Unpin,
-    S: HttpService<Incoming, ResBody = Full<Bytes>>,
+    S: HttpService<Incoming, ResBody = ReplyBody>,
     S::Error: Into<Box<dyn Error + Send + Sync>>,
 {
     // The answer to a request from now on ends the connection, so this waits for one at most.
@@ -116,8 +128,7 @@ where
     tokio::select! {
         biased;
         result = connection => Some(result),
-        // Who does not read the last response is not waited for like one who thinks about the next request.
-        _ = activity.overstayed(Timeouts { idle: timeouts.header, ..timeouts }) => None,
+        _ = activity.timed_out(Timeouts { idle: timeouts.header, ..timeouts }) => None,
     }
 }
 
@@ -136,6 +147,7 @@ mod tests {
     const TIMEOUTS: Timeouts = Timeouts {
         handshake: Duration::from_secs(10),
         header: Duration::from_secs(10),
+        write: Duration::from_secs(5),
         idle: Duration::from_secs(180),
     };
 
@@ -147,8 +159,9 @@ mod tests {
     }
 
     impl Handler for Waiting {
-        async fn handle(&self, request: Request<Incoming>) -> Reply {
+        async fn handle(&self, request: Request<Incoming>, activity: &Activity) -> Reply {
             request.into_body().collect().await.ok();
+            activity.begin_answer();
             sleep(self.wait).await;
             Reply::text(StatusCode::OK, "x".repeat(self.answer))
         }
@@ -160,7 +173,8 @@ mod tests {
     ) -> (DuplexStream, tokio::task::JoinHandle<Closed>, lifecycle::Announcer) {
         let (client, server) = duplex(1024);
         let (announcer, drain) = lifecycle::channel();
-        let serving = tokio::spawn(serve(server, Waiting { wait, answer }, TIMEOUTS, drain));
+        let handler = Waiting { wait, answer };
+        let serving = tokio::spawn(serve(server, handler, Activity::new(), TIMEOUTS, drain));
         (client, serving, announcer)
     }
 
@@ -213,12 +227,30 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_peer_that_does_not_read_is_left() {
+    async fn a_peer_that_does_not_read_its_response_is_cut_off() {
         let (mut client, serving, _announcer) = start(Duration::ZERO, 100_000);
+        sleep(Duration::from_secs(1)).await;
         client.write_all(GET).await.unwrap();
         let begun = Instant::now();
-        serving.await.unwrap();
-        assert_eq!(begun.elapsed().as_secs(), 190);
+        assert_eq!(serving.await.unwrap(), Closed::SlowRead);
+        assert!((5..=10).contains(&begun.elapsed().as_secs()), "{:?}", begun.elapsed());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn responses_that_are_not_read_are_not_piled_up() {
+        let (mut client, serving, _announcer) = start(Duration::ZERO, 3000);
+        let begun = Instant::now();
+        let send = async {
+            let mut sent = 0;
+            while client.write_all(GET).await.is_ok() {
+                sent += 1;
+            }
+            sent
+        };
+        let (sent, closed) = tokio::join!(send, serving);
+        assert_eq!(closed.unwrap(), Closed::SlowRead);
+        assert!((5..=10).contains(&begun.elapsed().as_secs()), "{:?}", begun.elapsed());
+        assert!(sent * GET.len() < 40 << 10, "{sent} requests were taken");
     }
 
     #[tokio::test(start_paused = true)]

@@ -7,7 +7,6 @@ use rustls::ServerConfig;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::{
     net::{TcpListener, TcpStream},
-    sync::{OwnedSemaphorePermit, Semaphore},
     time::{sleep, timeout},
 };
 use tokio_rustls::TlsAcceptor;
@@ -15,13 +14,21 @@ use tokio_util::task::TaskTracker;
 use tracing::{debug, warn};
 
 use super::{
+    activity::{Activity, Timeouts},
     connection::{self, Handler},
-    timeouts::Timeouts,
+    occupancy::{Occupancy, Place},
 };
 use crate::{lifecycle::Drain, metrics::HttpMetrics};
 
 /// How many connections the kernel keeps for us: a burst while we are busy.
 const BACKLOG: i32 = 1024;
+
+/// The most bytes that the kernel keeps of what a peer has sent, and of what it does not read; it doubles both. Without
+/// them each connection may have some megabytes.
+const KERNEL_BUFFER: usize = 64 << 10;
+
+/// The most bytes that a connection holds encrypted.
+const TLS_BUFFER: usize = 16 << 10;
 
 /// The pause after `accept` fails for want of descriptors or memory, which only time can bring back.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -44,6 +51,9 @@ fn bind_exactly(address: SocketAddr) -> io::Result<std::net::TcpListener> {
     }
     socket.set_reuse_address(true)?;
     socket.set_nonblocking(true)?;
+    // Connections inherit them.
+    socket.set_recv_buffer_size(KERNEL_BUFFER)?;
+    socket.set_send_buffer_size(KERNEL_BUFFER)?;
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
     Ok(socket.into())
@@ -64,7 +74,7 @@ pub struct Listener {
     pub tls: Option<Arc<ArcSwap<ServerConfig>>>,
     /// How long peers may take.
     pub timeouts: Timeouts,
-    /// How many connections may be open; further ones wait to be accepted.
+    /// How many connections may be open; a further one takes the place of one that is idle.
     pub max_connections: usize,
     /// When to stop.
     pub drain: Drain,
@@ -75,23 +85,26 @@ pub struct Listener {
 impl Listener {
     /// Accepts connections until the drain closes, then waits for those that are open.
     pub(super) async fn serve(self, handler: impl Handler) {
-        let permits = Arc::new(Semaphore::new(self.max_connections));
+        let occupancy = Occupancy::new(self.max_connections);
         let connections = TaskTracker::new();
         let mut is_failing = false;
         let mut drain = self.drain.clone();
         loop {
             let next = async {
-                let permit = Arc::clone(&permits).acquire_owned().await.ok()?;
-                Some((self.accept(&mut is_failing).await?, permit))
+                let (stream, peer) = self.accept(&mut is_failing).await?;
+                let activity = Activity::new();
+                let place = occupancy.enter(peer.ip(), activity.clone()).await;
+                Some((stream, place, activity))
             };
-            // What waits to be accepted is accepted before the drain is looked at: it would be reset otherwise.
+            // Connections that wait to be accepted are accepted before the drain is looked at: they would be reset
+            // otherwise.
             let accepted = tokio::select! {
                 biased;
                 accepted = next => accepted,
                 () = drain.closing() => break,
             };
-            if let Some((stream, permit)) = accepted {
-                connections.spawn(self.connection(stream, permit, handler.clone()));
+            if let Some((stream, place, activity)) = accepted {
+                connections.spawn(self.connection(stream, place, activity, handler.clone()));
             }
         }
         drop(self);
@@ -99,17 +112,17 @@ impl Listener {
         connections.wait().await;
     }
 
-    async fn accept(&self, is_failing: &mut bool) -> Option<TcpStream> {
+    async fn accept(&self, is_failing: &mut bool) -> Option<(TcpStream, SocketAddr)> {
         use io::ErrorKind::{ConnectionAborted, ConnectionReset, Interrupted};
         match self.tcp.accept().await {
-            Ok((stream, _)) => {
+            Ok(accepted) => {
                 *is_failing = false;
-                Some(stream)
+                Some(accepted)
             }
             // The peer's failure, not ours: on to the next.
             Err(error) if matches!(error.kind(), ConnectionAborted | ConnectionReset | Interrupted) => None,
             Err(error) => {
-                // The beginning is told; how long it lasts, the metric tells.
+                // Only the first failure is logged; the metric shows how long they last.
                 if !std::mem::replace(is_failing, true) {
                     warn!(%error, "can't accept connections");
                 }
@@ -123,19 +136,20 @@ impl Listener {
     fn connection(
         &self,
         stream: TcpStream,
-        permit: OwnedSemaphorePermit,
+        place: Place,
+        activity: Activity,
         handler: impl Handler,
     ) -> impl Future<Output = ()> + Send + 'static {
         let (tls, timeouts, drain) = (self.tls.clone(), self.timeouts, self.drain.clone());
         let metrics = self.metrics.clone();
         async move {
-            let _permit = permit;
+            let _place = place;
             let _open = Open::count(&metrics);
             stream.set_nodelay(true).ok();
             let closed = match tls {
-                None => connection::serve(stream, handler, timeouts, drain).await,
-                Some(tls) => match shake_hands(stream, &tls, timeouts, &metrics).await {
-                    Some(stream) => connection::serve(stream, handler, timeouts, drain).await,
+                None => connection::serve(stream, handler, activity, timeouts, drain).await,
+                Some(tls) => match shake_hands(stream, &tls, &activity, timeouts, &metrics).await {
+                    Some(stream) => connection::serve(stream, handler, activity, timeouts, drain).await,
                     None => return,
                 },
             };
@@ -147,11 +161,22 @@ impl Listener {
 async fn shake_hands(
     stream: TcpStream,
     tls: &ArcSwap<ServerConfig>,
+    activity: &Activity,
     timeouts: Timeouts,
     metrics: &HttpMetrics,
 ) -> Option<tokio_rustls::server::TlsStream<TcpStream>> {
     let acceptor = TlsAcceptor::from(tls.load_full());
-    match timeout(timeouts.handshake, acceptor.accept(stream)).await {
+    let accept = acceptor.accept_with(stream, |session| session.set_buffer_limit(Some(TLS_BUFFER)));
+    let shaken = tokio::select! {
+        biased;
+        shaken = timeout(timeouts.handshake, accept) => shaken,
+        () = activity.evicted() => {
+            metrics.handshakes_evicted.inc();
+            debug!("TLS handshake broken off to make room");
+            return None;
+        }
+    };
+    match shaken {
         Ok(Ok(stream)) => {
             metrics.handshakes_ok.inc();
             Some(stream)

@@ -5,15 +5,19 @@
 //!                                                                           └─▶ admin (probes, metrics, debug)
 //! ```
 
+mod activity;
 pub mod admin;
 mod body;
 mod connection;
 pub mod debug;
-mod limits;
 pub mod listen;
+mod memory;
 pub mod mutate;
+mod occupancy;
+mod record;
 mod reply;
 mod scrape;
-mod timeouts;
+mod tracked_io;
+mod waits;
 
-pub use self::timeouts::Timeouts;
+pub use self::activity::Timeouts;

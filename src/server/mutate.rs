@@ -5,9 +5,8 @@ use std::{cell::Cell, sync::Arc, time::Duration};
 use hyper::{
     Method, Request, StatusCode, Uri,
     body::{Body, Incoming},
-    header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap},
+    header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, TRANSFER_ENCODING},
 };
-use prometheus::Histogram;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     time::Instant,
@@ -16,18 +15,21 @@ use tracing::debug;
 
 use super::{
     Timeouts,
-    body::{self, BadBody},
+    activity::Activity,
+    body::{self, BadBody, Held},
     connection::{self, Handler},
-    limits::{Memory, Waits},
     listen::Listener,
+    memory::{Claim, FREE, Memory},
+    record::{Record, Wait},
     reply::Reply,
+    waits::Waits,
 };
 use crate::{
     accounts::cache::Cache,
     admission::{self, BadReview, Operation, Outcome, PodRequest, Scratch, Webhook},
     injection::{binding::Account, warning::Warned},
     lifecycle::Drain,
-    metrics::{AdmissionMetrics, Metrics, NamespaceCounters},
+    metrics::Metrics,
     recording::Recorder,
 };
 
@@ -42,9 +44,14 @@ pub struct RequestLimits {
     pub lookup_grace: Duration,
     /// How many requests may wait for unknown accounts at once.
     pub waits: usize,
-    /// How many bytes large bodies and requests that wait may hold together.
+    /// How many bytes requests may hold together, beyond what each may hold unasked.
     pub memory: usize,
+    /// How many threads answer requests.
+    pub threads: usize,
 }
+
+/// How many bytes of buffers are kept for the next requests, by all threads together.
+const KEPT: usize = 16 << 20;
 
 /// Answers admission requests.
 #[derive(Clone, Debug)]
@@ -84,14 +91,16 @@ impl Mutate {
     where
         IO: AsyncRead + AsyncWrite + Unpin,
     {
-        connection::serve(io, self, timeouts, drain).await;
+        connection::serve(io, self, Activity::new(), timeouts, drain).await;
     }
 }
 
 impl Handler for Mutate {
-    async fn handle(&self, request: Request<Incoming>) -> Reply {
+    async fn handle(&self, request: Request<Incoming>, activity: &Activity) -> Reply {
         let reply = match (request.uri().path(), request.method()) {
-            ("/mutate", &Method::POST) if is_json(request.headers()) => self.0.mutate(request).await,
+            ("/mutate", &Method::POST) if is_json(request.headers()) => {
+                self.0.mutate(request, activity).await
+            }
             _ => without_body(&request),
         };
         self.0.metrics.http.response(reply.status().as_u16());
@@ -99,8 +108,8 @@ impl Handler for Mutate {
     }
 }
 
-/// What is answered without a look at the body. One that is still to come stands before any next request, so it ends
-/// the connection.
+/// The answer to a request whose body is not read. A body that is still to come stands before the next request, so it
+/// ends the connection.
 fn without_body(request: &Request<Incoming>) -> Reply {
     let mut reply = match (request.uri().path(), request.method()) {
         ("/mutate", &Method::POST) => Reply::text(
@@ -119,54 +128,78 @@ fn without_body(request: &Request<Incoming>) -> Reply {
 }
 
 impl Inner {
-    async fn mutate(&self, request: Request<Incoming>) -> Reply {
+    async fn mutate(&self, request: Request<Incoming>, activity: &Activity) -> Reply {
         let (head, body) = request.into_parts();
         let RequestLimits { body_bytes, body_time, .. } = self.limits;
-        match body::read(&head.headers, body, body_bytes, body_time, &self.memory).await {
-            Ok(mut held) => self.admit(std::mem::take(&mut held.bytes), &head.uri).await,
+        let read = body::read(&head.headers, body, body_bytes, body_time, &self.memory).await;
+        activity.begin_answer();
+        match read {
+            Ok(held) => self.admit(held, &head.uri).await,
             Err(error) => {
                 if matches!(error, BadBody::NoMemory) {
                     self.metrics.admissions.count(Operation::Unknown, Outcome::NoMemory, Warned::default());
                 }
-                error.reply(self.limits.body_bytes)
+                error.reply(body_bytes)
             }
         }
     }
 
     /// Answers one admission.
-    async fn admit(&self, mut body: Vec<u8>, uri: &Uri) -> Reply {
+    async fn admit(&self, mut held: Held, uri: &Uri) -> Reply {
         let mut record = Record::begin(&self.metrics.admissions);
         let mut scratch = SCRATCH.take().unwrap_or_default();
-        let copied = self.recorder.as_ref().and_then(|recorder| recorder.copy(&body));
-        let result = match self.skim(&body, &mut scratch, &mut record) {
+        let copied = self.recorder.as_ref().and_then(|recorder| recorder.copy(&held.bytes));
+        let result = match self.skim(&held.bytes, &mut scratch, &mut record) {
             Some(outcome) => Ok(outcome),
-            None => self.answer(&mut body, &mut scratch, uri, &mut record).await,
+            None => self.answer(&mut held, &mut scratch, uri, &mut record).await,
         };
-        let reply = match result {
+        let reply = self.reply(result, held, &scratch, &mut record);
+        if let Some(copied) = copied.filter(|_| record.is_recordable && reply.status() == StatusCode::OK) {
+            copied.answered(record.operation, record.outcome);
+        }
+        self.keep(scratch);
+        reply
+    }
+
+    /// The reply to a request that was answered like this. It goes on holding what its body takes.
+    fn reply(
+        &self,
+        result: Result<Outcome, BadReview>,
+        held: Held,
+        scratch: &Scratch,
+        record: &mut Record<'_>,
+    ) -> Reply {
+        match result {
             Ok(Outcome::NotSynced) => {
                 Reply::retry_later("the ServiceAccounts have not been listed yet; try again")
             }
             Ok(Outcome::UnknownAccount) => {
                 Reply::retry_later("the pod's ServiceAccount has not been seen yet; try again")
             }
-            Ok(outcome) => {
-                if let Some(copied) = copied {
-                    copied.answered(record.operation, outcome);
+            Ok(Outcome::NoMemory) => body::no_memory(),
+            Ok(_) => match response(held, scratch) {
+                Some((body, claim)) => {
+                    record.warned = scratch.warned();
+                    Reply::holding("application/json", body.into(), claim.some())
                 }
-                record.warned = scratch.warned();
-                scratch.take_response(&mut body);
-                Reply::ok("application/json", body)
-            }
+                None => {
+                    record.outcome = Outcome::NoMemory;
+                    body::no_memory()
+                }
+            },
             Err(error) => {
                 record.outcome = Outcome::BadReview;
                 debug!(%error, "request refused");
                 Reply::text(StatusCode::BAD_REQUEST, error.to_string())
             }
-        };
-        if scratch.is_worth_keeping() {
+        }
+    }
+
+    /// Keeps buffers for the thread's next request, unless they have grown beyond the thread's share.
+    fn keep(&self, scratch: Scratch) {
+        if scratch.memory() <= KEPT / self.limits.threads {
             SCRATCH.set(Some(scratch));
         }
-        reply
     }
 
     /// Answers for a pod without a role, without parsing its request.
@@ -180,21 +213,37 @@ impl Inner {
 
     async fn answer(
         &self,
-        body: &mut Vec<u8>,
+        held: &mut Held,
         scratch: &mut Scratch,
         uri: &Uri,
         record: &mut Record<'_>,
     ) -> Result<Outcome, BadReview> {
-        let document = scratch.parse(body)?;
+        if !held.claim_parsing() {
+            record.outcome = Outcome::NoMemory;
+            return Ok(Outcome::NoMemory);
+        }
+        let Held { bytes, claim, .. } = held;
+        let received = bytes.len();
+        let document = scratch.parse(bytes)?;
         let request = self.webhook.read(&document)?;
         record.operation = request.operation();
         record.is_for(request.namespace());
+        record.is_recordable = request.is_for_pod();
         let outcome = match &request {
             admission::Request::Exempt(exempt) => self.webhook.allow(exempt, scratch),
             admission::Request::Pod(pod) => {
-                // Read only by who waits.
-                let deadline = || record.begun + self.grace(uri.query());
-                match self.look_up(pod, deadline, document.memory()).await {
+                let account = match self.cache.look_up(pod.namespace(), pod.service_account()) {
+                    Some(account) => Ok(account),
+                    None => {
+                        // A request that waits holds its body and its tape, and nothing else.
+                        self.keep(std::mem::take(scratch));
+                        let deadline = record.begun + self.grace(uri.query());
+                        let account = self.wait(pod, deadline, claim, received + document.memory()).await;
+                        *scratch = SCRATCH.take().unwrap_or_default();
+                        account
+                    }
+                };
+                match account {
                     Ok(account) => self.webhook.answer(pod, &account, scratch)?,
                     Err(outcome) => outcome,
                 }
@@ -205,22 +254,21 @@ impl Inner {
         Ok(outcome)
     }
 
-    /// Looks up the pod's account, and waits for one that is unknown, while `bytes` are held for it.
-    async fn look_up(
+    /// Waits for the account of a pod, which is unknown, while the request holds so many bytes.
+    async fn wait(
         &self,
         pod: &PodRequest<'_>,
-        deadline: impl FnOnce() -> Instant,
-        bytes: usize,
+        deadline: Instant,
+        claim: &mut Claim,
+        held: usize,
     ) -> Result<Account, Outcome> {
         let (namespace, name) = (pod.namespace(), pod.service_account());
-        if let Some(account) = self.cache.look_up(namespace, name) {
-            return Ok(account);
-        }
         let metrics = &self.metrics.admissions;
         let mut wait = Wait { begun: Instant::now(), histogram: &metrics.waits_abandoned };
         let mut found = None;
-        if let (Some(_waiting), Some(_held)) = (self.waits.enter(namespace), self.memory.take(bytes)) {
-            found = self.cache.wait(namespace, name, deadline()).await;
+        // A wait lasts longer than an answer: all that it holds is claimed, however little.
+        if let (Some(_waiting), true) = (self.waits.enter(namespace), claim.covers(held + FREE)) {
+            found = self.cache.wait(namespace, name, deadline).await;
             wait.histogram = if found.is_some() { &metrics.waits_arrived } else { &metrics.waits_timed_out };
         } else {
             wait.histogram = &metrics.waits_refused;
@@ -239,76 +287,26 @@ impl Inner {
 }
 
 thread_local! {
-    /// One is enough for each thread: only requests that wait hold theirs across an await.
+    /// One is enough for each thread: no request holds one across an await.
     static SCRATCH: Cell<Option<Scratch>> = const { Cell::new(None) };
 }
 
-/// Of a header that comes twice, each counts.
+/// The body of the response, and the request's claim, which now covers that alone; `None` if there is no memory for it.
+fn response(held: Held, scratch: &Scratch) -> Option<(Vec<u8>, Claim)> {
+    let Held { bytes: mut body, mut claim, .. } = held;
+    if body.capacity() > FREE {
+        body = Vec::new();
+    }
+    scratch.take_response(&mut body);
+    claim.covers(body.capacity()).then_some((body, claim))
+}
+
+/// Whether the body is JSON as it is. A header that comes twice has to say so twice.
 fn is_json(headers: &HeaderMap) -> bool {
     let texts = |name| headers.get_all(name).iter().map(|value| value.to_str().unwrap_or("?"));
     let mut media_types = texts(CONTENT_TYPE).map(|text| text.split(';').next().unwrap_or_default().trim());
     media_types.next().is_some_and(|media_type| media_type.eq_ignore_ascii_case("application/json"))
         && media_types.next().is_none()
         && texts(CONTENT_ENCODING).all(|encoding| encoding.eq_ignore_ascii_case("identity"))
-}
-
-/// Counts an admission when it is dropped, be it answered or abandoned.
-struct Record<'a> {
-    metrics: &'a AdmissionMetrics,
-    begun: Instant,
-    operation: Operation,
-    outcome: Outcome,
-    warned: Warned,
-    namespace: Option<Arc<NamespaceCounters>>,
-}
-
-impl<'a> Record<'a> {
-    fn begin(metrics: &'a AdmissionMetrics) -> Self {
-        metrics.in_flight.inc();
-        let (operation, outcome) = (Operation::Unknown, Outcome::Abandoned);
-        let (warned, namespace) = (Warned::default(), None);
-        Self { metrics, begun: Instant::now(), operation, outcome, warned, namespace }
-    }
-
-    /// Takes the namespace that the admission counts for.
-    fn is_for(&mut self, namespace: &str) {
-        self.namespace = self.metrics.namespaces.as_ref().map(|namespaces| namespaces.of(namespace));
-    }
-
-    /// Takes how the admission of a pod ends.
-    fn ends(&mut self, operation: Operation, outcome: Outcome, (uid, namespace, pod): (&str, &str, &str)) {
-        (self.operation, self.outcome) = (operation, outcome);
-        debug!(
-            uid,
-            namespace,
-            pod,
-            operation = operation.as_str(),
-            outcome = outcome.as_str(),
-            reason = outcome.reason(),
-            "admission"
-        );
-    }
-}
-
-impl Drop for Record<'_> {
-    fn drop(&mut self) {
-        self.metrics.in_flight.dec();
-        self.metrics.count(self.operation, self.outcome, self.warned);
-        if let Some(namespace) = &self.namespace {
-            namespace.count(self.outcome, self.warned);
-        }
-        self.metrics.duration.observe(self.begun.elapsed().as_secs_f64());
-    }
-}
-
-/// Measures a wait when it is dropped, be it over or abandoned.
-struct Wait<'a> {
-    begun: Instant,
-    histogram: &'a Histogram,
-}
-
-impl Drop for Wait<'_> {
-    fn drop(&mut self) {
-        self.histogram.observe(self.begun.elapsed().as_secs_f64());
-    }
+        && texts(TRANSFER_ENCODING).all(|coding| coding.eq_ignore_ascii_case("chunked"))
 }

@@ -1,24 +1,54 @@
-//! A response before it is HTTP.
+//! A response before it is HTTP, and its body until it is written.
 
-use std::borrow::Cow;
+use std::{
+    borrow::Cow,
+    convert::Infallible,
+    pin::Pin,
+    task::{Context, Poll},
+};
 
-use bytes::Bytes;
-use http_body_util::Full;
+use bytes::{Buf, Bytes};
 use hyper::{
     Response, StatusCode,
+    body::{Body, Frame, SizeHint},
     header::{ALLOW, CONNECTION, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER},
 };
+
+use super::{activity::Activity, memory::Claim};
 
 /// A response with a body that is at hand.
 #[derive(Debug)]
 pub(super) struct Reply {
-    response: Response<Full<Bytes>>,
+    response: Response<ReplyBody>,
 }
+
+/// The body of a response.
+#[derive(Debug)]
+pub(super) struct ReplyBody(Option<ReplyData>);
+
+/// The bytes of a body, and what goes when they have been written or the connection has ended: hyper keeps them until
+/// then.
+#[derive(Debug)]
+pub(super) struct ReplyData {
+    bytes: Bytes,
+    _claim: Option<Claim>,
+    written: Option<Written>,
+}
+
+/// Tells the connection that a body was taken.
+#[derive(Debug)]
+struct Written(Activity);
 
 impl Reply {
     /// A body of some content type, with status 200.
     pub(super) fn ok(content_type: &'static str, body: impl Into<Bytes>) -> Self {
-        let mut response = Response::new(Full::new(body.into()));
+        Self::holding(content_type, body.into(), None)
+    }
+
+    /// The same, with a claim to the memory of the body.
+    pub(super) fn holding(content_type: &'static str, bytes: Bytes, claim: Option<Claim>) -> Self {
+        let data = ReplyData { bytes, _claim: claim, written: None };
+        let mut response = Response::new(ReplyBody(Some(data)));
         response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
         Self { response }
     }
@@ -64,7 +94,52 @@ impl Reply {
         self.response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     }
 
-    pub(super) fn into_response(self) -> Response<Full<Bytes>> {
+    /// The response, whose body tells the connection when it was written.
+    pub(super) fn into_response(mut self, activity: &Activity) -> Response<ReplyBody> {
+        activity.begin_response();
+        if let Some(data) = &mut self.response.body_mut().0 {
+            data.written = Some(Written(activity.clone()));
+        }
         self.response
+    }
+}
+
+impl Body for ReplyBody {
+    type Data = ReplyData;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<ReplyData>, Infallible>>> {
+        Poll::Ready(self.0.take().map(|data| Ok(Frame::data(data))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.0.as_ref().is_none_or(|data| !data.has_remaining())
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.0.as_ref().map_or(0, |data| data.remaining() as u64))
+    }
+}
+
+impl Buf for ReplyData {
+    fn remaining(&self) -> usize {
+        self.bytes.remaining()
+    }
+
+    fn chunk(&self) -> &[u8] {
+        self.bytes.chunk()
+    }
+
+    fn advance(&mut self, count: usize) {
+        self.bytes.advance(count);
+    }
+}
+
+impl Drop for Written {
+    fn drop(&mut self) {
+        self.0.body_taken();
     }
 }

@@ -282,6 +282,8 @@ CASES = {
             "tlsHandshakeTimeout": "5s",
             "headerTimeout": "5s",
             "bodyTimeout": "5s",
+            "writeTimeout": "3s",
+            "threads": 4,
             "idleTimeout": "2m30s",
             "drainDelay": "1500ms",
             "drainTimeout": "1m",

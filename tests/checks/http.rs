@@ -25,11 +25,13 @@ const LIMITS: RequestLimits = RequestLimits {
     lookup_grace: Duration::from_secs(1),
     waits: 2,
     memory: 1 << 20,
+    threads: 1,
 };
 
 const TIMEOUTS: Timeouts = Timeouts {
     handshake: Duration::from_secs(10),
     header: Duration::from_secs(10),
+    write: Duration::from_secs(5),
     idle: Duration::from_secs(180),
 };
 

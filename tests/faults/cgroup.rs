@@ -1,6 +1,14 @@
 //! A limit on memory as a container has it.
 
-use std::{fs, io, path::PathBuf, process};
+use std::{
+    fs, io,
+    path::PathBuf,
+    process,
+    sync::atomic::{AtomicUsize, Ordering},
+};
+
+/// How many were made.
+static COUNT: AtomicUsize = AtomicUsize::new(0);
 
 /// A control group that is removed when it is empty.
 pub(crate) struct Cgroup(PathBuf);
@@ -9,7 +17,8 @@ impl Cgroup {
     /// One whose processes may hold so many bytes together, by version 2 or 1 of the kernel's interface. The error says why
     /// this machine does not let us.
     pub(crate) fn with_memory(bytes: u64) -> io::Result<Self> {
-        let name = format!("eks-pod-identity-webhook-faults-{}", process::id());
+        let number = COUNT.fetch_add(1, Ordering::Relaxed);
+        let name = format!("eks-pod-identity-webhook-faults-{}-{number}", process::id());
         let is_second = fs::exists("/sys/fs/cgroup/cgroup.controllers")?;
         let (parent, limit, swap) = match is_second {
             true => ("/sys/fs/cgroup", "memory.max", "memory.swap.max"),

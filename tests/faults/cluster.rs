@@ -120,6 +120,14 @@ impl Cluster {
     }
 }
 
+/// The program, started by a shell that does something first.
+pub(crate) fn command_after(script: &str) -> Command {
+    let mut command = Command::new("/bin/sh");
+    command.env_clear().env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin");
+    command.args(["-c", &format!(r#"{script} "$0" "$@""#), env!("CARGO_BIN_EXE_eks-pod-identity-webhook")]);
+    command
+}
+
 /// The annotations of an account with this role.
 pub(crate) fn role(role: &str) -> Value {
     json!({ROLE_ANNOTATION: role})

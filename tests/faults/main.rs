@@ -20,9 +20,10 @@ mod support;
 mod replicas;
 mod resources;
 mod soak;
+mod tenants;
 mod watch;
 
 fn main() -> std::process::ExitCode {
-    let modules = [replicas::TESTS, resources::TESTS, soak::TESTS, watch::TESTS];
+    let modules = [replicas::TESTS, resources::TESTS, soak::TESTS, tenants::TESTS, watch::TESTS];
     harness::run(&modules, tokio::runtime::Builder::new_multi_thread, Ok(()))
 }

@@ -13,7 +13,7 @@ use tokio::{net::TcpStream, task::JoinSet, time::sleep};
 
 use crate::{
     cgroup::Cgroup,
-    cluster::{ANNOTATED, Cluster, counts, duration_of_a_fault, metric_of, role},
+    cluster::{ANNOTATED, Cluster, command_after, counts, duration_of_a_fault, metric_of, role},
     harness::{Outcome, Skipped, Test, tests},
     support::{
         ROLE,
@@ -34,14 +34,6 @@ pub(crate) const TESTS: &[Test] = tests![
 
 /// Linux's, on every architecture that the program is built for.
 const O_NONBLOCK: i32 = 0o4000;
-
-/// The program, started by a shell that does something first.
-fn command_after(script: &str) -> Command {
-    let mut command = Command::new("/bin/sh");
-    command.env_clear().env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin");
-    command.args(["-c", &format!(r#"{script} "$0" "$@""#), env!("CARGO_BIN_EXE_eks-pod-identity-webhook")]);
-    command
-}
 
 /// Starts the only replica, by a shell that does something first, and waits until it is called.
 async fn replica_after(cluster: &Cluster, script: &str, args: &[&str]) -> Daemon {

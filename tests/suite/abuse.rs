@@ -188,23 +188,110 @@ async fn pause() {
     tokio::time::sleep(Duration::from_millis(5)).await;
 }
 
-#[tokio::test]
-async fn while_a_flood_holds_every_connection_probes_are_answered_and_others_wait_their_turn() {
-    let mut options = Options { max_connections: 10, ..Options::default() };
-    options.timeouts.handshake = Duration::from_millis(500);
-    let server = Server::start(options).await;
-    let mut flood = Vec::new();
-    for _ in 0..30 {
-        flood.push(TcpStream::connect(server.address).await.unwrap());
+/// Silent connections to an address, in the order in which they were accepted.
+async fn silent(address: SocketAddr, count: usize) -> Vec<TcpStream> {
+    let mut connections = Vec::new();
+    for _ in 0..count {
+        connections.push(TcpStream::connect(address).await.unwrap());
     }
-    eventually("the limit is reached", || server.metric("connections_open") == 10.0).await;
-    assert_eq!(plain_get(server.admin, "/livez").await.0, 200);
-    assert_eq!(plain_get(server.admin, "/readyz").await.0, 200);
+    connections
+}
+
+#[tokio::test]
+async fn silent_connections_make_room_for_those_that_send_requests() {
+    let server = Server::start(Options { max_connections: 10, ..Options::default() }).await;
+    let mut kept = server.client().await;
+    assert_eq!(kept.mutate(&recorded("minimal")).await.status, 200);
+    let flood = silent(server.address, 30).await;
+    eventually("all are accepted", || server.metric("connections_total") == 31.0).await;
+    // Time passes without a request.
+    tokio::time::pause();
+    tokio::time::advance(Duration::from_secs(2)).await;
+    tokio::time::resume();
+    let mut clients = Vec::new();
+    for _ in 0..9 {
+        let mut client = server.client().await;
+        assert_eq!(client.mutate(&recorded("minimal")).await.status, 200);
+        clients.push(client);
+    }
     assert_eq!(server.metric("connections_open"), 10.0);
-    // Behind 30 that say nothing: three rounds of handshakes that time out.
-    let mut client = within("its turn", server.client()).await;
-    assert_eq!(client.mutate(&recorded("minimal")).await.status, 200);
-    assert!(server.metric(r#"tls_handshakes_total{result="timed_out"}"#) >= 20.0);
+    assert_eq!(server.metric(r#"tls_handshakes_total{result="evicted"}"#), 30.0, "all that were silent");
+    for client in clients.iter_mut().chain([&mut kept]) {
+        assert_eq!(client.mutate(&recorded("minimal")).await.status, 200, "none of those in use");
+    }
+    drop(flood);
+}
+
+#[tokio::test]
+async fn when_every_connection_is_in_use_the_one_that_has_been_idle_longest_is_closed() {
+    let server = Server::start(Options { max_connections: 3, ..Options::patient() }).await;
+    let mut busy = send_review(&server, "neighbour", "late").await;
+    eventually("it waits", || waiting(&server) == 1.0).await;
+    let (mut first, mut second) = (server.client().await, server.client().await);
+    for client in [&mut second, &mut first] {
+        assert_eq!(client.mutate(&recorded("minimal")).await.status, 200);
+    }
+    let mut third = server.client().await;
+    assert_eq!(third.mutate(&recorded("minimal")).await.status, 200);
+    assert!(second.is_closed().await);
+    eventually("it is counted", || server.metric(r#"connections_closed_total{reason="evicted"}"#) == 1.0)
+        .await;
+    assert_eq!(first.mutate(&recorded("minimal")).await.status, 200);
+    // A request that we keep waiting is never cut off.
+    let mut writer = server.writer;
+    writer.applied("neighbour", "late", account(&[(ROLE_ANNOTATION, ROLE)]));
+    assert_eq!(busy.response().await.status, 200);
+}
+
+#[tokio::test]
+async fn silent_connections_to_the_admin_port_do_not_delay_probes() {
+    for count in [10, 200] {
+        let server = Server::start(Options { max_connections: 10, ..Options::default() }).await;
+        let _flood = silent(server.admin, count).await;
+        for path in ["/livez", "/readyz", "/metrics"] {
+            assert_eq!(within("the probe", plain_get(server.admin, path)).await.0, 200, "{count} {path}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_response_that_is_not_read_is_cut_off_and_its_memory_given_back() {
+    let mut options = Options::default();
+    options.timeouts.write = Duration::from_millis(300);
+    options.requests.memory = 1 << 20;
+    let server = Server::start(options).await;
+    let large = large_answer();
+    let large = request("POST", "/mutate", &large);
+    let mut deaf = Vec::new();
+    let is_refused = r#"admissions_total{operation="CREATE",outcome="unavailable",reason="no_memory"}"#;
+    while server.metric(is_refused) == 0.0 {
+        let mut client = server.client().await;
+        client.send(&large).await;
+        deaf.push(client);
+        eventually("it is answered", || server.metric("admissions_in_flight") == 0.0).await;
+        assert!(deaf.len() < 100, "the memory is never used up");
+    }
+    assert_eq!(server.client().await.mutate(&recorded("minimal")).await.status, 200);
+    let cut_off = r#"connections_closed_total{reason="slow_read"}"#;
+    eventually("those that hold responses are cut off", || server.metric(cut_off) > 0.0).await;
+    within("their memory is free again", async {
+        loop {
+            let mut reads = server.client().await;
+            reads.send(&large).await;
+            if reads.response().await.status == 200 {
+                break;
+            }
+        }
+    })
+    .await;
+}
+
+/// A pod of so many containers that the answer has hundreds of kilobytes.
+fn large_answer() -> Vec<u8> {
+    let mut review: Value = serde_json::from_slice(&recorded("minimal")).unwrap();
+    let containers = (0..600).map(|number| json!({"name": format!("c{number}"), "image": "i"}));
+    review["request"]["object"]["spec"]["containers"] = containers.collect();
+    serde_json::to_vec(&review).unwrap()
 }
 
 /// A client hello of these TLS versions and cipher suites, and what it is answered with: the alert's number.

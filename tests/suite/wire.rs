@@ -10,8 +10,9 @@ use tokio::{
 };
 
 use crate::support::{
+    ROLE, ROLE_ANNOTATION, account,
     client::{Client, Handshake, request},
-    eventually, recorded,
+    eventually, minimal_of, recorded,
     server::{Options, Server, plain, plain_get},
     within,
 };
@@ -254,16 +255,17 @@ async fn a_client_certificate_can_be_required() {
 }
 
 #[tokio::test]
-async fn connections_over_the_limit_wait_their_turn() {
-    let server = Server::start(Options { max_connections: 1, ..Options::default() }).await;
+async fn a_new_connection_waits_while_every_other_one_is_being_answered() {
+    let mut server = Server::start(Options { max_connections: 1, ..Options::patient() }).await;
     let mut first = server.client().await;
-    assert_eq!(first.mutate(&recorded("minimal")).await.status, 200);
+    first.send(&request("POST", "/mutate", &minimal_of("late"))).await;
+    eventually("it waits", || server.metric("admissions_in_flight") == 1.0).await;
     let (address, ca) = (server.address, server.ca.pem());
     let second =
         tokio::spawn(async move { Client::connect(address, &ca).await.mutate(&recorded("minimal")).await });
-    assert_eq!(first.mutate(&recorded("minimal")).await.status, 200);
     assert_eq!(server.metric("connections_total"), 1.0);
-    drop(first);
+    server.writer.applied("payments", "late", account(&[(ROLE_ANNOTATION, ROLE)]));
+    assert_eq!(first.response().await.status, 200);
     assert_eq!(within("its turn", second).await.unwrap().status, 200);
 }
 

@@ -79,6 +79,11 @@ impl Cache {
         self.synced.load(Ordering::Acquire)
     }
 
+    /// Says why pods can't be answered yet; nothing once every account is known.
+    pub fn not_ready_reason(cache: Arc<Self>) -> impl Fn() -> Option<&'static str> + Send + Sync {
+        move || (!cache.is_synced()).then_some("the ServiceAccounts have not been listed yet")
+    }
+
     fn wake(&self, key: &dyn AccountName) {
         if let Some((_, notify)) = self.waiting.remove(key) {
             notify.notify_waiters();

@@ -8,6 +8,7 @@ use std::{
     process::ExitCode,
     sync::{Arc, mpsc},
     thread,
+    time::Duration,
 };
 
 use anyhow::{Context, anyhow, bail};
@@ -43,11 +44,12 @@ use crate::{
         config::{Certificate, Config, Namespace, Source},
     },
     injection::binding::Binder,
-    lifecycle::{self, Announcer, NotReadyReason, Phase},
+    lifecycle::{self, Announcer, NotReadyReason, Phase, Readiness},
     metrics::{AccountMetrics, Metrics, TlsMetrics},
     recording::{Folder, Recorder, Recording},
     server::{
-        admin::{Admin, Readiness},
+        Timeouts,
+        admin::Admin,
         debug::DebugPages,
         listen::{self, Listener},
         mutate::Mutate,
@@ -60,6 +62,14 @@ use crate::{
 
 /// How many connections the admin port takes: a kubelet's and some scrapes.
 const ADMIN_CONNECTIONS: usize = 32;
+
+/// How long the peers of the admin port may take. A scraper that comes more rarely opens a new connection.
+const ADMIN_TIMEOUTS: Timeouts = Timeouts {
+    handshake: Duration::from_secs(5),
+    header: Duration::from_secs(5),
+    write: Duration::from_secs(5),
+    idle: Duration::from_secs(30),
+};
 
 /// How many open files are kept for the admin port, the watch and what is read from disk.
 const RESERVED_FILES: usize = 2 * ADMIN_CONNECTIONS;
@@ -76,7 +86,10 @@ pub fn run(args: ServeArgs) -> anyhow::Result<ExitCode> {
         warn!("{warning}");
     }
     let config = Config::try_from(args).map_err(anyhow::Error::from);
-    let ended = config.and_then(|config| super::block_on(Box::pin(serve(config, metrics))));
+    let ended = config.and_then(|config| {
+        let threads = config.requests.threads;
+        super::block_on_threads(threads, Box::pin(serve(config, metrics)))
+    });
     // By way of the log, since nobody may be reading.
     Ok(ended.unwrap_or_else(|error| {
         log.end_with(&error);
@@ -108,13 +121,15 @@ async fn serve(mut config: Config, metrics: Metrics) -> anyhow::Result<ExitCode>
     let (admin, admin_address) = bind("--admin-listen", config.admin_listen)?;
     let (webhook, webhook_address) = bind("--listen", config.listen)?;
     let cluster = cluster::config(&config.source).await?;
-    let (tls, obstacle) = start_tls(&config, cluster.as_ref(), &metrics.tls, &mut background)?;
+    let (tls, certificate) = start_tls(&config, cluster.as_ref(), &metrics.tls, &mut background)?;
     let binder = Arc::new(Binder::new(Arc::clone(&config.settings)));
     let config_map = config.config_map.as_ref().filter(|_| cluster.is_some());
     let config_map =
         config_map.map(|_| ConfigMap::new(Arc::clone(&binder), metrics.accounts.mapping.clone()));
-    let readiness = Readiness::new(Arc::clone(&cache), drain.clone()).with_certificate(obstacle);
-    let readiness = readiness.with_mapping(config_map.as_ref().map(ConfigMap::obstacle));
+    let readiness = Readiness::new(drain.clone())
+        .with(certificate)
+        .with(config_map.as_ref().map(ConfigMap::obstacle))
+        .with_condition(Cache::not_ready_reason(Arc::clone(&cache)));
     let readiness = Arc::new(readiness);
     let listener = |tcp, tls, metrics| Listener {
         tcp,
@@ -131,6 +146,7 @@ async fn serve(mut config: Config, metrics: Metrics) -> anyhow::Result<ExitCode>
     let admin = Listener {
         drain: admin_drain,
         max_connections: ADMIN_CONNECTIONS,
+        timeouts: ADMIN_TIMEOUTS,
         ..listener(admin, None, Metrics::new().http)
     };
     let debug = config.debug.take().map(|flags| {

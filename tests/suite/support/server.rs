@@ -6,12 +6,12 @@ use eks_pod_identity_webhook::{
     accounts::cache::{Cache, Writer},
     admission::Webhook,
     injection::settings::Settings,
-    lifecycle::{self, Announcer},
+    lifecycle::{self, Announcer, Readiness},
     metrics::Metrics,
     recording::{Folder, Recorder, Recording},
     server::{
         Timeouts,
-        admin::{Admin, Readiness},
+        admin::Admin,
         debug::DebugPages,
         listen::{self, Listener},
         mutate::{Mutate, RequestLimits},
@@ -40,13 +40,14 @@ impl Default for Options {
     fn default() -> Self {
         let long = Duration::from_secs(60);
         Self {
-            timeouts: Timeouts { handshake: long, header: long, idle: long },
+            timeouts: Timeouts { handshake: long, header: long, write: long, idle: long },
             requests: RequestLimits {
                 body_bytes: 1 << 20,
                 body_time: long,
                 lookup_grace: Duration::from_secs(1),
                 waits: 50,
                 memory: 8 << 20,
+                threads: 2,
             },
             max_connections: 100,
             require_client_cert: false,
@@ -136,8 +137,8 @@ impl Server {
         let (webhook, address) = listener(Some(tls));
         let (admin_listener, admin) = listener(None);
         let admin_listener = Listener { metrics: Metrics::new().http, ..admin_listener };
-        let readiness = Readiness::new(Arc::clone(&cache), drain.clone()).with_certificate(not_ready_reason);
-        let readiness = Arc::new(readiness);
+        let readiness = Readiness::new(drain.clone()).with(not_ready_reason);
+        let readiness = Arc::new(readiness.with_condition(Cache::not_ready_reason(Arc::clone(&cache))));
         readiness.listening();
         let config = serde_json::json!({"flags": {}});
         let debug = DebugPages::new(config, Arc::clone(&cache), Arc::default());

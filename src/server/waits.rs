@@ -1,21 +1,12 @@
-//! What requests may hold together: how many may wait for accounts, and how much memory.
-//!
-//! Neither is touched by an ordinary request, whose account is known and whose body is small. What is over a bound is
-//! answered with 503 at once: kube-apiserver tries again within its timeout (`client-go/rest/with_retry.go`), while one
-//! that was queued here would take its connection and its memory with it.
+//! How many requests may wait for unknown accounts. What is over the bound is answered with 503 at once.
 
 use std::{
     collections::HashMap,
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
-use tokio::sync::{Semaphore, SemaphorePermit};
-
-/// Memory is counted in units of this many bytes, rounded up.
-const UNIT: usize = 1024;
-
-/// Of the requests that may wait, one namespace may have this part. Who creates pods faster than the watch shows their
-/// accounts, or knows how to make up accounts, takes no room from others.
+/// One namespace may have this part of the requests that may wait. A tenant who creates pods faster than the watch shows
+/// their accounts, or makes up accounts, takes no room from others.
 const PART_OF_A_NAMESPACE: usize = 4;
 
 /// The requests that wait for unknown accounts.
@@ -75,22 +66,6 @@ impl Drop for Waiting<'_> {
     }
 }
 
-/// The memory of large bodies and of requests that wait.
-#[derive(Debug)]
-pub(super) struct Memory(Semaphore);
-
-impl Memory {
-    /// At most so many bytes.
-    pub(super) fn new(bytes: usize) -> Self {
-        Self(Semaphore::new(bytes.div_ceil(UNIT).min(Semaphore::MAX_PERMITS)))
-    }
-
-    /// Takes so many bytes, until what is returned is dropped; `None` if there is no room for them.
-    pub(super) fn take(&self, bytes: usize) -> Option<SemaphorePermit<'_>> {
-        self.0.try_acquire_many(u32::try_from(bytes.div_ceil(UNIT)).ok()?).ok()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -117,14 +92,5 @@ mod tests {
         }
         let counts = waits.counts();
         assert!(counts.all == 0 && counts.by_namespace.is_empty());
-    }
-
-    #[test]
-    fn memory_is_taken_until_it_is_given_back() {
-        let memory = Memory::new(10 * UNIT);
-        let held = memory.take(9 * UNIT + 1).unwrap();
-        assert!(memory.take(1).is_none());
-        drop(held);
-        assert!(memory.take(10 * UNIT + 1).is_none() && memory.take(10 * UNIT).is_some());
     }
 }

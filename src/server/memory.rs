@@ -1,0 +1,103 @@
+//! The memory of requests: bodies, what it takes to parse them, and responses until they are written.
+//!
+//! An ordinary request is never refused for want of memory, since each may hold [`FREE`] bytes unasked. What is over the
+//! bound is answered with 503 at once: kube-apiserver tries again within its timeout (`client-go/rest/with_retry.go`),
+//! while a request that was queued here would take its connection and its memory with it.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering::Relaxed},
+};
+
+/// How many bytes each request may hold without a claim: nearly all are smaller.
+pub(super) const FREE: usize = 16 << 10;
+
+/// The memory that large requests share.
+#[derive(Clone, Debug)]
+pub(super) struct Memory(Arc<Pool>);
+
+#[derive(Debug)]
+struct Pool {
+    limit: usize,
+    claimed: AtomicUsize,
+}
+
+/// What one request holds. It is given back when this is dropped.
+#[derive(Debug)]
+pub(super) struct Claim {
+    memory: Memory,
+    bytes: usize,
+}
+
+impl Memory {
+    /// At most so many bytes.
+    pub(super) fn new(limit: usize) -> Self {
+        Self(Arc::new(Pool { limit, claimed: AtomicUsize::new(0) }))
+    }
+
+    /// The claim of a request that holds nothing yet.
+    pub(super) fn claim(&self) -> Claim {
+        Claim { memory: self.clone(), bytes: 0 }
+    }
+}
+
+impl Claim {
+    /// Changes the claim to all that the request holds now. `false` if there is not so much, and nothing has changed
+    /// then.
+    #[must_use]
+    pub(super) fn covers(&mut self, held: usize) -> bool {
+        let bytes = held.saturating_sub(FREE);
+        let Pool { limit, claimed } = &*self.memory.0;
+        if bytes > self.bytes {
+            let more = bytes - self.bytes;
+            let within = |claimed: usize| claimed.checked_add(more).filter(|all| all <= limit);
+            if claimed.fetch_update(Relaxed, Relaxed, within).is_err() {
+                return false;
+            }
+        } else if bytes < self.bytes {
+            claimed.fetch_sub(self.bytes - bytes, Relaxed);
+        }
+        self.bytes = bytes;
+        true
+    }
+
+    /// The claim, if there is anything left to hold.
+    pub(super) fn some(self) -> Option<Self> {
+        (self.bytes > 0).then_some(self)
+    }
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        if self.bytes > 0 {
+            self.memory.0.claimed.fetch_sub(self.bytes, Relaxed);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_claim_grows_and_shrinks_and_is_given_back() {
+        let memory = Memory::new(1000);
+        let (mut first, mut second) = (memory.claim(), memory.claim());
+        assert!(first.covers(FREE + 900) && second.covers(FREE + 100));
+        assert!(!second.covers(FREE + 101), "the bound is reached");
+        assert!(second.covers(FREE + 100), "a failed claim changes nothing");
+        assert!(first.covers(FREE) && second.covers(FREE + 1000));
+        assert!(!first.covers(FREE + 1) && !first.covers(usize::MAX));
+        drop(second);
+        assert!(first.covers(FREE + 1000));
+        drop(first);
+        assert_eq!(memory.0.claimed.load(Relaxed), 0);
+    }
+
+    #[test]
+    fn small_requests_are_never_refused() {
+        let memory = Memory::new(0);
+        let mut claim = memory.claim();
+        assert!(claim.covers(FREE) && claim.some().is_none());
+    }
+}

@@ -1,0 +1,236 @@
+//! Tenants and peers who take as much as they can: memory stays within the bounds of `docs/reliability.md`, no more than
+//! the chart allows, and the calls of others are answered.
+
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use tokio::{net::TcpStream, task::JoinSet, time::sleep};
+
+use crate::{
+    cgroup::Cgroup,
+    cluster::{Cluster, command_after, duration_of_a_fault, metric_of},
+    harness::{Test, tests},
+    load::Load,
+    support::{
+        client::{Client, Handshake, request},
+        daemon::Daemon,
+        recorded,
+        server::plain_get,
+        within,
+    },
+};
+
+pub(crate) const TESTS: &[Test] = tests![
+    responses_that_are_not_read_are_bounded,
+    large_pods_from_many_clients_are_bounded,
+    pods_of_many_values_are_bounded_with_many_threads,
+    probes_are_answered_beside_silent_connections,
+    calls_are_answered_beside_silent_and_idle_connections,
+    recordings_of_large_objects_are_bounded
+];
+
+/// Connections that were cut off because their peers did not read.
+const SLOW_READS: &str = r#"connections_closed_total{reason="slow_read"}"#;
+
+/// The chart's memory limit.
+const LIMIT: u64 = 256 << 20;
+
+/// The most that requests may make the process use.
+const BOUND: u64 = 160 << 20;
+
+/// A replica that is called, within the chart's limit where a control group can be created.
+struct Target {
+    cluster: Cluster,
+    replica: Daemon,
+    load: Load,
+    group: Option<Cgroup>,
+}
+
+impl Target {
+    async fn start(args: &[&str]) -> Self {
+        let cluster = Cluster::start().await;
+        let group = Cgroup::with_memory(LIMIT).ok();
+        let enter = group.as_ref().map_or("exec".to_owned(), Cgroup::enter);
+        let replica = cluster.replica_by(command_after(&enter), args).await;
+        cluster.balancer.sees(&replica, true).await;
+        let load = cluster.load();
+        load.goes_on(100).await;
+        Self { cluster, replica, load, group }
+    }
+
+    async fn connect(&self) -> Client {
+        connect(&self.replica, &self.cluster.ca.pem()).await.unwrap()
+    }
+
+    /// The calls of others go on and none has failed; the process has used no more than `bound` at any time.
+    async fn end(mut self, attack: &str, figures: &str, bound: u64) {
+        self.load.goes_on(100).await;
+        let peak = metric_of(&self.replica, "process_resident_memory_peak_bytes").await as u64;
+        let kills = self.group.as_ref().map(Cgroup::kills);
+        let limited = if kills.is_some() { "within 256 MiB" } else { "without a control group" };
+        let cut_off = metric_of(&self.replica, SLOW_READS).await;
+        let figures = format!("{figures}, {cut_off} not read in time; {} MiB at most, {limited}", peak >> 20);
+        self.load.end().await.none_failed(attack, &figures);
+        assert!(peak <= bound, "{attack}: {} MiB", peak >> 20);
+        assert_eq!(kills.unwrap_or(0), 0);
+        // The group can go when nobody is in it.
+        self.replica.child.kill().await.unwrap();
+    }
+}
+
+async fn connect(replica: &Daemon, ca: &str) -> std::io::Result<Client> {
+    Client::try_connect(replica.address, ca, Handshake::default()).await
+}
+
+/// `minimal` with so many of these containers.
+fn pod_of(count: usize, container: impl Fn(usize) -> Value) -> Vec<u8> {
+    let mut review: Value = serde_json::from_slice(&recorded("minimal")).unwrap();
+    review["request"]["object"]["spec"]["containers"] = (0..count).map(container).collect();
+    request("POST", "/mutate?timeout=10s", &serde_json::to_vec(&review).unwrap())
+}
+
+fn small_container(number: usize) -> Value {
+    json!({"name": format!("c{number}"), "image": "i"})
+}
+
+/// Sends this request from so many clients over and over, each of which reads its answers; returns how many got 200 and how
+/// many got 503.
+async fn send_and_read(target: &Target, request: &[u8], clients: usize) -> (u64, u64) {
+    let mut running = JoinSet::new();
+    for _ in 0..clients {
+        let mut client = target.connect().await;
+        let (request, ca) = (request.to_vec(), target.cluster.ca.pem());
+        let address = target.replica.address;
+        running.spawn(async move {
+            let (begun, mut counts) = (Instant::now(), (0, 0));
+            while begun.elapsed() < duration_of_a_fault() {
+                client.send(&request).await;
+                let response = within("a response", client.try_response()).await;
+                let Some(response) = response else {
+                    // It was not read in time: the cores are shared with the clients.
+                    counts.1 += 1;
+                    client = Client::connect(address, &ca).await;
+                    continue;
+                };
+                match response.status {
+                    200 => counts.0 += 1,
+                    // A body that came too slowly: the cores are shared with the clients.
+                    503 | 408 => counts.1 += 1,
+                    status => panic!("{status}: {}", response.text()),
+                }
+                if response.header("connection") == Some("close") {
+                    client = Client::connect(address, &ca).await;
+                }
+            }
+            counts
+        });
+    }
+    let counts = running.join_all().await;
+    (counts.iter().map(|count| count.0).sum(), counts.iter().map(|count| count.1).sum())
+}
+
+/// Row 4: a small request whose response is large, on connections that never read.
+async fn responses_that_are_not_read_are_bounded() {
+    let target = Target::start(&[]).await;
+    let request = pod_of(11_000, small_container);
+    let (begun, mut sent) = (Instant::now(), 0);
+    while sent == 0 || begun.elapsed() < duration_of_a_fault() {
+        let mut deaf = Vec::new();
+        for _ in 0..60 {
+            let mut client = target.connect().await;
+            client.send(&request).await;
+            deaf.push(client);
+        }
+        sent += deaf.len();
+        target.load.goes_on(50).await;
+        if begun.elapsed() >= duration_of_a_fault() {
+            // What they hold is given back within seconds.
+            let ends = async {
+                while metric_of(&target.replica, SLOW_READS).await == 0.0 {
+                    sleep(Duration::from_millis(50)).await;
+                }
+            };
+            within("the end of those that do not read", ends).await;
+        }
+    }
+    target.end("responses that are not read", &format!("{sent} sent"), BOUND).await;
+}
+
+/// Row 5.
+async fn large_pods_from_many_clients_are_bounded() {
+    let target = Target::start(&[]).await;
+    let padding = "x".repeat(200);
+    let request = pod_of(10_000, |number| json!({"name": format!("c{number}"), "image": padding}));
+    let (answered, refused) = send_and_read(&target, &request, 48).await;
+    assert!(answered > 0);
+    target.end("large pods", &format!("{answered} answered, {refused} got 503"), BOUND).await;
+}
+
+/// Row 6.
+async fn pods_of_many_values_are_bounded_with_many_threads() {
+    let target = Target::start(&["--threads=32"]).await;
+    let args = vec![""; 340_000];
+    let request = pod_of(1, |_| json!({"name": "c", "image": "i", "args": args}));
+    let (answered, refused) = send_and_read(&target, &request, 64).await;
+    assert!(answered > 0);
+    let kept = metric_of(&target.replica, "process_resident_memory_bytes").await as u64 >> 20;
+    let figures = format!("{answered} answered, {refused} got 503, {kept} MiB right after");
+    target.end("pods of many values", &figures, BOUND).await;
+}
+
+/// Row 7.
+async fn probes_are_answered_beside_silent_connections() {
+    let target = Target::start(&[]).await;
+    let mut longest = Duration::ZERO;
+    for count in [32, 200] {
+        let mut silent = Vec::new();
+        for _ in 0..count {
+            silent.push(TcpStream::connect(target.replica.admin).await.unwrap());
+        }
+        for path in ["/livez", "/readyz", "/metrics"] {
+            let begun = Instant::now();
+            let (status, _) = within("the probe", plain_get(target.replica.admin, path)).await;
+            assert_eq!(status, 200, "{path} beside {count}");
+            longest = longest.max(begun.elapsed());
+        }
+    }
+    assert!(longest < Duration::from_secs(1), "{longest:?}");
+    target
+        .end("silent connections to the admin port", &format!("a probe took {longest:.1?} at most"), BOUND)
+        .await;
+}
+
+/// Row 8.
+async fn calls_are_answered_beside_silent_and_idle_connections() {
+    let target = Target::start(&["--max-connections=200"]).await;
+    let mut silent = Vec::new();
+    for _ in 0..400 {
+        silent.push(TcpStream::connect(target.replica.address).await.unwrap());
+    }
+    target.load.goes_on(200).await;
+    let (mut idle, get) = (Vec::new(), request("GET", "/healthz", b""));
+    for _ in 0..400 {
+        let mut client = target.connect().await;
+        client.send(&get).await;
+        assert_eq!(client.response().await.status, 200);
+        idle.push(client);
+    }
+    let evicted = metric_of(&target.replica, r#"connections_closed_total{reason="evicted"}"#).await;
+    target.end("silent and idle connections", &format!("{evicted} idle ones closed"), BOUND).await;
+}
+
+/// Row 12.
+async fn recordings_of_large_objects_are_bounded() {
+    let target = Target::start(&["--record=recordings"]).await;
+    let mut review: Value = serde_json::from_slice(&recorded("minimal")).unwrap();
+    review["request"]["resource"]["resource"] = "configmaps".into();
+    review["request"]["object"] = json!({"data": {"k": "x".repeat(2_700_000)}});
+    let request = request("POST", "/mutate", &serde_json::to_vec(&review).unwrap());
+    let (answered, refused) = send_and_read(&target, &request, 24).await;
+    assert!(answered > 0);
+    for entry in std::fs::read_dir(target.cluster.file("recordings")).unwrap() {
+        let file = entry.unwrap();
+        assert!(file.metadata().unwrap().len() < 1 << 20, "{:?} is not a pod", file.path());
+    }
+    target.end("recordings", &format!("{answered} answered, {refused} got 503"), BOUND).await;
+}
