@@ -1,4 +1,4 @@
-//! What anybody can fetch by HTTPS.
+//! Fetches public documents by HTTPS.
 
 use std::{path::Path, time::Duration};
 
@@ -8,37 +8,42 @@ use hyper::{Request, StatusCode, Uri, header::LOCATION, http::uri::PathAndQuery}
 use kube::client::Body;
 use tokio::time::timeout;
 
-use crate::{oidc::Fetched, tls::read_certificates};
+use crate::{
+    kube::{client::Target, proxy::Proxy, root_cause::root_cause},
+    oidc::Fetched,
+    tls::read_certificates,
+};
 
-/// How long an answer may take, and how many bytes it may have: a hundred keys are 50 KB.
+/// The limits of a response: a hundred keys take 50 KB.
 const TIMEOUT: Duration = Duration::from_secs(10);
 const MAX_BYTES: usize = 1 << 20;
 
-/// What is said of a --ca-file without certificates.
+/// What a --ca-file must hold.
 pub(super) const CA: &str = "--ca-file: want certificates in PEM:";
 
-/// Fetches without credentials, by kube's client, which is there already.
+/// Fetches without credentials, with kube's client.
 pub(super) struct Https {
-    /// The authorities, in DER; the system's without.
+    /// The trusted authorities, in DER; `None` for the system's.
     authorities: Option<Vec<Vec<u8>>>,
 }
 
 impl Https {
-    /// Trusts these authorities, or the system's, of which an image that holds nothing else has none.
+    /// Trusts these authorities, or the system's. An image that holds only the program has none.
     pub(super) fn new(ca_file: Option<&Path>) -> anyhow::Result<Self> {
         let certificates = ca_file.map(|path| read_certificates(path, CA)).transpose()?;
         let authorities = certificates.map(|all| all.iter().map(|one| one.to_vec()).collect());
         let https = Self { authorities };
-        https.client(Uri::from_static("https://localhost/")).context("no authorities: give --ca-file")?;
+        let any = https.config(Uri::from_static("https://localhost/"));
+        Target::from(any).client().context("no authorities: give --ca-file")?;
         Ok(https)
     }
 
-    /// The body at a URL, if it is text and the status 200, or why there is none, in words.
+    /// The body at a URL, if the status is 200 and the body is text; otherwise the reason in words.
     pub(super) async fn get(&self, url: &str) -> Fetched {
         let text = timeout(TIMEOUT, self.try_get(url)).await;
         text.map_err(|_| anyhow!("no answer within {TIMEOUT:?}"))
             .flatten()
-            .map_err(|error| error.root_cause().to_string())
+            .map_err(|error| root_cause(error.as_ref()))
     }
 
     async fn try_get(&self, url: &str) -> anyhow::Result<String> {
@@ -59,10 +64,15 @@ impl Https {
         String::from_utf8(body.to_bytes().into()).map_err(|_| anyhow!("not UTF-8"))
     }
 
-    fn client(&self, origin: Uri) -> kube::Result<kube::Client> {
+    fn client(&self, origin: Uri) -> anyhow::Result<kube::Client> {
+        let proxy = Proxy::from_environment(&origin)?;
+        Ok(Target { config: self.config(origin), proxy }.client()?)
+    }
+
+    fn config(&self, origin: Uri) -> kube::Config {
         let mut config = kube::Config::new(origin);
         config.root_cert = self.authorities.clone();
         config.default_retry = false;
-        kube::Client::try_from(config)
+        config
     }
 }

@@ -6,6 +6,7 @@ pub mod compare;
 pub mod completions;
 pub mod doctor;
 mod https;
+mod kubeconfig;
 pub mod mutate;
 pub mod oidc;
 pub mod serve;

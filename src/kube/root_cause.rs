@@ -1,8 +1,19 @@
-//! What lies beneath an error.
+//! The cause of an error, in words.
 
 use std::error::Error;
 
-/// Where the chain of causes ends: what stands before it says only that there was no connection.
-pub fn root_cause<'a>(error: &'a (dyn Error + 'static)) -> &'a (dyn Error + 'static) {
-    std::iter::successors(Some(error), |&error| error.source()).last().unwrap_or(error)
+/// What rustls says of a server that serves the very certificate that is trusted as its authority.
+const CA_AS_SERVER: &str = "CaUsedAsEndEntity";
+
+/// The last error in the chain of causes: those before it say only that there was no connection.
+pub fn root_cause(error: &(dyn Error + 'static)) -> String {
+    let last = std::iter::successors(Some(error), |&error| error.source()).last().unwrap_or(error);
+    let cause = last.to_string();
+    if cause.contains(CA_AS_SERVER) {
+        return "the server's certificate is a CA certificate, as openssl req -x509 makes it, and a server's must not be one: \
+                give the server a certificate that a CA has signed, or make it with \
+                -addext basicConstraints=critical,CA:FALSE"
+            .to_owned();
+    }
+    cause
 }

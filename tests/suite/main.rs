@@ -29,6 +29,7 @@ mod observe;
 mod oidc;
 mod pages;
 mod properties;
+mod proxy;
 mod race;
 mod record;
 mod reload;

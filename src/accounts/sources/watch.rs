@@ -13,7 +13,6 @@ use futures::StreamExt;
 use hyper::Response;
 use kube::{
     Api, Client, Resource,
-    client::ClientBuilder,
     runtime::watcher::{self, Event, watcher},
 };
 use tokio::time::sleep;
@@ -30,7 +29,7 @@ use crate::{
         cache::Writer,
     },
     injection::binding::{Account, Binder},
-    kube::{backoff::Failures, root_cause::root_cause},
+    kube::{backoff::Failures, client::Target, root_cause::root_cause},
     metrics::{AccountMetrics, SourceFailure},
 };
 
@@ -66,14 +65,14 @@ pub fn tuned(mut config: kube::Config) -> kube::Config {
 
 /// A client for this watch alone: it notes when the API server takes a call, since a watch on which nothing happens
 /// brings no event.
-pub fn client(config: kube::Config, metrics: AccountMetrics) -> kube::Result<Client> {
+pub fn client(target: impl Into<Target>, metrics: AccountMetrics) -> kube::Result<Client> {
     let note_contact = MapResponseLayer::new(move |response: Response<_>| {
         if response.status().is_success() {
             metrics.contact();
         }
         response
     });
-    Ok(ClientBuilder::try_from(config)?.with_layer(&note_contact).build())
+    Ok(target.into().builder()?.with_layer(&note_contact).build())
 }
 
 /// What beside annotations says what accounts are given.

@@ -24,6 +24,7 @@ use crate::{
     },
     cli::AuditArgs,
     injection::binding::Binder,
+    kube::root_cause::root_cause,
     metrics::Metrics,
 };
 
@@ -125,7 +126,7 @@ impl Pages<'_> {
 /// Why there is no list, with what would give one.
 fn refused(resource: &str, error: kube::Error) -> anyhow::Error {
     let kube::Error::Api(status) = error else {
-        return anyhow::Error::new(error).context(format!("can't list {resource}"));
+        return anyhow!("can't list {resource}: {}", root_cause(&error));
     };
     let remedy = match status.code {
         403 => format!("; it takes the rule {{apiGroups: [\"\"], resources: [{resource}], verbs: [list]}}"),

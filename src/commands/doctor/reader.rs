@@ -49,5 +49,5 @@ impl Reader {
 }
 
 fn failed(error: &(dyn std::error::Error + 'static)) -> Unread {
-    Unread::Failed(root_cause(error).to_string())
+    Unread::Failed(root_cause(error))
 }

@@ -44,6 +44,7 @@ use crate::{
         config::{Certificate, Config, Namespace, Source},
     },
     injection::binding::Binder,
+    kube::client::Target,
     lifecycle::{self, Announcer, NotReadyReason, Phase, Readiness},
     metrics::{AccountMetrics, Metrics, TlsMetrics},
     recording::{Folder, Recorder, Recording},
@@ -120,7 +121,7 @@ async fn serve(mut config: Config, metrics: Metrics) -> anyhow::Result<ExitCode>
 
     let (admin, admin_address) = bind("--admin-listen", config.admin_listen)?;
     let (webhook, webhook_address) = bind("--listen", config.listen)?;
-    let cluster = cluster::config(&config.source).await?;
+    let cluster = cluster::target(&config.source).await?;
     let (tls, certificate) = start_tls(&config, cluster.as_ref(), &metrics.tls, &mut background)?;
     let binder = Arc::new(Binder::new(Arc::clone(&config.settings)));
     let config_map = config.config_map.as_ref().filter(|_| cluster.is_some());
@@ -250,7 +251,7 @@ fn start_recording(folder: Folder, metrics: &Metrics) -> anyhow::Result<(Recorde
 
 fn start_tls(
     config: &Config,
-    cluster: Option<&kube::Config>,
+    cluster: Option<&Target>,
     metrics: &TlsMetrics,
     background: &mut JoinSet<()>,
 ) -> anyhow::Result<(Arc<ArcSwap<ServerConfig>>, Option<NotReadyReason>)> {
@@ -268,7 +269,7 @@ fn start_tls(
         }
         Certificate::SelfManaged(managed) => {
             let cluster = cluster.context("--tls-self-managed needs a cluster")?;
-            let client = kube::Client::try_from(cluster.clone()).context(cluster::NO_CLIENT)?;
+            let client = cluster.clone().client().context(cluster::NO_CLIENT)?;
             let managed = managed.in_namespace(client.default_namespace());
             info!(
                 namespace = managed.namespace,
@@ -314,7 +315,7 @@ fn start_identities(
 
 fn start_source(
     config: &Config,
-    cluster: Option<kube::Config>,
+    cluster: Option<Target>,
     accounts: Accounts,
     background: &mut JoinSet<()>,
 ) -> anyhow::Result<()> {
@@ -336,7 +337,7 @@ fn start_source(
 /// Starts the watch on a thread of its own: decoding a list of all accounts then keeps no thread from its requests, and
 /// leaves what the allocator keeps of it in one place rather than in every thread. Tells when it has ended.
 fn start_watch(
-    cluster: kube::Config,
+    cluster: Target,
     namespace: Option<Namespace>,
     accounts: Accounts,
 ) -> anyhow::Result<oneshot::Receiver<()>> {
@@ -349,7 +350,7 @@ fn start_watch(
             let sources = Sources { mappings: config_map.as_ref().map(ConfigMap::mappings), identities };
             let follow_mapping = async {
                 let Some((config_map, namespace)) = config_map.zip(namespace) else { return Ok(()) };
-                let client = kube::Client::try_from(cluster.clone())?;
+                let client = cluster.clone().client()?;
                 let namespace = namespace.or(client.default_namespace()).to_owned();
                 info!(namespace, "roles come from ConfigMap {CONFIG_MAP} too");
                 config_map.follow(client, &namespace).await;

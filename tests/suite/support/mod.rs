@@ -6,6 +6,7 @@ pub(crate) mod client;
 pub(crate) mod daemon;
 pub(crate) mod manifests;
 pub(crate) mod pki;
+pub(crate) mod proxy;
 pub(crate) mod server;
 
 use std::{fs, future::Future, path::PathBuf, sync::Arc, time::Duration};

@@ -22,6 +22,14 @@ impl Ca {
         Self(CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap())
     }
 
+    /// A server's certificate that is an authority, and its own, as `openssl req -x509` makes it.
+    pub(crate) fn own_server_certificate(name: &str) -> Pair {
+        let mut params = CertificateParams::new(vec![name.to_owned()]).unwrap();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let key = KeyPair::generate().unwrap();
+        Pair { cert: params.self_signed(&key).unwrap().pem(), key: key.serialize_pem() }
+    }
+
     pub(crate) fn pem(&self) -> String {
         self.0.pem()
     }
