@@ -1,5 +1,5 @@
-//! What can be typed. Every flag is also an environment variable: the flag's name in capitals, with the
-//! command's (of `serve`, `POD_`) before it where a name such as `FILE` would be anybody's.
+//! Command-line flags and environment variables. Every flag is also a variable: the flag's name in capitals, with that of
+//! the command (of `serve`, `POD_`) before it where a name such as `FILE` would be too general.
 
 mod audit;
 mod cluster;
@@ -9,6 +9,7 @@ mod completions;
 pub mod config;
 mod container_credentials;
 mod doctor;
+mod examples;
 mod injection;
 mod mutate;
 mod oidc;
@@ -40,9 +41,9 @@ pub use self::{
     trust_policy::{PolicyForm, TrustPolicyArgs},
 };
 
-/// Lets pods on any Kubernetes cluster assume AWS IAM roles, by the annotation that EKS uses.
+/// Gives pods on any Kubernetes cluster AWS IAM roles, with the annotation that EKS uses.
 ///
-/// Without a command, the webhook is served: see `serve --help` for its flags.
+/// Without a command, it serves the webhook: see `serve --help` for the flags.
 #[derive(Debug, Parser)]
 #[command(version, max_term_width = 110)]
 pub struct Cli {
@@ -91,21 +92,28 @@ fn names_command(first: Option<&OsStr>) -> bool {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Serve the webhook (the default)
+    #[command(before_help = examples::SERVE, help_template = examples::TEMPLATE)]
     Serve(Box<ServeArgs>),
     /// Inject manifests or answer recorded AdmissionReviews, without a cluster
+    #[command(before_help = examples::MUTATE, help_template = examples::TEMPLATE)]
     Mutate(Box<MutateArgs>),
     /// Compare two webhooks by recorded AdmissionReviews: whether both give the same pods, and how fast
+    #[command(before_help = examples::COMPARE, help_template = examples::TEMPLATE)]
     Compare(Box<CompareArgs>),
-    /// Print the trust policy by which an IAM role trusts ServiceAccounts of a cluster
+    /// Print the trust policy with which an IAM role trusts ServiceAccounts of a cluster
+    #[command(before_help = examples::TRUST_POLICY, help_template = examples::TEMPLATE)]
     TrustPolicy(Box<TrustPolicyArgs>),
     /// Write or verify what the cluster's OIDC issuer publishes
-    #[command(subcommand)]
+    #[command(subcommand, before_help = examples::OIDC, help_template = examples::TEMPLATE)]
     Oidc(Box<OidcCommand>),
-    /// Find the running pods that lack the identity that they should have
+    /// Find running pods that lack the role they should have
+    #[command(before_help = examples::AUDIT, help_template = examples::TEMPLATE)]
     Audit(Box<AuditArgs>),
-    /// Look at everything that an installation stands on, and say what to do about what is wrong
+    /// Check an installation, and say what to do about each fault
+    #[command(before_help = examples::DOCTOR, help_template = examples::TEMPLATE)]
     Doctor(Box<DoctorArgs>),
-    /// Print the completions of a shell
+    /// Print completions for a shell
+    #[command(before_help = examples::COMPLETIONS, help_template = examples::TEMPLATE)]
     Completions(CompletionsArgs),
 }
 

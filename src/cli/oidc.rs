@@ -4,15 +4,17 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
-use super::{ClusterArgs, ReportForm};
+use super::{ClusterArgs, ReportForm, examples};
 use crate::oidc::issuer::Issuer;
 
 /// What `oidc` does.
 #[derive(Debug, Subcommand)]
 pub enum OidcCommand {
     /// Write the discovery document and the keys of an issuer, ready to be published
+    #[command(before_help = examples::OIDC_GENERATE, help_template = examples::TEMPLATE)]
     Generate(OidcGenerateArgs),
     /// Compare what an issuer publishes with what the cluster signs
+    #[command(before_help = examples::OIDC_VERIFY, help_template = examples::TEMPLATE)]
     Verify(OidcVerifyArgs),
 }
 

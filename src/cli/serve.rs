@@ -251,7 +251,7 @@ pub struct LimitArgs {
 #[derive(Debug, Args)]
 pub struct RecordArgs {
     /// Write the AdmissionReviews that are answered to this folder, for `mutate` to replay. The values of env
-    /// variables are replaced; see the README
+    /// variables are replaced; see docs/reference/recording.md
     #[arg(long, env, value_name = "DIR")]
     pub record: Option<PathBuf>,
     /// The most files that are recorded there, those of earlier runs included
