@@ -1,55 +1,23 @@
-//! The floor: what any server built of hyper and rustls pays for a request, before it does anything with it. It reads
-//! the body and answers a fixed one.
+//! The floor, built beside this crate: benches/floor is a package of its own, with a profile of its own.
 
-use std::{convert::Infallible, net::SocketAddr, sync::Arc};
+use std::{env, path::PathBuf, process::Command};
 
-use bytes::Bytes;
-use http_body_util::{BodyExt, Full};
-use hyper::{
-    Request, Response, body::Incoming, header::CONTENT_TYPE, server::conn::http1, service::service_fn,
-};
-use hyper_util::rt::TokioIo;
-use rustls::{ServerConfig, crypto::aws_lc_rs};
-use rustls_pki_types::PrivateKeyDer;
-use tokio::net::TcpListener;
-use tokio_rustls::TlsAcceptor;
+use crate::process::Process;
 
-/// What is said once it listens; the address follows.
-pub(crate) const READY: &str = "floor listens at ";
-
-/// The shortest answer that a webhook gives.
-const ANSWER: &[u8] = br#"{"kind":"AdmissionReview","apiVersion":"admission.k8s.io/v1","response":{"uid":"43b6ad15-47ef-4488-9dfa-deeeb0687ebe","allowed":true}}"#;
-
-/// Serves until the process is killed.
-pub(crate) fn run() {
-    tokio::runtime::Runtime::new().unwrap().block_on(async {
-        let listener = TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], 0))).await.unwrap();
-        let acceptor = TlsAcceptor::from(Arc::new(tls()));
-        eprintln!("{READY}{}", listener.local_addr().unwrap());
-        loop {
-            let (stream, _) = listener.accept().await.unwrap();
-            let acceptor = acceptor.clone();
-            tokio::spawn(async move {
-                stream.set_nodelay(true).unwrap();
-                let Ok(stream) = acceptor.accept(stream).await else { return };
-                http1::Builder::new().serve_connection(TokioIo::new(stream), service_fn(answer)).await.ok();
-            });
-        }
-    });
+/// Builds the floor. A short run is no measurement, and takes what builds quickest.
+pub(crate) fn build(short: bool) -> PathBuf {
+    let manifest = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/floor/Cargo.toml");
+    let target = concat!(env!("CARGO_MANIFEST_DIR"), "/target/floor");
+    let mut cargo = Command::new(env::var_os("CARGO").unwrap_or("cargo".into()));
+    cargo.args(["build", "--locked", "--quiet", "--manifest-path", manifest, "--target-dir", target]);
+    if !short {
+        cargo.arg("--release");
+    }
+    assert!(cargo.status().unwrap().success(), "{manifest} does not build");
+    PathBuf::from(target).join(if short { "debug" } else { "release" }).join("floor")
 }
 
-async fn answer(request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
-    request.into_body().collect().await.ok();
-    let response = Response::builder().header(CONTENT_TYPE, "application/json");
-    Ok(response.body(Full::new(Bytes::from_static(ANSWER))).unwrap())
-}
-
-fn tls() -> ServerConfig {
-    let pair = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
-    let key = PrivateKeyDer::try_from(pair.signing_key.serialize_der()).unwrap();
-    let builder = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()));
-    let builder = builder.with_safe_default_protocol_versions().unwrap().with_no_client_auth();
-    let mut config = builder.with_single_cert(vec![pair.cert.der().clone()], key).unwrap();
-    config.send_tls13_tickets = 0;
-    config
+/// Starts it; `args` say what it serves.
+pub(crate) fn start(program: &PathBuf, args: &[&str]) -> Process {
+    Process::start(Command::new(program).args(args), "floor listens at ")
 }

@@ -7,6 +7,7 @@ mod core;
 #[path = "../fixtures/mod.rs"]
 mod fixtures;
 mod floor;
+mod handshakes;
 mod lookups;
 mod memory;
 mod process;
@@ -26,20 +27,17 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 /// A name, and what measures; told whether to be brief.
 type Group = (&'static str, fn(&mut Summary, bool));
 
-const GROUPS: [Group; 5] = [
+const GROUPS: [Group; 6] = [
     ("core", core::run),
     ("lookups", lookups::run),
     ("wire", wire::run),
+    ("handshakes", handshakes::run),
     ("memory", memory::run),
     ("size", size::run),
 ];
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
-    if args.iter().any(|arg| arg == "floor") {
-        floor::run();
-        return ExitCode::SUCCESS;
-    }
     let short = args.iter().any(|arg| arg == "--short");
     let is_chosen = |group: &str| {
         let mut names = args.iter().filter(|arg| !arg.starts_with('-')).peekable();

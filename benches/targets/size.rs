@@ -4,7 +4,7 @@ use std::process::Command;
 
 use crate::summary::{Line, Summary};
 
-const MEGABYTES: f64 = 12.0;
+const MEGABYTES: f64 = 15.0;
 
 pub(crate) fn run(summary: &mut Summary, _short: bool) {
     // Benchmarks are built with symbols; a release is not.

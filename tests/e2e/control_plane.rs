@@ -177,6 +177,22 @@ impl ControlPlane {
         })
     }
 
+    /// The authority's certificate and the administrator's pair.
+    #[allow(dead_code, reason = "benches/cluster uses it")]
+    pub(crate) fn credentials(&self) -> (String, &Pair) {
+        (self.ca.pem(), &self.admin)
+    }
+
+    #[allow(dead_code, reason = "benches/cluster uses it")]
+    pub(crate) fn port(&self) -> u16 {
+        self.ports[0]
+    }
+
+    #[allow(dead_code, reason = "benches/cluster uses it")]
+    pub(crate) fn api_server_pid(&self) -> u32 {
+        self.api_server.as_ref().unwrap().pid()
+    }
+
     pub(crate) fn version(&self) -> Version {
         Version::of(&self.assets)
     }

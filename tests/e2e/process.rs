@@ -29,6 +29,14 @@ impl Process {
         Self { guard: command.spawn().unwrap(), log }
     }
 
+    /// The process itself, not the shell that guards it.
+    #[allow(dead_code, reason = "benches/cluster uses it")]
+    pub(crate) fn pid(&self) -> u32 {
+        let guard = self.guard.id();
+        let children = fs::read_to_string(format!("/proc/{guard}/task/{guard}/children")).unwrap();
+        children.split(' ').next().unwrap().parse().unwrap()
+    }
+
     pub(crate) fn log(&self) -> String {
         String::from_utf8_lossy(&fs::read(&self.log).unwrap()).into_owned()
     }
