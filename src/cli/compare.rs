@@ -5,19 +5,25 @@ use std::{path::PathBuf, time::Duration};
 use clap::{ArgGroup, Args, ValueEnum};
 use hyper::Uri;
 
-use super::values::{duration, positive_duration, positive_number};
-use super::webhook_url::WebhookUrl;
+use super::{
+    ClusterArgs,
+    values::{account_name as service_name, duration, positive_duration, positive_number},
+    webhook_url::WebhookUrl,
+};
 
 /// Flags of `compare`.
 #[derive(Debug, Args)]
-#[command(group(ArgGroup::new("webhooks").args(["baseline", "candidate"]).required(true).multiple(true)))]
+#[command(group(ArgGroup::new("webhooks")
+    .args(["baseline", "baseline_service", "candidate", "candidate_service"]).required(true).multiple(true)))]
+#[command(group(ArgGroup::new("one").args(["baseline", "baseline_service"])))]
+#[command(group(ArgGroup::new("other").args(["candidate", "candidate_service"])))]
 pub struct CompareArgs {
-    /// The webhook that is compared with, such as https://localhost:8443/mutate
-    #[arg(long, env = "COMPARE_BASELINE", value_name = "URL")]
-    pub baseline: Option<WebhookUrl>,
-    /// The webhook that is compared. One URL alone is measured alone
-    #[arg(long, env = "COMPARE_CANDIDATE", value_name = "URL")]
-    pub candidate: Option<WebhookUrl>,
+    /// The webhook that is compared with.
+    #[command(flatten)]
+    pub baseline: BaselineArgs,
+    /// The webhook that is compared.
+    #[command(flatten)]
+    pub candidate: CandidateArgs,
     /// Recorded AdmissionReviews in JSON: a file, or the .json files of a folder
     #[arg(long, env = "COMPARE_REVIEWS", value_name = "PATH")]
     pub reviews: PathBuf,
@@ -27,19 +33,69 @@ pub struct CompareArgs {
     /// Also write one self-contained HTML page, to attach to a change request
     #[arg(long, env = "COMPARE_REPORT", value_name = "FILE")]
     pub report: Option<PathBuf>,
-    /// The baseline's admin port, such as http://localhost:9090: its version and, with --debug-endpoints, its flags go into
-    /// the report
-    #[arg(long, env = "COMPARE_BASELINE_ADMIN", value_name = "URL", requires = "baseline")]
-    pub baseline_admin: Option<Uri>,
-    /// The candidate's admin port
-    #[arg(long, env = "COMPARE_CANDIDATE_ADMIN", value_name = "URL", requires = "candidate")]
-    pub candidate_admin: Option<Uri>,
+    /// The cluster of --baseline-service and --candidate-service.
+    #[command(flatten, next_help_heading = "Cluster")]
+    pub cluster: ClusterArgs,
     /// How the webhooks are trusted.
     #[command(flatten, next_help_heading = "TLS")]
     pub tls: CompareTlsArgs,
     /// How much is measured.
     #[command(flatten, next_help_heading = "Measurement")]
     pub load: CompareLoadArgs,
+}
+
+/// The webhook that is compared with.
+#[derive(Debug, Args)]
+pub struct BaselineArgs {
+    /// The webhook that is compared with, such as https://localhost:8443/mutate
+    #[arg(long, env = "COMPARE_BASELINE", value_name = "URL")]
+    pub baseline: Option<WebhookUrl>,
+    /// The same, installed in a cluster: its Service, reached by a port-forward to a pod
+    #[arg(long, env = "COMPARE_BASELINE_SERVICE", value_name = "NAMESPACE/NAME", value_parser = service_name,
+        conflicts_with_all = ["baseline", "baseline_admin"])]
+    pub baseline_service: Option<(String, String)>,
+    /// The baseline's admin port, such as http://localhost:9090: its version and, with --debug-endpoints, its flags
+    /// go into the report
+    #[arg(long, env = "COMPARE_BASELINE_ADMIN", value_name = "URL", requires = "baseline")]
+    pub baseline_admin: Option<Uri>,
+}
+
+/// The webhook that is compared.
+#[derive(Debug, Args)]
+pub struct CandidateArgs {
+    /// The webhook that is compared. One alone is measured alone
+    #[arg(long, env = "COMPARE_CANDIDATE", value_name = "URL")]
+    pub candidate: Option<WebhookUrl>,
+    /// The same, installed in a cluster
+    #[arg(long, env = "COMPARE_CANDIDATE_SERVICE", value_name = "NAMESPACE/NAME", value_parser = service_name,
+        conflicts_with_all = ["candidate", "candidate_admin"])]
+    pub candidate_service: Option<(String, String)>,
+    /// The candidate's admin port
+    #[arg(long, env = "COMPARE_CANDIDATE_ADMIN", value_name = "URL", requires = "candidate")]
+    pub candidate_admin: Option<Uri>,
+}
+
+/// One of the two webhooks.
+#[derive(Debug)]
+pub struct CompareSideArgs {
+    /// Its URL.
+    pub url: Option<WebhookUrl>,
+    /// The namespace and the name of its Service.
+    pub service: Option<(String, String)>,
+    /// The URL of its admin port.
+    pub admin: Option<Uri>,
+}
+
+impl From<BaselineArgs> for CompareSideArgs {
+    fn from(args: BaselineArgs) -> Self {
+        Self { url: args.baseline, service: args.baseline_service, admin: args.baseline_admin }
+    }
+}
+
+impl From<CandidateArgs> for CompareSideArgs {
+    fn from(args: CandidateArgs) -> Self {
+        Self { url: args.candidate, service: args.candidate_service, admin: args.candidate_admin }
+    }
 }
 
 /// How `compare` trusts the webhooks, and is trusted.
@@ -79,7 +135,7 @@ pub struct CompareLoadArgs {
     pub warm_up: Duration,
     /// End with exit code 4 if the candidate's median latency is more than this many times the baseline's
     #[arg(long, env = "COMPARE_MAX_RATIO", value_name = "NUMBER", value_parser = positive_number,
-        requires_all = ["baseline", "candidate"])]
+        requires_all = ["one", "other"])]
     pub max_ratio: Option<f64>,
 }
 

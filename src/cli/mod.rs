@@ -26,7 +26,10 @@ use clap::{CommandFactory, FromArgMatches, Parser, Subcommand, error::ErrorKind}
 pub use self::{
     audit::AuditArgs,
     cluster::ClusterArgs,
-    compare::{CompareArgs, CompareForm, CompareLoadArgs, CompareTlsArgs, ReportForm},
+    compare::{
+        BaselineArgs, CandidateArgs, CompareArgs, CompareForm, CompareLoadArgs, CompareSideArgs,
+        CompareTlsArgs, ReportForm,
+    },
     compat::foreign_flags,
     completions::{CompletionsArgs, Shell},
     container_credentials::ContainerCredentialsArgs,

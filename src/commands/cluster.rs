@@ -55,6 +55,25 @@ pub(super) async fn client(args: ClusterArgs) -> anyhow::Result<kube::Client> {
     target?.context("no cluster")?.client().context(NO_CLIENT)
 }
 
+/// The client of a command that may not need one: made when it is first asked for.
+pub(super) struct Clusters {
+    args: Option<ClusterArgs>,
+    client: Option<kube::Client>,
+}
+
+impl Clusters {
+    pub(super) fn new(args: ClusterArgs) -> Self {
+        Self { args: Some(args), client: None }
+    }
+
+    pub(super) async fn client(&mut self) -> anyhow::Result<kube::Client> {
+        if let Some(args) = self.args.take() {
+            self.client = Some(client(args).await?);
+        }
+        self.client.clone().context(NO_CLIENT)
+    }
+}
+
 /// The API server's response at a path.
 pub(super) async fn get(client: &kube::Client, path: &str) -> anyhow::Result<String> {
     let request = Request::get(path).body(Vec::new())?;

@@ -20,9 +20,10 @@ use tokio_rustls::TlsAcceptor;
 
 use crate::support::{
     ROLE, ROLE_ANNOTATION, account,
-    daemon::{Daemon, command, stderr, stdout},
+    daemon::{Daemon, command, stderr, stdout, write_kubeconfig},
     eventually,
     pki::Pair,
+    port_forward::Installed,
     recorded,
     server::{Options, Server},
     within,
@@ -289,6 +290,42 @@ async fn the_report_is_one_page_with_verdict_versions_figures_and_differences() 
     }
 }
 
+/// Certificates are checked by the caBundle and the Service's name, as kube-apiserver checks them.
+#[tokio::test]
+async fn an_installed_webhook_is_reached_by_a_port_forward() {
+    let bench = Bench::start(&["minimal"]).await;
+    let mut baseline = Server::start(Options::default()).await;
+    baseline.ca.server_called("webhook.webhooks.svc").write(baseline.certs.path());
+    eventually("the new certificate", || baseline.metric(r#"tls_reloads_total{result="ok"}"#) > 0.0).await;
+    baseline.writer.applied("payments", "api", account(&[(ROLE_ANNOTATION, OTHER_ROLE)]));
+    let admin = Daemon::start(&["--service-accounts", SERVICE_ACCOUNTS]).await;
+    let api_server = Installed::new(&baseline, admin.admin).serve().await;
+    let kubeconfig = write_kubeconfig(bench.dir.path(), api_server, None);
+    let (candidate, ca, reviews) = (url(&bench.candidate), bench.path("ca.crt"), bench.path("reviews"));
+    let cluster =
+        ["--kubeconfig", &kubeconfig, "--context=test", "--reviews", &reviews, "--count=20", "-o=json"];
+
+    let alone = run(&[&["--baseline-service=webhooks/webhook"], &cluster[..]].concat()).await;
+    assert_eq!(alone.status.code(), Some(0), "{alone:?}");
+    let side = &object(&alone)["baseline"];
+    assert_eq!(side["url"], "https://webhook.webhooks.svc/mutate?timeout=10s");
+    assert_eq!((&side["version"], &side["requests"]), (&env!("CARGO_PKG_VERSION").into(), &20.into()));
+
+    fs::write(&ca, baseline.ca.pem() + &bench.candidate.ca.pem()).unwrap();
+    let both = ["--baseline-service=webhooks/webhook", "--candidate", &candidate, "--ca-file", &ca];
+    let output = run(&[&both[..], &cluster[..]].concat()).await;
+    assert_eq!(output.status.code(), Some(3), "{output:?}");
+    assert_eq!(object(&output)["differences"][0]["baseline"], OTHER_ROLE);
+
+    for (service, error) in [
+        ("webhooks/other", "no MutatingWebhookConfiguration calls the Service webhooks/other"),
+        ("webhook", "want NAMESPACE/NAME"),
+    ] {
+        let output = run(&[&["--baseline-service", service], &cluster[..]].concat()).await;
+        assert!(stderr(&output).contains(error), "{output:?}");
+    }
+}
+
 #[tokio::test]
 async fn a_report_that_can_not_be_written_and_an_admin_port_that_is_none_are_named() {
     let bench = Bench::start(&["minimal"]).await;
@@ -479,7 +516,10 @@ async fn certificates_are_checked_and_presented() {
 async fn what_can_not_be_meant_is_a_matter_of_usage() {
     let one = ["--reviews=x", "--insecure", "--baseline=https://x"];
     for (args, part) in [
-        (vec!["--reviews=x", "--insecure"], "--baseline <URL>|--candidate <URL>"),
+        (
+            vec!["--reviews=x", "--insecure"],
+            "--baseline <URL>|--baseline-service <NAMESPACE/NAME>|--candidate <URL>",
+        ),
         (vec!["--baseline=https://x", "--insecure"], "--reviews"),
         (vec!["--baseline=http://x", "--reviews=x"], "a webhook's URL is https://host"),
         ([&one[..], &["--count=1", "--duration=1s"]].concat(), "cannot be used with"),
@@ -487,6 +527,7 @@ async fn what_can_not_be_meant_is_a_matter_of_usage() {
         ([&one[..], &["--candidate=https://y", "--max-ratio=0"]].concat(), "a number above zero"),
         ([&one[..], &["--concurrency=0"]].concat(), "1..=1000"),
         ([&one[..], &["--count=0"]].concat(), "--count"),
+        ([&one[..], &["--baseline-service=a/b"]].concat(), "cannot be used with"),
     ] {
         assert_exit(&run(&args).await, 2, &[part]);
     }

@@ -2,12 +2,14 @@
 
 use std::time::Duration;
 
-use anyhow::{Context, bail, ensure};
+use anyhow::{Context, anyhow, bail, ensure};
 use http_body_util::{BodyExt, Empty, Limited};
 use hyper::{Request, StatusCode, Uri, body::Bytes, client::conn::http1, header::HOST};
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
 use tokio::{net::TcpStream, time::timeout};
+
+use super::client::Stream;
 
 const TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -25,18 +27,23 @@ pub(super) struct About {
 }
 
 impl About {
-    /// Asks an admin port. A webhook that counts no version, or shows no flags, has none.
-    pub(super) async fn fetch(admin: &Uri) -> anyhow::Result<Self> {
-        let metrics =
-            get(admin, "/metrics").await.with_context(|| format!("{admin}: can't read its metrics"))?;
-        let metrics =
-            metrics.with_context(|| format!("{admin}: there is no /metrics; is it the admin port?"))?;
-        let config =
-            get(admin, "/debug/config").await.with_context(|| format!("{admin}: can't read its flags"))?;
+    /// Asks an admin port, on connections of its own. A webhook that counts no version, or shows no flags, has none.
+    pub(super) async fn fetch(connect: impl AsyncFn() -> anyhow::Result<Stream>) -> anyhow::Result<Self> {
+        let metrics = get(connect().await, "/metrics").await.context("can't read its metrics")?;
+        let metrics = metrics.context("there is no /metrics; is it the admin port?")?;
+        let config = get(connect().await, "/debug/config").await.context("can't read its flags")?;
         let config = config.map(|config| serde_json::from_str(&config)).transpose();
-        let config: Option<Value> = config.with_context(|| format!("{admin}: /debug/config is not JSON"))?;
+        let config: Option<Value> = config.context("/debug/config is not JSON")?;
         let version = metrics.lines().find_map(|line| line.strip_prefix(BUILD_INFO)?.split('"').next());
         Ok(Self { version: version.map(str::to_owned), flags: config.as_ref().map_or_else(Vec::new, flags) })
+    }
+
+    /// Asks the admin port at a URL.
+    pub(super) async fn at(admin: &Uri) -> anyhow::Result<Self> {
+        ensure!(admin.scheme_str() == Some("http"), "{admin}: want a URL such as http://localhost:9090");
+        let address = (admin.host().unwrap_or_default(), admin.port_u16().unwrap_or(80));
+        let connect = async || Ok(Box::new(TcpStream::connect(address).await?) as Stream);
+        Self::fetch(connect).await.with_context(|| admin.to_string())
     }
 }
 
@@ -49,19 +56,17 @@ fn flags(config: &Value) -> Vec<(String, String)> {
 }
 
 /// The text at a path; none if it does not exist.
-async fn get(admin: &Uri, path: &str) -> anyhow::Result<Option<String>> {
-    ensure!(admin.scheme_str() == Some("http"), "want a URL such as http://localhost:9090");
-    let host = admin.host().context("no host in the URL")?;
+async fn get(stream: anyhow::Result<Stream>, path: &str) -> anyhow::Result<Option<String>> {
+    let stream = stream?;
     let exchange = async {
-        let stream = TcpStream::connect((host, admin.port_u16().unwrap_or(80))).await?;
         let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
         let connection = tokio::spawn(connection);
-        let request = Request::get(path).header(HOST, host).body(Empty::<Bytes>::new())?;
+        let request = Request::get(path).header(HOST, "admin").body(Empty::<Bytes>::new())?;
         let response = sender.send_request(request).await?;
         let status = response.status();
         let body = Limited::new(response.into_body(), MAX_BYTES).collect().await;
         connection.abort();
-        let body = body.map_err(|error| anyhow::anyhow!("{error}"))?.to_bytes();
+        let body = body.map_err(|error| anyhow!("{error}"))?.to_bytes();
         match status {
             StatusCode::OK => Ok(Some(String::from_utf8(body.into()).context("not UTF-8")?)),
             StatusCode::NOT_FOUND => Ok(None),

@@ -18,12 +18,14 @@ use hyper::{
 use hyper_util::rt::TokioIo;
 use rustls::ClientConfig;
 use tokio::{
+    io::{AsyncRead, AsyncWrite},
     net::TcpStream,
     task::JoinHandle,
     time::{sleep, timeout},
 };
 use tokio_rustls::TlsConnector;
 
+use super::{about::About, installed::Installed};
 use crate::cli::webhook_url::WebhookUrl;
 
 /// How long connecting and a request may each take: kube-apiserver's default for a webhook.
@@ -34,7 +36,25 @@ pub(super) struct Side {
     pub(super) name: &'static str,
     pub(super) url: WebhookUrl,
     pub(super) tls: Arc<ClientConfig>,
+    pub(super) route: Route,
+    pub(super) about: About,
 }
+
+/// How a webhook is reached.
+pub(super) enum Route {
+    /// At its URL.
+    Direct,
+    /// By a port-forward to a pod of its Service.
+    PortForward(Installed),
+}
+
+/// Bytes to and from a webhook, whatever the route.
+pub(super) type Stream = Box<dyn Duplex>;
+
+/// Both directions of a connection.
+pub(super) trait Duplex: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<IO: AsyncRead + AsyncWrite + Send + Unpin> Duplex for IO {}
 
 impl fmt::Display for Side {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -122,10 +142,22 @@ impl Client {
     }
 }
 
+impl Route {
+    async fn connect(&self, url: &WebhookUrl) -> anyhow::Result<Stream> {
+        match self {
+            Self::Direct => {
+                let stream = TcpStream::connect(url.address()).await?;
+                stream.set_nodelay(true)?;
+                Ok(Box::new(stream))
+            }
+            Self::PortForward(installed) => installed.connect().await,
+        }
+    }
+}
+
 impl Connection {
     async fn open(side: &Side) -> anyhow::Result<Self> {
-        let stream = TcpStream::connect(side.url.address()).await?;
-        stream.set_nodelay(true)?;
+        let stream = side.route.connect(&side.url).await?;
         let connector = TlsConnector::from(Arc::clone(&side.tls));
         let stream = connector.connect(side.url.server_name(), stream).await.context("TLS handshake")?;
         let (sender, connection) =

@@ -17,9 +17,9 @@ impl fmt::Display for Markdown<'_> {
         for sentence in report.sentences() {
             writeln!(f, "- {}", escape(&sentence))?;
         }
-        for (side, about) in report.sides.iter().zip(&report.about) {
+        for side in &report.sides {
             let version =
-                about.version.as_ref().map_or(String::new(), |version| format!(", version {version}"));
+                side.about.version.as_ref().map_or(String::new(), |version| format!(", version {version}"));
             writeln!(f, "- {}: `{}`{}", side.name, side.url, escape(&version))?;
         }
         writeln!(f, "- measured on {}\n", report.machine)?;

@@ -4,6 +4,7 @@ mod about;
 mod answer;
 mod client;
 mod difference;
+mod installed;
 mod machine;
 mod markdown;
 mod measurement;
@@ -12,23 +13,23 @@ mod plot;
 mod replay;
 mod report;
 mod review;
+mod sides;
 mod table;
 mod tls;
 mod verification;
 
-use std::{fs, process::ExitCode, sync::Arc};
+use std::{fs, process::ExitCode};
 
 use anyhow::Context;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use self::{
-    about::About,
-    client::Side,
     machine::Machine,
     markdown::Markdown,
     replay::{Limit, Load},
     report::Report,
 };
+use super::cluster::Clusters;
 use crate::cli::{CompareArgs, CompareForm, CompareLoadArgs};
 
 /// Asks both, compares, measures and prints. The exit code says what came of it.
@@ -38,22 +39,10 @@ pub fn run(args: CompareArgs) -> anyhow::Result<ExitCode> {
 
 async fn compare(args: CompareArgs) -> anyhow::Result<ExitCode> {
     let reviews = review::load(&args.reviews).context("--reviews")?;
-    let tls = Arc::new(tls::load(args.tls)?);
-    let side = |(name, url)| Arc::new(Side { name, url, tls: Arc::clone(&tls) });
-    let given = [
-        ("baseline", args.baseline, args.baseline_admin),
-        ("candidate", args.candidate, args.candidate_admin),
-    ];
-    let given = given.into_iter().filter_map(|(name, url, admin)| Some((side((name, url?)), admin)));
-    let (sides, admins): (Vec<Arc<Side>>, Vec<_>) = given.unzip();
-
-    let mut about = Vec::new();
-    for (side, admin) in sides.iter().zip(admins) {
-        let fetched = match admin {
-            Some(admin) => About::fetch(&admin).await.with_context(|| format!("--{}-admin", side.name))?,
-            None => About::default(),
-        };
-        about.push(fetched);
+    let (trust, mut clusters) = (args.tls, Clusters::new(args.cluster));
+    let mut sides = Vec::new();
+    for (name, side) in [("baseline", args.baseline.into()), ("candidate", args.candidate.into())] {
+        sides.extend(sides::find(name, side, &trust, &mut clusters).await?);
     }
 
     let bar = progress_bar("comparing")?;
@@ -64,7 +53,7 @@ async fn compare(args: CompareArgs) -> anyhow::Result<ExitCode> {
     let load = Load::from(args.load);
     let measured = replay::replay(&sides, reviews, load, progress_bar("measuring")?).await?;
 
-    let report = Report { sides, about, machine: Machine::this(), verification, measured, load, max_ratio };
+    let report = Report { sides, machine: Machine::this(), verification, measured, load, max_ratio };
     if let Some(path) = &args.report {
         let page = page::render(&report)?;
         fs::write(path, page).with_context(|| format!("--report: can't write {}", path.display()))?;

@@ -75,7 +75,7 @@ fn class(verdict: Verdict) -> &'static str {
 
 fn versions(report: &Report) -> Markup {
     let mut names: Vec<&str> =
-        report.about.iter().flat_map(|about| &about.flags).map(|(name, _)| &**name).collect();
+        report.sides.iter().flat_map(|side| &side.about.flags).map(|(name, _)| &**name).collect();
     names.sort_unstable();
     names.dedup();
     let value = |about: &About, name: &str| {
@@ -87,20 +87,20 @@ fn versions(report: &Report) -> Markup {
             tr { td { "URL" } @for side in &report.sides { td { code { (side.url) } } } }
             tr {
                 td { "version" }
-                @for (side, about) in report.sides.iter().zip(&report.about) { td { (version(side, about)) } }
+                @for side in &report.sides { td { (version(side)) } }
             }
             @for name in names {
                 tr {
                     td { code { (name) } }
-                    @for about in &report.about { td { code { (value(about, name).unwrap_or_default()) } } }
+                    @for side in &report.sides { td { code { (value(&side.about, name).unwrap_or_default()) } } }
                 }
             }
         }
     }
 }
 
-fn version(side: &Side, about: &About) -> String {
-    about.version.clone().unwrap_or_else(|| format!("not known; --{}-admin URL shows it", side.name))
+fn version(side: &Side) -> String {
+    side.about.version.clone().unwrap_or_else(|| format!("not known; --{}-admin URL shows it", side.name))
 }
 
 fn measured(report: &Report) -> Markup {

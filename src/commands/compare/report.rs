@@ -5,7 +5,6 @@ use std::{collections::BTreeMap, process::ExitCode, sync::Arc};
 use serde_json::{Value, json};
 
 use super::{
-    about::About,
     client::Side,
     machine::Machine,
     measurement::Measurement,
@@ -21,8 +20,6 @@ pub(super) const QUANTILES: [(&str, f64); 5] =
 pub(super) struct Report {
     /// One, or baseline and candidate.
     pub(super) sides: Vec<Arc<Side>>,
-    /// Of each side, in their order.
-    pub(super) about: Vec<About>,
     pub(super) machine: Machine,
     pub(super) verification: Verification,
     pub(super) measured: Measured,
@@ -120,11 +117,11 @@ impl Report {
             "answeredByOne": self.measured.answered_by_one,
             "machine": self.machine.to_string(),
         });
-        for ((side, about), measurement) in self.sides.iter().zip(&self.about).zip(&self.measured.sides) {
+        for (side, measurement) in self.sides.iter().zip(&self.measured.sides) {
             report[side.name] = json!({
                 "url": side.url.to_string(),
-                "version": about.version,
-                "flags": about.flags.iter().cloned().collect::<BTreeMap<_, _>>(),
+                "version": side.about.version,
+                "flags": side.about.flags.iter().cloned().collect::<BTreeMap<_, _>>(),
                 "requests": measurement.answered() + measurement.errors,
                 "errors": measurement.errors,
                 "firstError": measurement.first_error,

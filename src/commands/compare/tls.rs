@@ -1,6 +1,6 @@
 //! TLS as kube-apiserver speaks it to a webhook, with the trust that the flags give.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{path::Path, sync::Arc};
 
 use anyhow::{Context, bail};
 use rustls::{
@@ -22,15 +22,17 @@ use crate::{
 const CLIENT_CERT: &str = "--client-cert-file: want a certificate chain in PEM:";
 const CLIENT_KEY: &str = "--client-key-file: want a private key in PEM:";
 
-/// Reads the files and makes a configuration of them.
-pub(super) fn load(args: CompareTlsArgs) -> anyhow::Result<ClientConfig> {
-    // A variable that is set to nothing is not set.
-    let verifier = verifier(args.ca_file, args.insecure)?;
+/// Reads the files and makes a configuration of them. `authorities` are trusted where no flag says whom to trust.
+pub(super) fn load(
+    args: &CompareTlsArgs,
+    authorities: &[CertificateDer<'static>],
+) -> anyhow::Result<ClientConfig> {
+    let verifier = verifier(args.ca_file.as_deref(), args.insecure, authorities)?;
     let builder = ClientConfig::builder().dangerous().with_custom_certificate_verifier(verifier);
-    let mut config = match (args.client_cert_file, args.client_key_file) {
+    let mut config = match (&args.client_cert_file, &args.client_key_file) {
         (None, None) => builder.with_no_client_auth(),
         (Some(cert), Some(key)) => builder
-            .with_client_auth_cert(read_certificates(&cert, CLIENT_CERT)?, read_key(&key, CLIENT_KEY)?)
+            .with_client_auth_cert(read_certificates(cert, CLIENT_CERT)?, read_key(key, CLIENT_KEY)?)
             .context("--client-cert-file, --client-key-file: they can't be used together")?,
         _ => bail!("--client-cert-file and --client-key-file need each other: give both or neither"),
     };
@@ -40,23 +42,26 @@ pub(super) fn load(args: CompareTlsArgs) -> anyhow::Result<ClientConfig> {
     Ok(config)
 }
 
-fn verifier(ca_file: Option<PathBuf>, insecure: bool) -> anyhow::Result<Arc<dyn ServerCertVerifier>> {
-    let ca_file = match (ca_file, insecure) {
-        (Some(path), false) => path,
+fn verifier(
+    ca_file: Option<&Path>,
+    insecure: bool,
+    authorities: &[CertificateDer<'static>],
+) -> anyhow::Result<Arc<dyn ServerCertVerifier>> {
+    let authorities = match (ca_file, insecure) {
+        (Some(path), false) => &read_certificates(path, CA)?[..],
         (None, true) => return Ok(Arc::new(AnyCertificate::new())),
+        (None, false) if !authorities.is_empty() => authorities,
         (None, false) => bail!(
             "no certificate can be trusted: give --ca-file with the webhooks' authorities, or --insecure to take any"
         ),
         (Some(_), true) => bail!("--ca-file and --insecure contradict each other: give one of them"),
     };
     let mut roots = RootCertStore::empty();
-    for authority in read_certificates(&ca_file, CA)? {
-        let path = ca_file.display();
-        roots
-            .add(authority)
-            .with_context(|| format!("--ca-file: {path}: an authority that can't be used"))?;
+    let source = ca_file.map_or("the caBundle".to_owned(), |path| format!("--ca-file: {}", path.display()));
+    for authority in authorities {
+        roots.add(authority.clone()).with_context(|| format!("{source}: an authority that can't be used"))?;
     }
-    Ok(WebPkiServerVerifier::builder(Arc::new(roots)).build().context("--ca-file")?)
+    Ok(WebPkiServerVerifier::builder(Arc::new(roots)).build().context(source)?)
 }
 
 /// Takes any certificate, as long as the server has its key.

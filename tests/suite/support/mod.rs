@@ -6,6 +6,7 @@ pub(crate) mod client;
 pub(crate) mod daemon;
 pub(crate) mod manifests;
 pub(crate) mod pki;
+pub(crate) mod port_forward;
 pub(crate) mod proxy;
 pub(crate) mod server;
 
