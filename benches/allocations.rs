@@ -9,7 +9,7 @@ use std::process::ExitCode;
 
 use eks_pod_identity_webhook::{
     admission::Outcome,
-    injection::{binding::Account, warning::Warned},
+    injection::{account::Account, warning::Warned},
     metrics::Metrics,
 };
 
@@ -22,7 +22,7 @@ fn main() -> ExitCode {
     let mut summary = Summary::begin();
     for review in REVIEWS.into_iter().chain([ALREADY_INJECTED]) {
         for (what, account, target) in
-            [("annotated", fixtures::annotated(), 1), ("unannotated", Account::Unannotated, 0)]
+            [("annotated", fixtures::annotated(), 1), ("unannotated", Account::Nothing, 0)]
         {
             let count = allocations(review.body, account);
             summary.line(Line {

@@ -11,7 +11,7 @@ mod fixtures;
 
 use std::hint::black_box;
 
-use eks_pod_identity_webhook::injection::binding::{Account, Binder};
+use eks_pod_identity_webhook::injection::{account::Account, resolver::Resolver};
 use gungraun::{
     Callgrind, EventKind, LibraryBenchmarkConfig, library_benchmark, library_benchmark_group, main,
 };
@@ -40,7 +40,7 @@ fn annotated(review: Review) -> (Core, Vec<u8>) {
 }
 
 fn unannotated(review: Review) -> (Core, Vec<u8>) {
-    core(review, Account::Unannotated)
+    core(review, Account::Nothing)
 }
 
 fn tape(review: Review) -> (TapeParse, Vec<u8>) {
@@ -82,11 +82,11 @@ fn parse_tape((mut tape, mut body): (TapeParse, Vec<u8>)) -> (TapeParse, Vec<u8>
     (tape, body)
 }
 
-#[library_benchmark(setup = Binder::new)]
+#[library_benchmark(setup = Resolver::new)]
 #[bench::defaults(args = (Default::default()), config = budget(4_500))]
-fn bind(binder: Binder) -> (Binder, Account) {
-    let account = binder.bind(black_box(fixtures::ANNOTATIONS));
-    (binder, account)
+fn bind(resolver: Resolver) -> (Resolver, Account) {
+    let account = resolver.resolve(black_box(fixtures::ANNOTATIONS));
+    (resolver, account)
 }
 
 library_benchmark_group!(name = core; benchmarks = admit_annotated, admit_unannotated, parse_tape);

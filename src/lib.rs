@@ -3,7 +3,7 @@
 //! ```text
 //! server:     listen → tls → connection → mutate ─┐                                        ┌─▶ reply
 //!                                                 ▼                                        │
-//! admission:  skim, or else review, pod ─▶ account looked up ─▶ rules ─▶ patch ─▶ response ─┘
+//! admission:  fast_path, or else review, pod ─▶ account looked up ─▶ rules ─▶ patch ─▶ response ─┘
 //!                                                 ▲
 //! accounts:   sources (watch, manifests) ─▶ assignments ─▶ injection (parsed, rendered) ─▶ cache
 //!

@@ -13,7 +13,10 @@ use std::{
 use criterion::{BenchmarkId, Criterion};
 use eks_pod_identity_webhook::{
     accounts::assignments::mapping::Mapping,
-    injection::binding::{Account, Binder},
+    injection::{
+        account::Account,
+        resolver::{OwnAnnotations, Resolver},
+    },
 };
 
 use crate::fixtures;
@@ -33,7 +36,7 @@ pub(crate) fn bench(criterion: &mut Criterion) {
     thread::scope(|scope| {
         scope.spawn(|| {
             for index in (0..10_000).cycle() {
-                writer.applied(&fixtures::namespace(index), "default", Account::Unannotated);
+                writer.applied(&fixtures::namespace(index), "default", Account::Nothing);
                 thread::sleep(Duration::from_millis(1));
                 if ended.load(Ordering::Relaxed) {
                     break;
@@ -49,10 +52,15 @@ pub(crate) fn bench(criterion: &mut Criterion) {
     // What a change of the role mapping costs the watch: as many globs as anybody has, none of which matches.
     let (_cache, mut writer) = fixtures::cache(100_000, fixtures::annotated());
     let globs: Vec<_> = (0..100).map(|index| format!(r#""other-{index}-*/*": {{"RoleARN": "r"}}"#)).collect();
-    let binder = Binder::new(Arc::default());
-    let mapping = Mapping::parse(&format!("{{{}}}", globs.join(",")), &binder).unwrap();
+    let resolver = Resolver::new(Arc::default());
+    let mapping = Mapping::parse(&format!("{{{}}}", globs.join(",")), &resolver).unwrap();
     group.sample_size(10).bench_function("100,000 accounts bound anew by 100 globs", |bencher| {
-        bencher.iter(|| writer.rebind(|namespace, name| mapping.bind(&binder, (namespace, name), &[])));
+        bencher.iter(|| {
+            writer.reassign_all(|namespace, name, known| match known.has_annotated_role() {
+                true => known.clone(),
+                false => mapping.resolve(&resolver, (namespace, name), &OwnAnnotations::NONE),
+            })
+        });
     });
 
     group.finish();

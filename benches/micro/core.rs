@@ -1,7 +1,7 @@
 //! Bytes in, bytes out, beside simd-json's tape parse of the same bytes.
 
 use criterion::{BatchSize, BenchmarkId, Criterion, Throughput};
-use eks_pod_identity_webhook::injection::binding::Account;
+use eks_pod_identity_webhook::injection::account::Account;
 
 use crate::fixtures::{self, Core, REVIEWS, TapeParse};
 
@@ -10,7 +10,7 @@ pub(crate) fn bench(criterion: &mut Criterion) {
     for review in REVIEWS {
         group.throughput(Throughput::Bytes(review.body.len() as u64));
         let (mut tape, mut annotated) = (TapeParse::new(), core(fixtures::annotated()));
-        let mut unannotated = core(Account::Unannotated);
+        let mut unannotated = core(Account::Nothing);
         bench_one(&mut group, "tape parse", review.size, review.body, |body| tape.parse(body));
         bench_one(&mut group, "annotated", review.size, review.body, |body| annotated.admit(body));
         bench_one(&mut group, "unannotated", review.size, review.body, |body| unannotated.admit(body));

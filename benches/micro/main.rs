@@ -4,11 +4,11 @@
 #![allow(missing_docs, reason = "made by macros")]
 #![allow(clippy::unwrap_used, reason = "a benchmark that can't go on fails")]
 
-mod binding;
 mod cache;
 mod core;
 #[path = "../fixtures/mod.rs"]
 mod fixtures;
+mod resolver;
 
 use std::time::Duration;
 
@@ -25,6 +25,6 @@ fn config() -> Criterion {
 criterion_group! {
     name = micro;
     config = config();
-    targets = core::bench, cache::bench, binding::bench
+    targets = core::bench, cache::bench, resolver::bench
 }
 criterion_main!(micro);

@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use eks_pod_identity_webhook::injection::binding::Account;
+use eks_pod_identity_webhook::injection::account::Account;
 
 use crate::{
     fixtures::{self, Core, REVIEWS, Review, TapeParse},
@@ -25,7 +25,7 @@ pub(crate) fn run(summary: &mut Summary, short: bool) {
         measure(summary, review, ("annotated", fixtures::annotated()), Some(target), time);
     }
     for (review, target) in REVIEWS.into_iter().zip([None, Some(UNANNOTATED), Some(UNANNOTATED)]) {
-        measure(summary, review, ("unannotated", Account::Unannotated), target, time);
+        measure(summary, review, ("unannotated", Account::Nothing), target, time);
     }
 }
 

@@ -9,7 +9,7 @@ use std::{
 
 use eks_pod_identity_webhook::{
     accounts::cache::{Cache, Writer},
-    injection::binding::Account,
+    injection::account::Account,
 };
 
 use crate::{
@@ -29,7 +29,7 @@ pub(crate) fn run(summary: &mut Summary, short: bool) {
     let rounds = if short { 1 } else { 200 };
     for (which, spread) in [("one account", 1), ("any account", usize::MAX)] {
         let [few, many] = [FEW, MANY].map(|count| {
-            let (cache, _writer) = fixtures::cache(count, Account::Unannotated);
+            let (cache, _writer) = fixtures::cache(count, Account::Nothing);
             look_up(&cache, count.min(spread), rounds)
         });
         let what = format!("look-up of {which} among {MANY} over {FEW}");
@@ -37,7 +37,7 @@ pub(crate) fn run(summary: &mut Summary, short: bool) {
     }
 
     let [few, many] = [FEW, MANY].map(|count| {
-        let (cache, _writer) = fixtures::cache(count, Account::Unannotated);
+        let (cache, _writer) = fixtures::cache(count, Account::Nothing);
         admit(&mut Core::new(cache), count, rounds)
     });
     let what = format!("admission of any account among {MANY} over {FEW}");

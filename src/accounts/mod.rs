@@ -1,10 +1,9 @@
-//! The ServiceAccounts and their roles: where they come from and where they are looked up.
+//! The ServiceAccounts: where they come from, what they are assigned, and where they are looked up.
 //!
 //! ```text
-//! watch (the cluster) ──┬─▶ roles ─▶ binding (parsed and rendered once) ─▶ cache ─▶ look-ups
-//! manifests (a folder) ─┤
-//! config_map ─▶ mapping ┤
-//! identity_file ────────┘
+//! sources: watch (the cluster) ──┬─▶ assignments ─▶ injection (parsed and rendered once) ─▶ cache ─▶ look-ups
+//!          manifests (a folder) ─┘   ▲
+//! annotations, config_map ─▶ mapping, container_credentials
 //! ```
 
 pub mod assignments;

@@ -2,18 +2,20 @@
 
 use super::{
     BadReview,
-    delivery::Delivery,
-    env::{EnvNames, Variable},
+    credentials::Token,
     json::{self, Array, Value},
 };
-use crate::injection::settings::MountPath;
+use crate::injection::{
+    settings::MountPath,
+    variable::{Variable, Variables},
+};
 
 /// A container of any of the pod's lists.
 #[derive(Debug, Default)]
 pub(super) struct Container<'a> {
     pub(super) name: &'a str,
     /// Which of the variables that this program injects are set, however.
-    pub(super) env: EnvNames,
+    pub(super) env: Variables,
     /// What `AWS_ROLE_ARN` is set to; empty if its value is taken from elsewhere.
     pub(super) role_arn: Option<&'a str>,
     /// Whether there is an `env` array to append to.
@@ -22,8 +24,7 @@ pub(super) struct Container<'a> {
     pub(super) has_mounts_array: bool,
     /// What stands where the token is to be mounted.
     pub(super) at_mount_path: Option<Mounted<'a>>,
-    /// Whether it mounts a volume of the token's name, wherever: that is all that the AWS webhook looks at. Not told under
-    /// other rules.
+    /// Whether it mounts a volume of the token's name anywhere.
     pub(super) mounts_name: bool,
 }
 
@@ -38,7 +39,7 @@ pub(super) enum Mounted<'a> {
 
 impl<'a> Container<'a> {
     /// Reads an element of a container list.
-    pub(super) fn read(value: Value<'a>, delivery: &Delivery) -> Result<Self, BadReview> {
+    pub(super) fn read(value: Value<'a>, token: &Token) -> Result<Self, BadReview> {
         if value.is_null() {
             return Err(BadReview::Shape { path: "a container", want: "an object" });
         }
@@ -48,11 +49,11 @@ impl<'a> Container<'a> {
                 "name" => container.name = json::string(value, "a container's name")?,
                 "env" => container.read_env(json::array(value, "a container's env")?)?,
                 "volumeMounts" => {
-                    container.read_mounts(json::array(value, "a container's volumeMounts")?, delivery)?;
+                    container.read_mounts(json::array(value, "a container's volumeMounts")?, token)?;
                 }
                 "volumeDevices" => {
                     let devices = json::array(value, "a container's volumeDevices")?;
-                    container.read_devices(devices, &delivery.mount_path)?;
+                    container.read_devices(devices, &token.mount_path)?;
                 }
                 _ => {}
             }
@@ -62,7 +63,7 @@ impl<'a> Container<'a> {
 
     fn read_env(&mut self, env: Option<Array<'a>>) -> Result<(), BadReview> {
         self.has_env_array = env.is_some();
-        (self.env, self.role_arn) = (EnvNames::default(), None);
+        (self.env, self.role_arn) = (Variables::default(), None);
         for entry in json::items(env) {
             let (mut name, mut role_arn) = ("", None);
             for (key, value) in json::fields(entry, "an env entry")? {
@@ -81,7 +82,7 @@ impl<'a> Container<'a> {
         Ok(())
     }
 
-    fn read_mounts(&mut self, mounts: Option<Array<'a>>, delivery: &Delivery) -> Result<(), BadReview> {
+    fn read_mounts(&mut self, mounts: Option<Array<'a>>, token: &Token) -> Result<(), BadReview> {
         self.has_mounts_array = mounts.is_some();
         for mount in json::items(mounts) {
             let (mut name, mut path) = ("", "");
@@ -92,10 +93,10 @@ impl<'a> Container<'a> {
                     _ => {}
                 }
             }
-            if delivery.mount_path.is(path) {
+            if token.mount_path.is(path) {
                 self.at_mount_path = Some(Mounted::Volume(name));
             }
-            self.mounts_name |= delivery.compat.is_aws() && name == delivery.volume_name.as_ref();
+            self.mounts_name |= name == token.volume_name.as_ref();
         }
         Ok(())
     }

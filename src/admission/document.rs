@@ -1,20 +1,20 @@
-//! A parsed body, and what parsing works in.
+//! A parsed body, and the buffers of an admission.
 
-use simd_json::{Buffers, INPUT_PADDING, Node, Tape};
+use simd_json::{INPUT_PADDING, Node, Tape};
 
 use super::{BadReview, json::Value, managed_fields::ManagedFields};
 use crate::injection::warning::Warned;
 
-/// How much room a body should have behind its end, to be parsed where it is.
+/// How many spare bytes a body should have behind its end, to be parsed in place.
 pub const PADDING: usize = INPUT_PADDING;
 
-/// What the parser holds of each value: a node and some indices. Measured, with `[0,0,…]` of 8 MiB.
+/// What the parser holds for each value: a node and some indices. Measured with `[0,0,…]` of 8 MiB.
 const BYTES_PER_VALUE: usize = 40;
 
-/// What one admission works in, to be used again: a warm one saves the parser its allocations.
-pub struct Scratch {
+/// The buffers of one admission. Reused buffers save the parser its allocations.
+pub struct Buffers {
     managed_fields: ManagedFields,
-    buffers: Buffers,
+    parser: simd_json::Buffers,
     tape: Tape<'static>,
     /// Where the patch is written.
     pub(super) patch: Vec<u8>,
@@ -27,11 +27,11 @@ pub struct Scratch {
     largest_body: usize,
 }
 
-impl Default for Scratch {
+impl Default for Buffers {
     fn default() -> Self {
         Self {
             managed_fields: ManagedFields::default(),
-            buffers: Buffers::default(),
+            parser: simd_json::Buffers::default(),
             tape: Tape(Vec::new()),
             patch: Vec::new(),
             session_name: Vec::new(),
@@ -67,7 +67,7 @@ impl Document<'_> {
     }
 }
 
-impl Scratch {
+impl Buffers {
     /// Parses `body` in place. Its contents are spent afterwards, whether or not it was JSON.
     pub fn parse<'b>(&mut self, body: &'b mut Vec<u8>) -> Result<Document<'b>, BadReview> {
         let len = body.len();
@@ -75,7 +75,7 @@ impl Scratch {
         let start = self.managed_fields.leave_out(body);
         body.resize(len + PADDING, 0);
         let mut tape = std::mem::replace(&mut self.tape, Tape(Vec::new())).reset();
-        simd_json::fill_tape_padded(&mut body[start..], len - start, &mut self.buffers, &mut tape)
+        simd_json::fill_tape_padded(&mut body[start..], len - start, &mut self.parser, &mut tape)
             .map_err(|error| BadReview::NotJson(error.to_string()))?;
         Ok(Document(tape))
     }
@@ -94,7 +94,7 @@ impl Scratch {
 
     /// How many bytes it holds, used or not.
     pub fn memory(&self) -> usize {
-        let buffers = self.largest_body + self.buffers.structural_indexes().len() * size_of::<u32>() * 2;
+        let buffers = self.largest_body + self.parser.structural_indexes().len() * size_of::<u32>() * 2;
         let tape = self.tape.0.capacity() * size_of::<Node<'_>>();
         buffers + tape + self.patch.capacity() + self.session_name.capacity() + self.response.capacity()
     }

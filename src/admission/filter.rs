@@ -1,4 +1,4 @@
-//! Which containers are left alone because somebody said so.
+//! Which containers annotations leave alone.
 
 use std::collections::HashSet;
 
@@ -7,7 +7,7 @@ use super::{
     json::{self, Value},
     pod::Pod,
 };
-use crate::injection::{binding::Binding, settings::Compat};
+use crate::injection::{account::AccountSettings, compat::Rules};
 
 /// Which containers are left alone, by name. Sets, since lists and containers can both be long.
 pub(super) struct Filter<'a> {
@@ -16,14 +16,13 @@ pub(super) struct Filter<'a> {
 }
 
 impl<'a> Filter<'a> {
-    pub(super) fn new(pod: &Pod<'a>, binding: &'a Binding, compat: Compat) -> Self {
-        // The AWS webhook takes spaces for a part of the name, so the container behind a comma and a space is injected.
+    pub(super) fn new(pod: &Pod<'a>, account: &'a AccountSettings, rules: &Rules) -> Self {
         let names = |list: &'a str| {
             let names = list.split(',');
-            if compat.is_aws() { names.collect() } else { names.map(str::trim).collect() }
+            if rules.trim_container_names { names.map(str::trim).collect() } else { names.collect() }
         };
-        let skip = pod.annotations.skip_containers.or(binding.terms.skip_containers.as_deref());
-        let include = pod.annotations.include_containers.or(binding.terms.include_containers.as_deref());
+        let skip = pod.annotations.skip_containers.or(account.skip_containers.as_deref());
+        let include = pod.annotations.include_containers.or(account.include_containers.as_deref());
         Self { skip: skip.map(names).unwrap_or_default(), include: include.map(names) }
     }
 

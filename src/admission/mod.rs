@@ -1,19 +1,20 @@
 //! The answer to an admission request: bytes and a look-up in, bytes out. No I/O, no waiting, no clock.
 //!
 //! ```text
-//! body ─┬─ Webhook::skim ─▶ Skimmed, whose account is known to have no role ───────────▶ response
-//!       └─ Scratch::parse ─▶ tape ─ Webhook::read ─▶ Request ─┬─ Exempt ───────────────▶ response
+//! body ─┬─ Webhook::fast_path ─▶ FastRequest, whose account is known to have no role ───────────▶ response
+//!       └─ Buffers::parse ─▶ tape ─ Webhook::read ─▶ Request ─┬─ Exempt ───────────────▶ response
 //!                                                             └─ Pod ─ account looked up ─▶ response
 //! ```
 //!
-//! The response is left in the [`Scratch`].
+//! The response is left in the [`Buffers`].
 //!
 //! The look-up lies between the two halves, because it may have to wait for the watch and nothing here does.
 
 mod container;
-mod delivery;
+mod credentials;
 mod document;
 mod env;
+mod fast_path;
 mod filter;
 mod json;
 mod managed_fields;
@@ -26,35 +27,35 @@ mod response;
 mod review;
 mod rules;
 mod session_name;
-mod skim;
 mod token_volume;
 
 use std::sync::Arc;
 
 use thiserror::Error;
 
-pub use self::{
-    document::{Document, PADDING, Scratch, memory_to_parse},
-    outcome::{Operation, Outcome},
-    request::{Exempt, PodRequest, Request},
-    skim::Skimmed,
-};
 use self::{
+    credentials::Modes,
+    fast_path::Patterns,
     patch::Patch,
     pod::Pod,
     response::Response,
     review::{Id, Review, Target},
-    rules::{Containers, Rendered},
-    skim::Needles,
+    rules::Containers,
 };
-use crate::injection::{binding::Account, settings::Settings};
+pub use self::{
+    document::{Buffers, Document, PADDING, memory_to_parse},
+    fast_path::FastRequest,
+    outcome::{Operation, Outcome},
+    request::{Exempt, PodRequest, Request},
+};
+use crate::injection::{account::Account, settings::Settings};
 
 /// The core: answers admission requests under given settings.
 #[derive(Debug)]
 pub struct Webhook {
     settings: Arc<Settings>,
-    rendered: Rendered,
-    needles: Needles,
+    modes: Modes,
+    patterns: Patterns,
 }
 
 /// Why a body is no AdmissionReview that can be answered.
@@ -85,11 +86,7 @@ pub enum BadReview {
 impl Webhook {
     /// A core with these settings.
     pub fn new(settings: Arc<Settings>) -> Self {
-        Self {
-            rendered: Rendered::new(&settings),
-            needles: Needles::new(&settings.annotation_prefix),
-            settings,
-        }
+        Self { modes: Modes::new(&settings), patterns: Patterns::new(&settings.annotation_prefix), settings }
     }
 
     /// Answers a request of a pod without a role from the bytes of its body alone, where that is possible: most pods
@@ -97,16 +94,16 @@ impl Webhook {
     ///
     /// Of a body that Go's JSON encoder wrote and [`read`](Self::read) understands, both ways say the same. One that
     /// only a parser would find to be malformed may be allowed, if its account has no role.
-    pub fn skim<'a>(
+    pub fn fast_path<'a>(
         &self,
         body: &'a [u8],
         mut look_up: impl FnMut(&str, &str) -> Option<Account>,
-        scratch: &mut Scratch,
-    ) -> Option<(Skimmed<'a>, Outcome)> {
-        let is_unannotated =
-            |namespace: &str, name: &str| matches!(look_up(namespace, name), Some(Account::Unannotated));
-        let skimmed = self.needles.skim(body, is_unannotated)?;
-        Some((skimmed, respond(skimmed.id, &Response::nothing(Outcome::NoRole), scratch)))
+        buffers: &mut Buffers,
+    ) -> Option<(FastRequest<'a>, Outcome)> {
+        let is_given_nothing =
+            |namespace: &str, name: &str| matches!(look_up(namespace, name), Some(Account::Nothing));
+        let request = self.patterns.fast_path(body, is_given_nothing)?;
+        Some((request, respond(request.id, &Response::nothing(Outcome::NoRole), buffers)))
     }
 
     /// Reads a request, as far as that is possible without its ServiceAccount.
@@ -137,8 +134,8 @@ impl Webhook {
     }
 
     /// Allows a request as it is.
-    pub fn allow(&self, request: &Exempt<'_>, scratch: &mut Scratch) -> Outcome {
-        respond(request.review.id, &Response::nothing(request.outcome), scratch)
+    pub fn allow(&self, request: &Exempt<'_>, buffers: &mut Buffers) -> Outcome {
+        respond(request.review.id, &Response::nothing(request.outcome), buffers)
     }
 
     /// Answers for a pod whose ServiceAccount is known.
@@ -146,23 +143,23 @@ impl Webhook {
         &self,
         request: &PodRequest<'_>,
         account: &Account,
-        scratch: &mut Scratch,
+        buffers: &mut Buffers,
     ) -> Result<Outcome, BadReview> {
         let PodRequest { review, pod } = request;
-        let Some(binding) = account.binding().filter(|binding| binding.gives_identity()) else {
-            return Ok(respond(review.id, &Response::nothing(Outcome::NoRole), scratch));
+        let Account::Granted(grant) = account else {
+            return Ok(respond(review.id, &Response::nothing(Outcome::NoRole), buffers));
         };
         let containers = match review.target {
             Target::EphemeralContainers => Containers::NewEphemeral { old_pod: review.old_object },
             Target::Pod | Target::OtherOfPod | Target::Other => Containers::All,
         };
-        let Scratch { patch, session_name, response, warned, .. } = scratch;
-        let settings = (&*self.settings, &self.rendered);
-        let injected = rules::inject(settings, pod, containers, binding, session_name, Patch::new(patch))?;
+        let Buffers { patch, session_name, response, warned, .. } = buffers;
+        let settings = (&*self.settings, &self.modes);
+        let injected = rules::inject(settings, pod, containers, grant, session_name, Patch::new(patch))?;
         let said = Response {
             outcome: injected.outcome,
             patch,
-            binding: Some(binding),
+            grant: Some(grant),
             has_role: injected.has_role,
             warnings: &injected.warnings,
         };
@@ -175,35 +172,35 @@ impl Webhook {
     pub fn admit(
         &self,
         body: &mut Vec<u8>,
-        scratch: &mut Scratch,
+        buffers: &mut Buffers,
         mut look_up: impl FnMut(&str, &str) -> Option<Account>,
     ) -> Result<Option<Outcome>, BadReview> {
-        let outcome = match self.skim(body, &mut look_up, scratch) {
+        let outcome = match self.fast_path(body, &mut look_up, buffers) {
             Some((_, outcome)) => outcome,
-            None => match self.parse_and_answer(body, scratch, look_up)? {
+            None => match self.parse_and_answer(body, buffers, look_up)? {
                 Some(outcome) => outcome,
                 None => return Ok(None),
             },
         };
-        scratch.take_response(body);
+        buffers.take_response(body);
         Ok(Some(outcome))
     }
 
     fn parse_and_answer(
         &self,
         body: &mut Vec<u8>,
-        scratch: &mut Scratch,
+        buffers: &mut Buffers,
         look_up: impl FnOnce(&str, &str) -> Option<Account>,
     ) -> Result<Option<Outcome>, BadReview> {
-        let document = scratch.parse(body)?;
+        let document = buffers.parse(body)?;
         let outcome = match self.read(&document)? {
-            Request::Exempt(request) => Some(self.allow(&request, scratch)),
+            Request::Exempt(request) => Some(self.allow(&request, buffers)),
             Request::Pod(request) => match look_up(request.namespace(), request.service_account()) {
-                Some(account) => Some(self.answer(&request, &account, scratch)?),
+                Some(account) => Some(self.answer(&request, &account, buffers)?),
                 None => None,
             },
         };
-        scratch.recycle(document);
+        buffers.recycle(document);
         Ok(outcome)
     }
 }
@@ -212,7 +209,7 @@ fn first_given<'a>(first: &'a str, second: &'a str) -> &'a str {
     if first.is_empty() { second } else { first }
 }
 
-fn respond(id: Id<'_>, response: &Response<'_>, scratch: &mut Scratch) -> Outcome {
-    scratch.warned = response.render(id, &mut scratch.response);
+fn respond(id: Id<'_>, response: &Response<'_>, buffers: &mut Buffers) -> Outcome {
+    buffers.warned = response.render(id, &mut buffers.response);
     response.outcome
 }

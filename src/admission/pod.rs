@@ -6,7 +6,10 @@ use super::{
     os,
     patch::Labels,
 };
-use crate::injection::settings::{AnnotationPrefix, Compat, Os, Settings};
+use crate::injection::{
+    compat::Rules,
+    settings::{AnnotationPrefix, Os, Settings},
+};
 
 /// A pod that is to be created, or given ephemeral containers.
 #[derive(Debug)]
@@ -18,7 +21,7 @@ pub(super) struct Pod<'a> {
     pub(super) has_skip_label: bool,
     pub(super) labels: Labels,
     /// Whether the label of container credentials is among them.
-    pub(super) has_identity_label: bool,
+    pub(super) has_pod_identity_label: bool,
     pub(super) annotations: PodAnnotations<'a>,
     pub(super) service_account: &'a str,
     pub(super) os: Os,
@@ -44,12 +47,12 @@ struct Metadata<'a> {
     is_mirror: bool,
     has_skip_label: bool,
     labels: Labels,
-    has_identity_label: bool,
+    has_pod_identity_label: bool,
     annotations: PodAnnotations<'a>,
 }
 
-/// The label of pods that are given container credentials, as EKS has it: whatever the prefix of annotations is.
-pub(super) const IDENTITY_LABEL: &str = "eks.amazonaws.com/pod-identity";
+/// The label of pods that are given container credentials, as EKS sets it. It does not depend on the annotation prefix.
+pub(super) const POD_IDENTITY_LABEL: &str = "eks.amazonaws.com/pod-identity";
 
 impl<'a> Pod<'a> {
     /// Reads the object of a request.
@@ -63,10 +66,10 @@ impl<'a> Pod<'a> {
             }
         }
         let spec = spec.filter(|spec| !spec.is_null()).ok_or(BadReview::Missing("request.object.spec"))?;
-        Self::read_spec(metadata, spec, settings.compat)
+        Self::read_spec(metadata, spec, settings.compat.rules())
     }
 
-    fn read_spec(metadata: Metadata<'a>, spec: Value<'a>, compat: Compat) -> Result<Self, BadReview> {
+    fn read_spec(metadata: Metadata<'a>, spec: Value<'a>, rules: &Rules) -> Result<Self, BadReview> {
         let (mut service_account, mut deprecated_service_account) = ("", "");
         let (mut os, mut node_selector, mut affinity) = (None, None, None);
         let (mut volumes, mut init_containers) = (None, None);
@@ -99,13 +102,12 @@ impl<'a> Pod<'a> {
             is_mirror: metadata.is_mirror,
             has_skip_label: metadata.has_skip_label,
             labels: metadata.labels,
-            has_identity_label: metadata.has_identity_label,
+            has_pod_identity_label: metadata.has_pod_identity_label,
             annotations: metadata.annotations,
             service_account,
-            os: match compat {
-                Compat::None => os::demanded(os, node_selector, affinity)?,
-                // The AWS webhook goes by the node selector alone.
-                Compat::Aws => os::demanded(None, node_selector, None)?,
+            os: match rules.os_by_node_selector_only {
+                false => os::demanded(os, node_selector, affinity)?,
+                true => os::demanded(None, node_selector, None)?,
             },
             volumes,
             init_containers,
@@ -131,7 +133,7 @@ impl<'a> Metadata<'a> {
                         metadata.labels = Labels::Some;
                     }
                     for (key, _) in json::fields(value, "metadata.labels")? {
-                        metadata.has_identity_label |= key == IDENTITY_LABEL;
+                        metadata.has_pod_identity_label |= key == POD_IDENTITY_LABEL;
                         metadata.has_skip_label |= prefix.strip(key) == Some("skip-pod-identity-webhook");
                     }
                 }

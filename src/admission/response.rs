@@ -1,10 +1,10 @@
-//! The answer: an AdmissionReview that allows the request, with the patch and what there is to say.
+//! The answer: an AdmissionReview that allows the request, with the patch, warnings and audit annotations.
 
 use base64_simd::STANDARD;
 
 use super::{Outcome, review::Id};
 use crate::injection::{
-    binding::Binding,
+    account::Grant,
     render,
     warning::{Warned, Warning},
 };
@@ -13,27 +13,27 @@ use crate::injection::{
 /// `apiserver/pkg/endpoints/filters/warning.go`).
 const MAX_WARNING_CHARS: usize = 4096;
 
-/// What is said beside `allowed: true`.
+/// What an answer contains beside `allowed: true`.
 #[derive(Debug)]
 pub(super) struct Response<'a> {
     pub(super) outcome: Outcome,
     /// A JSON Patch; empty for none.
     pub(super) patch: &'a [u8],
-    /// The account's binding, if it names a role.
-    pub(super) binding: Option<&'a Binding>,
+    /// What the account's pods are given.
+    pub(super) grant: Option<&'a Grant>,
     /// Whether any container has that role.
     pub(super) has_role: bool,
     pub(super) warnings: &'a [Warning],
 }
 
 impl Response<'_> {
-    /// Nothing but that the request is allowed.
+    /// Only that the request is allowed.
     pub(super) fn nothing(outcome: Outcome) -> Self {
-        Self { outcome, patch: &[], binding: None, has_role: false, warnings: &[] }
+        Self { outcome, patch: &[], grant: None, has_role: false, warnings: &[] }
     }
 
-    /// Renders the AdmissionReview that answers the request with this id, and tells what it warns of. What `out`
-    /// holds is replaced.
+    /// Renders the AdmissionReview that answers the request with this id, and returns the kinds of its warnings.
+    /// The contents of `out` are replaced.
     pub(super) fn render(&self, id: Id<'_>, out: &mut Vec<u8>) -> Warned {
         out.clear();
         out.extend_from_slice(br#"{"kind":"AdmissionReview","apiVersion":"#);
@@ -53,9 +53,9 @@ impl Response<'_> {
     }
 
     fn render_warnings(&self, out: &mut Vec<u8>) -> Warned {
-        let of_account = match (self.outcome, self.binding) {
-            (Outcome::Injected | Outcome::ContainerCredentials | Outcome::AlreadyInjected, Some(binding)) => {
-                &binding.terms.warnings[..]
+        let of_account = match (self.outcome, self.grant) {
+            (Outcome::Injected | Outcome::ContainerCredentials | Outcome::AlreadyInjected, Some(grant)) => {
+                &grant.settings.warnings[..]
             }
             _ => &[],
         };
@@ -79,9 +79,9 @@ impl Response<'_> {
     fn render_audit_annotations(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(br#","auditAnnotations":{"outcome":"#);
         render::string(out, self.outcome.as_str());
-        if let Some(binding) = self.binding.filter(|binding| self.has_role && binding.has_role()) {
+        if let Some(role) = self.grant.and_then(Grant::role).filter(|_| self.has_role) {
             out.extend_from_slice(br#","role-arn":"#);
-            out.extend_from_slice(binding.role_arn_json());
+            render::string(out, role.arn());
         }
         out.push(b'}');
     }

@@ -5,18 +5,19 @@ use std::borrow::Cow;
 use super::{
     BadReview, Outcome,
     container::{Container, Mounted},
-    delivery::Delivery,
+    credentials::{CredentialMode, Modes, Token},
     env::Env,
     filter::Filter,
     json::{self, Array, Value},
     patch::{Patch, Path},
-    pod::{IDENTITY_LABEL, Pod},
+    pod::{POD_IDENTITY_LABEL, Pod},
     token_volume::TokenVolume,
 };
 use crate::injection::{
-    binding::Binding,
+    account::{AccountSettings, Grant, RegionEnv},
+    compat::Rules,
     render,
-    settings::{Compat, Region, Settings, TokenExpiration},
+    settings::{Settings, TokenExpiration},
     warning::{Warning, WarningKind, quote},
 };
 
@@ -33,42 +34,19 @@ pub(super) enum Containers<'a> {
     NewEphemeral { old_pod: Option<Value<'a>> },
 }
 
-/// What depends on the settings alone, rendered once.
-#[derive(Debug)]
-pub(super) struct Rendered {
-    web_identity: Delivery,
-    container_credentials: Option<Delivery>,
-}
-
-impl Rendered {
-    pub(super) fn new(settings: &Settings) -> Self {
-        Self {
-            web_identity: Delivery::of_web_identity(settings),
-            container_credentials: settings
-                .container_credentials
-                .as_ref()
-                .map(|credentials| Delivery::of_container_credentials(credentials, settings.compat)),
-        }
-    }
-
-    fn delivery(&self, binding: &Binding) -> &Delivery {
-        let container_credentials = self.container_credentials.as_ref();
-        container_credentials.filter(|_| binding.has_container_credentials()).unwrap_or(&self.web_identity)
-    }
-}
-
 /// Writes to `patch` what the pod lacks.
 pub(super) fn inject(
-    (settings, rendered): (&Settings, &Rendered),
+    (settings, modes): (&Settings, &Modes),
     pod: &Pod<'_>,
     containers: Containers<'_>,
-    binding: &Binding,
+    grant: &Grant,
     session_name_buffer: &mut Vec<u8>,
     mut patch: Patch<'_>,
 ) -> Result<Injected, BadReview> {
-    let delivery = rendered.delivery(binding);
-    let volume = TokenVolume::find(pod.volumes, delivery, &binding.terms.audience)?;
-    let mut filter = Filter::new(pod, binding, settings.compat);
+    let (rules, mode, account) = (settings.compat.rules(), modes.of(&grant.credentials), &*grant.settings);
+    let token = mode.token();
+    let volume = TokenVolume::find(pod.volumes, (rules, token), &account.audience)?;
+    let mut filter = Filter::new(pod, account, rules);
     let lists = match containers {
         Containers::All => [("initContainers", pod.init_containers), ("containers", pod.containers)],
         // The subresource takes changes to ephemeral containers only, so the volume must be there already.
@@ -80,32 +58,31 @@ pub(super) fn inject(
     };
 
     let mut warnings = Vec::new();
-    let region = pod_region(settings, pod, &mut warnings);
-    let compat = settings.compat;
-    let env = Env::new(delivery, pod, region.as_ref(), binding, session_name_buffer);
-    let addition = Addition::new(delivery, binding, &volume, env, filter);
+    let region = PodRegion::new(settings, pod, account, &mut warnings);
+    let env = Env::new((rules, mode), pod, region.env(), grant, session_name_buffer);
+    let addition = Addition::new((rules, token), grant, &volume, env, filter);
     let mut tally = Tally::default();
     for (list, containers) in lists {
         addition.add_to(list, containers, &mut patch, &mut tally)?;
     }
-    warnings.extend(tally.blocked.warning(delivery));
-    // The AWS webhook adds its volume even where no container mounts it, and at the beginning.
-    if (tally.any_container || compat.is_aws()) && !volume.exists {
-        let json = render_volume((settings, delivery), pod, binding, &volume, &mut warnings);
-        match compat {
-            Compat::None => patch.append(Path::Volumes, pod.volumes.is_some(), [&*json]),
-            Compat::Aws => patch.prepend(Path::Volumes, pod.volumes.is_some(), &json),
+    warnings.extend(tally.blocked.warning(token));
+    let is_used = tally.any_container || rules.volume_without_containers;
+    if is_used && !volume.exists {
+        let json = render_volume((settings, token), pod, account, &volume, &mut warnings);
+        match rules.volume_first {
+            false => patch.append(Path::Volumes, pod.volumes.is_some(), [&*json]),
+            true => patch.prepend(Path::Volumes, pod.volumes.is_some(), &json),
         }
     }
-    let is_contained = delivery.full_uri.is_some();
+    let gives_container_credentials = matches!(mode, CredentialMode::ContainerCredentials { .. });
     // The subresource takes no labels either.
-    let is_labelled = pod.has_identity_label || matches!(containers, Containers::NewEphemeral { .. });
-    if is_contained && (tally.any_container || compat.is_aws()) && !is_labelled {
-        patch.add_label(pod.labels, IDENTITY_LABEL, "enabled");
+    let is_labelled = pod.has_pod_identity_label || matches!(containers, Containers::NewEphemeral { .. });
+    if gives_container_credentials && is_used && !is_labelled {
+        patch.add_label(pod.labels, POD_IDENTITY_LABEL, "enabled");
     }
 
     let outcome = match (patch.is_empty(), tally.any_container) {
-        (false, _) if is_contained => Outcome::ContainerCredentials,
+        (false, _) if gives_container_credentials => Outcome::ContainerCredentials,
         (false, _) => Outcome::Injected,
         (true, true) => Outcome::AlreadyInjected,
         (true, false) => Outcome::NoContainer,
@@ -131,8 +108,9 @@ impl Injected {
 
 /// What is added to each container of a pod.
 struct Addition<'a> {
-    delivery: &'a Delivery,
-    binding: &'a Binding,
+    rules: &'static Rules,
+    token: &'a Token,
+    grant: &'a Grant,
     volume_name: Cow<'a, str>,
     mount: Cow<'a, [u8]>,
     env: Env<'a>,
@@ -151,18 +129,18 @@ struct Tally<'a> {
 
 impl<'a> Addition<'a> {
     fn new(
-        delivery: &'a Delivery,
-        binding: &'a Binding,
+        (rules, token): (&'static Rules, &'a Token),
+        grant: &'a Grant,
         volume: &TokenVolume,
         env: Env<'a>,
         filter: Filter<'a>,
     ) -> Self {
-        let volume_name = delivery.volume_name.numbered(volume.number);
+        let volume_name = token.volume_name.numbered(volume.number);
         let mount = match volume.number {
-            1 => Cow::Borrowed(&*delivery.mount),
-            _ => delivery.mount_of(&volume_name).into(),
+            1 => Cow::Borrowed(&*token.mount),
+            _ => token.mount_of(&volume_name).into(),
         };
-        Self { delivery, binding, volume_name, mount, env, filter }
+        Self { rules, token, grant, volume_name, mount, env, filter }
     }
 
     /// Adds to the containers of one list what they lack.
@@ -174,18 +152,17 @@ impl<'a> Addition<'a> {
         tally: &mut Tally<'c>,
     ) -> Result<(), BadReview> {
         for (index, value) in json::items(containers).enumerate() {
-            let container = Container::read(value, self.delivery)?;
+            let container = Container::read(value, self.token)?;
             if !self.filter.admits(container.name) {
                 continue;
             }
-            if self.env.leaves_alone(container.env) {
+            if self.env.skips(container.env) {
                 tally.any_container = true;
-                tally.has_role |=
-                    container.role_arn.is_some_and(|role_arn| self.binding.is_role_arn(role_arn));
+                tally.has_role |= container.role_arn.is_some_and(|role_arn| self.is_role(role_arn));
                 continue;
             }
             match container.at_mount_path {
-                _ if container.mounts_name => {}
+                _ if self.rules.token_volume_by_name_only && container.mounts_name => {}
                 Some(Mounted::Volume(name)) if name == self.volume_name => {}
                 Some(_) => {
                     tally.blocked.push(container.name);
@@ -198,8 +175,8 @@ impl<'a> Addition<'a> {
             }
             tally.any_container = true;
             tally.has_role |= match container.role_arn {
-                Some(role_arn) => self.binding.is_role_arn(role_arn),
-                None => self.env.gives_role_to(container.env),
+                Some(role_arn) => self.is_role(role_arn),
+                None => self.env.gives_identity_to(container.env),
             };
             let path = Path::OfContainer { list, index, field: "env" };
             patch.append(path, container.has_env_array, self.env.missing_from(container.env));
@@ -209,23 +186,51 @@ impl<'a> Addition<'a> {
         }
         Ok(())
     }
+
+    /// Whether `arn` is the account's role.
+    fn is_role(&self, arn: &str) -> bool {
+        self.grant.role().is_some_and(|role| role.arn() == arn)
+    }
 }
 
-/// The region that the pod asks for, if it does.
-fn pod_region(settings: &Settings, pod: &Pod<'_>, warnings: &mut Vec<Warning>) -> Option<Region> {
-    let text = pod.annotations.region?;
-    let region = text.trim().parse().ok();
-    if region.is_none() {
-        warnings.push(ignored(settings, "region", text, "region"));
+/// The region of a pod.
+enum PodRegion<'a> {
+    /// That of its account, or of the settings.
+    OfAccount(Option<&'a RegionEnv>),
+    /// The one that it asks for itself.
+    OfPod(Option<RegionEnv>),
+}
+
+impl<'a> PodRegion<'a> {
+    fn new(
+        settings: &Settings,
+        pod: &Pod<'_>,
+        account: &'a AccountSettings,
+        warnings: &mut Vec<Warning>,
+    ) -> Self {
+        match pod.annotations.region.map(|text| (text, text.trim().parse())) {
+            Some((_, Ok(region))) => Self::OfPod(RegionEnv::new(&region)),
+            Some((text, Err(_))) => {
+                warnings.push(ignored(settings, "region", text, "region"));
+                Self::OfAccount(account.region.as_deref())
+            }
+            None => Self::OfAccount(account.region.as_deref()),
+        }
     }
-    region
+
+    fn env(&self) -> Option<&RegionEnv> {
+        match self {
+            Self::OfAccount(region) => *region,
+            Self::OfPod(region) => region.as_ref(),
+        }
+    }
 }
 
 /// The volume to add, with the lifetime that the pod asks for, or else its ServiceAccount.
 fn render_volume<'b>(
-    (settings, delivery): (&Settings, &Delivery),
+    (settings, token): (&Settings, &Token),
     pod: &Pod<'_>,
-    binding: &'b Binding,
+    account: &'b AccountSettings,
     volume: &TokenVolume,
     warnings: &mut Vec<Warning>,
 ) -> Cow<'b, [u8]> {
@@ -236,13 +241,12 @@ fn render_volume<'b>(
         }
         expiration
     });
-    let expiration = of_pod.unwrap_or(binding.terms.token_expiration);
-    if volume.number == 1 && expiration == binding.terms.token_expiration {
-        return Cow::Borrowed(&binding.terms.volume);
+    let expiration = of_pod.unwrap_or(account.token_expiration);
+    if volume.number == 1 && expiration == account.token_expiration {
+        return Cow::Borrowed(&account.volume);
     }
-    let name = delivery.volume_name.numbered(volume.number);
-    let (audience, path) = (&binding.terms.audience, &delivery.token_path);
-    render::to_vec(|out| render::volume(out, &name, audience, expiration, path)).into()
+    let name = token.volume_name.numbered(volume.number);
+    render::to_vec(|out| render::volume(out, &name, &account.audience, expiration, &token.path)).into()
 }
 
 /// An annotation of the pod that is not what it should be.
@@ -271,12 +275,12 @@ impl<'a> Blocked<'a> {
         }
     }
 
-    fn warning(&self, delivery: &Delivery) -> Option<Warning> {
+    fn warning(&self, token: &Token) -> Option<Warning> {
         let mut names = self.first.join(", ");
         if self.more > 0 {
             names = format!("{names} and {} more", self.more);
         }
-        let path = delivery.mount_path.as_ref();
+        let path = token.mount_path.as_ref();
         (!self.first.is_empty()).then(|| {
             let text = format!("no AWS identity for container {names}: something else is mounted at {path}");
             Warning::new(WarningKind::MountPath, text)

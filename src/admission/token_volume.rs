@@ -2,9 +2,10 @@
 
 use super::{
     BadReview,
-    delivery::Delivery,
+    credentials::Token,
     json::{self, Array, Value},
 };
+use crate::injection::compat::Rules;
 
 /// The volume that containers are to mount.
 #[derive(Debug, PartialEq, Eq)]
@@ -16,11 +17,10 @@ pub(super) struct TokenVolume {
 }
 
 impl TokenVolume {
-    /// Takes the first name that is free or is a token volume like ours; a foreign volume of the name is left alone. The
-    /// AWS webhook takes whatever has the name.
+    /// Takes the first name that is free or is a token volume like ours; a foreign volume of the name is left alone.
     pub(super) fn find(
         volumes: Option<Array<'_>>,
-        delivery: &Delivery,
+        (rules, token): (&Rules, &Token),
         audience: &str,
     ) -> Result<Self, BadReview> {
         // By number: whether the volume of that name is a token volume like ours.
@@ -34,10 +34,10 @@ impl TokenVolume {
                     _ => {}
                 }
             }
-            let Some(number) = delivery.volume_name.number_of(volume_name) else { continue };
+            let Some(number) = token.volume_name.number_of(volume_name) else { continue };
             let is_token = match projected {
-                _ if delivery.compat.is_aws() => true,
-                Some(projected) => has_token_source(projected, audience, &delivery.token_path)?,
+                _ if rules.token_volume_by_name_only => true,
+                Some(projected) => has_token_source(projected, audience, &token.path)?,
                 None => false,
             };
             // Numbers beyond the count of volumes can't be reached, so a pod can't make this list long.

@@ -26,7 +26,7 @@ pub struct Config {
     /// The namespace of the ConfigMap of roles, if that is watched.
     pub config_map: Option<Namespace>,
     /// The file of the accounts with container credentials, if there is one.
-    pub identities: Option<PathBuf>,
+    pub container_credentials: Option<PathBuf>,
     /// What is injected.
     pub settings: Arc<Settings>,
     /// The webhook's address.
@@ -178,7 +178,7 @@ impl TryFrom<ServeArgs> for Config {
             reload_interval,
             source,
             config_map,
-            identities: args.injection.container.file().map(Into::into),
+            container_credentials: args.injection.container.file().map(Into::into),
             settings: Arc::new(args.injection.into_settings()),
             listen: args.listen.listen,
             admin_listen: args.listen.admin_listen,

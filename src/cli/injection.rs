@@ -5,8 +5,9 @@ use clap::Args;
 use super::container_credentials::ContainerCredentialsArgs;
 use crate::injection::{
     aws_account::{AccountId, Partition},
+    compat::Compat,
     settings::{
-        AnnotationPrefix, Audience, Compat, DEFAULT_AUDIENCE, MountPath, Region, RoleOwner, Settings,
+        AnnotationPrefix, Audience, DEFAULT_AUDIENCE, MountPath, Region, RoleOwner, Settings,
         TokenExpiration, VolumeName,
     },
 };

@@ -1,8 +1,11 @@
 //! What an account's pods are given: parsed once, rendered once, when the account changes.
 
+pub mod account;
 pub mod aws_account;
-pub mod binding;
+pub mod compat;
 pub mod render;
+pub mod resolver;
 pub mod role_arn;
 pub mod settings;
+pub mod variable;
 pub mod warning;

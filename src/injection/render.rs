@@ -4,36 +4,6 @@
 
 use super::settings::TokenExpiration;
 
-/// `AWS_ROLE_ARN`, the role to assume.
-pub const ROLE_ARN: &str = "AWS_ROLE_ARN";
-/// `AWS_WEB_IDENTITY_TOKEN_FILE`, where the token is.
-pub const TOKEN_FILE: &str = "AWS_WEB_IDENTITY_TOKEN_FILE";
-/// `AWS_REGION`, read by most SDKs.
-pub const REGION: &str = "AWS_REGION";
-/// `AWS_DEFAULT_REGION`, read by the CLI and by older SDKs.
-pub const DEFAULT_REGION: &str = "AWS_DEFAULT_REGION";
-/// `AWS_ROLE_SESSION_NAME`, what CloudTrail shows of the pod.
-pub const SESSION_NAME: &str = "AWS_ROLE_SESSION_NAME";
-/// `AWS_STS_REGIONAL_ENDPOINTS`, for SDKs that would call the global endpoint.
-pub const STS_REGIONAL_ENDPOINTS: &str = "AWS_STS_REGIONAL_ENDPOINTS";
-
-/// `AWS_CONTAINER_CREDENTIALS_FULL_URI`, where to ask for container credentials.
-pub const CONTAINER_FULL_URI: &str = "AWS_CONTAINER_CREDENTIALS_FULL_URI";
-/// `AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE`, the token to ask with.
-pub const CONTAINER_TOKEN_FILE: &str = "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE";
-
-/// Every variable that is injected.
-pub const INJECTED_ENV: [&str; 8] = [
-    ROLE_ARN,
-    TOKEN_FILE,
-    REGION,
-    DEFAULT_REGION,
-    SESSION_NAME,
-    STS_REGIONAL_ENDPOINTS,
-    CONTAINER_FULL_URI,
-    CONTAINER_TOKEN_FILE,
-];
-
 /// The env entry that selects regional STS endpoints; it has no variable part.
 pub const STS_REGIONAL_ENV: &[u8] = br#"{"name":"AWS_STS_REGIONAL_ENDPOINTS","value":"regional"}"#;
 

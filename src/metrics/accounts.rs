@@ -2,61 +2,15 @@
 
 use prometheus::{Gauge, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Registry};
 
-use super::{IdentityMetrics, MappingMetrics, now, opts, register};
+use super::{ContainerCredentialsMetrics, Label, MappingMetrics, now, opts, register};
+
+/// States of accounts.
+pub const ACCOUNT_STATES: [&str; 5] =
+    ["annotated", "mapped", "malformed", "container_credentials", "unannotated"];
 
 /// What can fail where accounts come from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum SourceFailure {
-    /// Listing the accounts.
-    List,
-    /// Starting to watch them.
-    WatchStart,
-    /// The watch: the API server said so in an event.
-    WatchEvent,
-    /// The watch: its connection broke, or what came could not be read.
-    WatchStream,
-    /// An object without a resourceVersion.
-    NoResourceVersion,
-    /// Reading changed manifests.
-    Manifests,
-}
-
-impl SourceFailure {
-    const ALL: [Self; 6] = [
-        Self::List,
-        Self::WatchStart,
-        Self::WatchEvent,
-        Self::WatchStream,
-        Self::NoResourceVersion,
-        Self::Manifests,
-    ];
-
-    fn as_str(self) -> &'static str {
-        match self {
-            Self::List => "list",
-            Self::WatchStart => "watch_start",
-            Self::WatchEvent => "watch_event",
-            Self::WatchStream => "watch_stream",
-            Self::NoResourceVersion => "no_resource_version",
-            Self::Manifests => "manifests",
-        }
-    }
-}
-
-/// How many accounts are known, by state.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct AccountCount {
-    /// Accounts with a role of their own.
-    pub annotated: usize,
-    /// Accounts with a role of the mapping.
-    pub mapped: usize,
-    /// Accounts whose role is no ARN.
-    pub malformed: usize,
-    /// Accounts with container credentials.
-    pub contained: usize,
-    /// Accounts without any of it.
-    pub unannotated: usize,
-}
+pub const SOURCE_FAILURES: [&str; 6] =
+    ["list", "watch_start", "watch_event", "watch_stream", "no_resource_version", "manifests"];
 
 /// What is counted of the accounts.
 #[derive(Clone, Debug)]
@@ -64,15 +18,11 @@ pub struct AccountMetrics {
     /// Of the role mapping.
     pub mapping: MappingMetrics,
     /// Of the file of container credentials.
-    pub identities: IdentityMetrics,
-    annotated: IntGauge,
-    contained: IntGauge,
-    mapped: IntGauge,
-    malformed: IntGauge,
-    unannotated: IntGauge,
+    pub container_credentials: ContainerCredentialsMetrics,
+    known: IntGaugeVec,
     applied: IntCounter,
     deleted: IntCounter,
-    failures: [IntCounter; SourceFailure::ALL.len()],
+    failures: IntCounterVec,
     lists: IntCounter,
     synced: IntGauge,
     failing: IntGauge,
@@ -83,12 +33,15 @@ pub struct AccountMetrics {
 
 impl AccountMetrics {
     pub(super) fn new(registry: &Registry) -> Self {
-        let help = "Known ServiceAccounts, by whether they have a role and whence, and whether it has the form of an ARN.";
-        let accounts = register(registry, IntGaugeVec::new(opts("accounts", help), &["state"]));
+        let help =
+            "Known ServiceAccounts, by where their role comes from and whether it has the form of an ARN.";
+        let known = register(registry, IntGaugeVec::new(opts("accounts", help), &["state"]));
         let help = "Changes of ServiceAccounts seen after the first list.";
         let events = register(registry, IntCounterVec::new(opts("watch_events_total", help), &["type"]));
         let help = "Failures of the watch, or of reading the manifests, by what failed.";
-        let errors = register(registry, IntCounterVec::new(opts("watch_errors_total", help), &["reason"]));
+        let failures = register(registry, IntCounterVec::new(opts("watch_errors_total", help), &["reason"]));
+        ACCOUNT_STATES.iter().for_each(|state| drop(known.with_label_values(&[state])));
+        SOURCE_FAILURES.iter().for_each(|failure| drop(failures.with_label_values(&[failure])));
         let gauge = |name, help| register(registry, Gauge::with_opts(opts(name, help)));
         let lists = IntCounter::with_opts(opts("watch_lists_total", "Lists of all ServiceAccounts begun."));
         let synced = IntGauge::with_opts(opts("watch_synced", "1 once the first list is complete."));
@@ -97,15 +50,11 @@ impl AccountMetrics {
         let contact = "When the API server last took a list or watch call; 0 with manifests.";
         Self {
             mapping: MappingMetrics::new(registry),
-            identities: IdentityMetrics::new(registry),
-            annotated: accounts.with_label_values(&["annotated"]),
-            contained: accounts.with_label_values(&["container_credentials"]),
-            mapped: accounts.with_label_values(&["mapped"]),
-            malformed: accounts.with_label_values(&["malformed"]),
-            unannotated: accounts.with_label_values(&["unannotated"]),
+            container_credentials: ContainerCredentialsMetrics::new(registry),
+            known,
             applied: events.with_label_values(&["applied"]),
             deleted: events.with_label_values(&["deleted"]),
-            failures: SourceFailure::ALL.map(|failure| errors.with_label_values(&[failure.as_str()])),
+            failures,
             lists: register(registry, lists),
             synced: register(registry, synced),
             failing: register(registry, failing),
@@ -146,19 +95,16 @@ impl AccountMetrics {
         self.last_event.set(now());
     }
 
-    /// Tells how many accounts are known.
-    pub fn known(&self, count: AccountCount) {
-        let AccountCount { annotated, mapped, malformed, contained, unannotated } = count;
-        self.annotated.set(annotated as i64);
-        self.mapped.set(mapped as i64);
-        self.malformed.set(malformed as i64);
-        self.contained.set(contained as i64);
-        self.unannotated.set(unannotated as i64);
+    /// Takes how many accounts are known in each state.
+    pub fn known<L: Label>(&self, counts: impl IntoIterator<Item = (L, usize)>) {
+        for (state, count) in counts {
+            self.known.with_label_values(&[state.label()]).set(count as i64);
+        }
     }
 
     /// Counts a failure.
-    pub fn failed(&self, failure: SourceFailure) {
-        self.failures[failure as usize].inc();
+    pub fn failed(&self, failure: impl Label) {
+        self.failures.with_label_values(&[failure.label()]).inc();
         self.failing.set(1);
     }
 }

@@ -1,28 +1,11 @@
 //! What is counted of the role mapping.
 
-use prometheus::{IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Registry};
+use prometheus::{IntCounterVec, IntGauge, IntGaugeVec, Registry};
 
-use super::{opts, register};
+use super::{Label, opts, register};
 
 /// What can fail with the ConfigMap of the role mapping.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum MappingFailure {
-    /// Reading or watching it.
-    Watch,
-    /// Using what it holds.
-    Document,
-}
-
-impl MappingFailure {
-    const ALL: [Self; 2] = [Self::Watch, Self::Document];
-
-    fn as_str(self) -> &'static str {
-        match self {
-            Self::Watch => "watch",
-            Self::Document => "document",
-        }
-    }
-}
+pub const MAPPING_FAILURES: [&str; 2] = ["watch", "document"];
 
 /// What is counted of the role mapping.
 #[derive(Clone, Debug)]
@@ -30,7 +13,7 @@ pub struct MappingMetrics {
     used: IntGauge,
     malformed: IntGauge,
     usable: IntGauge,
-    failures: [IntCounter; MappingFailure::ALL.len()],
+    failures: IntCounterVec,
 }
 
 impl MappingMetrics {
@@ -42,12 +25,13 @@ impl MappingMetrics {
         usable.set(1);
         let help = "Failures with the ConfigMap of the role mapping, by what failed.";
         let errors = IntCounterVec::new(opts("role_mapping_errors_total", help), &["reason"]);
-        let errors = register(registry, errors);
+        let failures = register(registry, errors);
+        MAPPING_FAILURES.iter().for_each(|failure| drop(failures.with_label_values(&[failure])));
         Self {
             used: entries.with_label_values(&["used"]),
             malformed: entries.with_label_values(&["malformed"]),
             usable,
-            failures: MappingFailure::ALL.map(|failure| errors.with_label_values(&[failure.as_str()])),
+            failures,
         }
     }
 
@@ -59,10 +43,12 @@ impl MappingMetrics {
     }
 
     /// Counts a failure.
-    pub fn failed(&self, failure: MappingFailure) {
-        self.failures[failure as usize].inc();
-        if failure == MappingFailure::Document {
-            self.usable.set(0);
-        }
+    pub fn failed(&self, failure: impl Label) {
+        self.failures.with_label_values(&[failure.label()]).inc();
+    }
+
+    /// The ConfigMap holds what can't be used.
+    pub fn unusable(&self) {
+        self.usable.set(0);
     }
 }

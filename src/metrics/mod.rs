@@ -3,8 +3,8 @@
 
 mod accounts;
 mod admissions;
+mod container_credentials;
 mod http;
-mod identities;
 mod mapping;
 mod namespaces;
 mod process;
@@ -20,11 +20,11 @@ use prometheus::{
 
 use self::process::ProcessCollector;
 pub use self::{
-    accounts::{AccountCount, AccountMetrics, SourceFailure},
+    accounts::{ACCOUNT_STATES, AccountMetrics, SOURCE_FAILURES},
     admissions::AdmissionMetrics,
+    container_credentials::ContainerCredentialsMetrics,
     http::{Closed, HttpMetrics},
-    identities::IdentityMetrics,
-    mapping::{MappingFailure, MappingMetrics},
+    mapping::{MAPPING_FAILURES, MappingMetrics},
     namespaces::{NamespaceCounters, NamespaceMetrics},
     recordings::RecordingMetrics,
     self_managed::{Rotation, SelfManagedMetrics, SelfManagedOperation},
@@ -37,6 +37,20 @@ const SECONDS_BUCKETS: [f64; 20] = [
     5e-6, 1e-5, 2.5e-5, 5e-5, 1e-4, 2.5e-4, 5e-4, 1e-3, 2.5e-3, 5e-3, 1e-2, 2.5e-2, 5e-2, 0.1, 0.25, 0.5,
     1.0, 2.5, 5.0, 10.0,
 ];
+
+/// The values of a label. Each is an enum that lives with its domain.
+pub trait Label: Copy + 'static {
+    /// Every value.
+    const ALL: &[Self];
+
+    /// The value as it is exposed.
+    fn label(self) -> &'static str;
+}
+
+/// The exposed values of a label.
+pub fn labels<L: Label>() -> Vec<&'static str> {
+    L::ALL.iter().map(|value| value.label()).collect()
+}
 
 /// All metrics of the process.
 #[derive(Clone, Debug)]

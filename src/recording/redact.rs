@@ -3,7 +3,7 @@
 
 use serde_json::Value;
 
-use crate::injection::render;
+use crate::injection::variable::Variable;
 
 /// Where `kubectl apply` keeps the whole manifest, environment included.
 const LAST_APPLIED: &str = "/metadata/annotations/kubectl.kubernetes.io~1last-applied-configuration";
@@ -40,7 +40,7 @@ fn redact_pod(pod: &mut Value) {
         let env = containers.filter_map(|container| container.get_mut("env")?.as_array_mut()).flatten();
         for entry in env {
             let name = entry.get("name").and_then(Value::as_str).unwrap_or_default();
-            if !render::INJECTED_ENV.contains(&name)
+            if !Variable::named(name).is_some()
                 && let Some(value) = entry.get_mut("value")
             {
                 mask(value);
@@ -95,7 +95,7 @@ mod tests {
     #[test]
     fn what_the_core_reads_or_injects_is_kept() {
         let env: Vec<_> =
-            render::INJECTED_ENV.iter().map(|name| json!({"name": name, "value": "kept"})).collect();
+            Variable::ALL.iter().map(|variable| json!({"name": variable.name(), "value": "kept"})).collect();
         let review = pods(&json!({"spec": {"containers": [{"env": env}]}}));
         assert_eq!(redacted(&review), review);
         let like = pods(&json!({"spec": {"containers": [{"env": [{"name": "AWS_ROLE", "value": "a"}]}]}}));

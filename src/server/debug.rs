@@ -8,12 +8,13 @@ use serde_json::{Value, json};
 
 use super::reply::Reply;
 use crate::{
-    accounts::cache::Cache,
+    accounts::cache::{Cache, State},
     admission::Outcome,
     injection::{
-        binding::{Account, Binding},
+        account::{Account, Credentials, Grant, Role},
         settings::Settings,
     },
+    metrics::Label,
 };
 
 /// How many accounts of a namespace are shown.
@@ -49,10 +50,8 @@ impl DebugPages {
 
     fn account(&self, namespace: &str, name: &str) -> Value {
         match self.cache.look_up(namespace, name) {
-            Some(Account::Annotated(binding)) if binding.gives_identity() => {
-                self.annotated(namespace, name, &binding)
-            }
-            Some(_) => json!({
+            Some(Account::Granted(grant)) => self.granted(namespace, name, &grant),
+            Some(Account::Nothing) => json!({
                 "namespace": namespace, "name": name, "state": "unannotated",
                 "pods": "left alone", "reason": Outcome::NoRole.reason(),
             }),
@@ -69,18 +68,17 @@ impl DebugPages {
     }
 
     /// What each pod gets whose own labels, annotations and mounts say nothing else, and what they would have to say.
-    fn annotated(&self, namespace: &str, name: &str, binding: &Binding) -> Value {
-        let (terms, settings) = (&*binding.terms, &*self.settings);
-        let region = terms.region.as_ref().and_then(|region| parsed(&region.region)?.get("value").cloned());
-        let warnings: Vec<&str> = terms.warnings.iter().map(AsRef::as_ref).collect();
+    fn granted(&self, namespace: &str, name: &str, grant: &Arc<Grant>) -> Value {
+        let (account, settings) = (&*grant.settings, &*self.settings);
+        let warnings: Vec<&str> = account.warnings.iter().map(AsRef::as_ref).collect();
         let label = settings.annotation_prefix.key("skip-pod-identity-webhook");
         let credentials = settings.container_credentials.as_ref();
-        let credentials = credentials.filter(|_| binding.has_container_credentials());
+        let credentials = credentials.filter(|_| matches!(grant.credentials, Credentials::Container { .. }));
         let mount_path =
             credentials.map_or(&settings.mount_path, |credentials| &credentials.mount_path).as_ref();
         let outcome = if credentials.is_some() { Outcome::ContainerCredentials } else { Outcome::Injected };
         json!({
-            "namespace": namespace, "name": name, "state": state(binding),
+            "namespace": namespace, "name": name, "state": state(grant),
             "pods": "injected", "reason": outcome.reason(),
             "unless": {
                 Outcome::AlreadyInjected.reason(): "the pod has all of it already",
@@ -92,15 +90,15 @@ impl DebugPages {
                 ),
                 Outcome::NoVolume.reason(): "an ephemeral container comes to a pod that was never injected",
             },
-            "roleArn": parsed(binding.role_arn_json()),
-            "mappedBy": binding.mapped_by(),
+            "roleArn": grant.assigned_role().map(Role::arn),
+            "mappedBy": account.mapped_by.as_deref(),
             "containerCredentials": credentials.map(|credentials| credentials.full_uri.as_ref()),
-            "audience": &*terms.audience,
-            "tokenExpirationSeconds": terms.token_expiration.seconds(),
-            "region": region,
-            "stsRegionalEndpoints": terms.sts_regional_endpoints,
-            "skipContainers": terms.skip_containers.as_deref(),
-            "includeContainers": terms.include_containers.as_deref(),
+            "audience": &*account.audience,
+            "tokenExpirationSeconds": account.token_expiration.seconds(),
+            "region": account.region.as_ref().map(|region| region.name.as_ref()),
+            "stsRegionalEndpoints": account.sts_regional_endpoints,
+            "skipContainers": account.skip_containers.as_deref(),
+            "includeContainers": account.include_containers.as_deref(),
             "warnings": warnings,
         })
     }
@@ -110,10 +108,11 @@ impl DebugPages {
         accounts.sort_by(|(a, _), (b, _)| a.cmp(b));
         let known = accounts.len();
         let shown = accounts.iter().take(MAX_SHOWN).map(|(name, account)| match account {
-            Account::Annotated(binding) if binding.gives_identity() => {
-                json!({"name": name, "state": state(binding), "roleArn": parsed(binding.role_arn_json())})
+            Account::Granted(grant) => {
+                let role = grant.assigned_role().map(Role::arn);
+                json!({"name": name, "state": state(grant), "roleArn": role})
             }
-            _ => json!({"name": name, "state": "unannotated"}),
+            Account::Nothing => json!({"name": name, "state": "unannotated"}),
         });
         json!({
             "namespace": namespace,
@@ -142,18 +141,6 @@ impl Page<'_> {
     }
 }
 
-fn state(binding: &Binding) -> &'static str {
-    if binding.has_container_credentials() {
-        return "container_credentials";
-    }
-    match (binding.is_well_formed(), binding.mapped_by()) {
-        (true, None) => "annotated",
-        (true, Some(_)) => "mapped",
-        (false, _) => "malformed",
-    }
-}
-
-/// What was rendered as JSON, as a value.
-fn parsed(json: &[u8]) -> Option<Value> {
-    serde_json::from_slice(json).ok()
+fn state(grant: &Arc<Grant>) -> &'static str {
+    State::of(&Account::Granted(Arc::clone(grant))).label()
 }

@@ -26,8 +26,8 @@ use super::{
 };
 use crate::{
     accounts::cache::Cache,
-    admission::{self, BadReview, Operation, Outcome, PodRequest, Scratch, Webhook},
-    injection::{binding::Account, warning::Warned},
+    admission::{self, BadReview, Buffers, Operation, Outcome, PodRequest, Webhook},
+    injection::{account::Account, warning::Warned},
     lifecycle::Drain,
     metrics::Metrics,
     recording::Recorder,
@@ -147,17 +147,17 @@ impl Inner {
     /// Answers one admission.
     async fn admit(&self, mut held: Held, uri: &Uri) -> Reply {
         let mut record = Record::begin(&self.metrics.admissions);
-        let mut scratch = SCRATCH.take().unwrap_or_default();
+        let mut buffers = BUFFERS.take().unwrap_or_default();
         let copied = self.recorder.as_ref().and_then(|recorder| recorder.copy(&held.bytes));
-        let result = match self.skim(&held.bytes, &mut scratch, &mut record) {
+        let result = match self.fast_path(&held.bytes, &mut buffers, &mut record) {
             Some(outcome) => Ok(outcome),
-            None => self.answer(&mut held, &mut scratch, uri, &mut record).await,
+            None => self.answer(&mut held, &mut buffers, uri, &mut record).await,
         };
-        let reply = self.reply(result, held, &scratch, &mut record);
+        let reply = self.reply(result, held, &buffers, &mut record);
         if let Some(copied) = copied.filter(|_| record.is_recordable && reply.status() == StatusCode::OK) {
             copied.answered(record.operation, record.outcome);
         }
-        self.keep(scratch);
+        self.keep(buffers);
         reply
     }
 
@@ -166,7 +166,7 @@ impl Inner {
         &self,
         result: Result<Outcome, BadReview>,
         held: Held,
-        scratch: &Scratch,
+        buffers: &Buffers,
         record: &mut Record<'_>,
     ) -> Reply {
         match result {
@@ -177,9 +177,9 @@ impl Inner {
                 Reply::retry_later("the pod's ServiceAccount has not been seen yet; try again")
             }
             Ok(Outcome::NoMemory) => body::no_memory(),
-            Ok(_) => match response(held, scratch) {
+            Ok(_) => match response(held, buffers) {
                 Some((body, claim)) => {
-                    record.warned = scratch.warned();
+                    record.warned = buffers.warned();
                     Reply::holding("application/json", body.into(), claim.some())
                 }
                 None => {
@@ -196,25 +196,25 @@ impl Inner {
     }
 
     /// Keeps buffers for the thread's next request, unless they have grown beyond the thread's share.
-    fn keep(&self, scratch: Scratch) {
-        if scratch.memory() <= KEPT / self.limits.threads {
-            SCRATCH.set(Some(scratch));
+    fn keep(&self, buffers: Buffers) {
+        if buffers.memory() <= KEPT / self.limits.threads {
+            BUFFERS.set(Some(buffers));
         }
     }
 
     /// Answers for a pod without a role, without parsing its request.
-    fn skim(&self, body: &[u8], scratch: &mut Scratch, record: &mut Record<'_>) -> Option<Outcome> {
+    fn fast_path(&self, body: &[u8], buffers: &mut Buffers, record: &mut Record<'_>) -> Option<Outcome> {
         let look_up = |namespace: &str, name: &str| self.cache.look_up(namespace, name);
-        let (skimmed, outcome) = self.webhook.skim(body, look_up, scratch)?;
-        record.is_for(skimmed.namespace());
-        record.ends(Operation::Create, outcome, (skimmed.uid(), skimmed.namespace(), skimmed.name()));
+        let (request, outcome) = self.webhook.fast_path(body, look_up, buffers)?;
+        record.is_for(request.namespace());
+        record.ends(Operation::Create, outcome, (request.uid(), request.namespace(), request.name()));
         Some(outcome)
     }
 
     async fn answer(
         &self,
         held: &mut Held,
-        scratch: &mut Scratch,
+        buffers: &mut Buffers,
         uri: &Uri,
         record: &mut Record<'_>,
     ) -> Result<Outcome, BadReview> {
@@ -224,33 +224,33 @@ impl Inner {
         }
         let Held { bytes, claim, .. } = held;
         let received = bytes.len();
-        let document = scratch.parse(bytes)?;
+        let document = buffers.parse(bytes)?;
         let request = self.webhook.read(&document)?;
         record.operation = request.operation();
         record.is_for(request.namespace());
         record.is_recordable = request.is_for_pod();
         let outcome = match &request {
-            admission::Request::Exempt(exempt) => self.webhook.allow(exempt, scratch),
+            admission::Request::Exempt(exempt) => self.webhook.allow(exempt, buffers),
             admission::Request::Pod(pod) => {
                 let account = match self.cache.look_up(pod.namespace(), pod.service_account()) {
                     Some(account) => Ok(account),
                     None => {
                         // A request that waits holds its body and its tape, and nothing else.
-                        self.keep(std::mem::take(scratch));
+                        self.keep(std::mem::take(buffers));
                         let deadline = record.begun + self.grace(uri.query());
                         let account = self.wait(pod, deadline, claim, received + document.memory()).await;
-                        *scratch = SCRATCH.take().unwrap_or_default();
+                        *buffers = BUFFERS.take().unwrap_or_default();
                         account
                     }
                 };
                 match account {
-                    Ok(account) => self.webhook.answer(pod, &account, scratch)?,
+                    Ok(account) => self.webhook.answer(pod, &account, buffers)?,
                     Err(outcome) => outcome,
                 }
             }
         };
         record.ends(request.operation(), outcome, (request.uid(), request.namespace(), request.name()));
-        scratch.recycle(document);
+        buffers.recycle(document);
         Ok(outcome)
     }
 
@@ -288,16 +288,16 @@ impl Inner {
 
 thread_local! {
     /// One is enough for each thread: no request holds one across an await.
-    static SCRATCH: Cell<Option<Scratch>> = const { Cell::new(None) };
+    static BUFFERS: Cell<Option<Buffers>> = const { Cell::new(None) };
 }
 
 /// The body of the response, and the request's claim, which now covers that alone; `None` if there is no memory for it.
-fn response(held: Held, scratch: &Scratch) -> Option<(Vec<u8>, Claim)> {
+fn response(held: Held, buffers: &Buffers) -> Option<(Vec<u8>, Claim)> {
     let Held { bytes: mut body, mut claim, .. } = held;
     if body.capacity() > FREE {
         body = Vec::new();
     }
-    scratch.take_response(&mut body);
+    buffers.take_response(&mut body);
     claim.covers(body.capacity()).then_some((body, claim))
 }
 

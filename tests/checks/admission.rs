@@ -9,8 +9,8 @@ use std::{
 
 use base64_simd::STANDARD;
 use eks_pod_identity_webhook::{
-    admission::{Outcome, Request, Scratch, Webhook},
-    injection::binding::{Account, Binder},
+    admission::{Buffers, Outcome, Request, Webhook},
+    injection::{account::Account, resolver::Resolver},
 };
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::{Value, json};
@@ -41,18 +41,18 @@ static ACCOUNTS: LazyLock<HashMap<&str, (Annotations, Account)>> = LazyLock::new
     let accounts: [(_, &[_]); 5] =
         [("api", &[ROLE]), ("plain", &[]), ("default", &[]), ("full", &full), ("odd", &odd)];
     let owned = |(key, value): &(&str, &str)| ((*key).to_owned(), (*value).to_owned());
-    let bound = |annotations: &[_]| {
+    let resolved = |annotations: &[_]| {
         let annotations: Annotations = annotations.iter().map(owned).collect();
         let account = bind(&annotations);
         (annotations, account)
     };
-    accounts.into_iter().map(|(name, annotations)| (name, bound(annotations))).collect()
+    accounts.into_iter().map(|(name, annotations)| (name, resolved(annotations))).collect()
 });
 
 fn bind(annotations: &Annotations) -> Account {
     let prefixed: Vec<_> =
         annotations.iter().map(|(key, value)| (format!("eks.amazonaws.com/{key}"), value)).collect();
-    Binder::new(Arc::default()).bind(prefixed.iter().map(|(key, value)| (&**key, &***value)))
+    Resolver::new(Arc::default()).resolve(prefixed.iter().map(|(key, value)| (&**key, &***value)))
 }
 
 fn look_up(_: &str, name: &str) -> Option<Account> {
@@ -62,16 +62,16 @@ fn look_up(_: &str, name: &str) -> Option<Account> {
 /// Whatever was read before, a review is read as if it were the first.
 pub(crate) fn review(input: &[u8]) {
     thread_local! {
-        static USED: RefCell<Scratch> = RefCell::default();
+        static USED: RefCell<Buffers> = RefCell::default();
     }
-    let first = read(input, &mut Scratch::default());
+    let first = read(input, &mut Buffers::default());
     USED.with_borrow_mut(|used| assert_eq!(read(input, used), first));
 }
 
 /// What is read of a review before its account is looked up.
-fn read(input: &[u8], scratch: &mut Scratch) -> Result<Vec<String>, String> {
+fn read(input: &[u8], buffers: &mut Buffers) -> Result<Vec<String>, String> {
     let mut body = input.to_vec();
-    let document = scratch.parse(&mut body).map_err(|error| error.to_string())?;
+    let document = buffers.parse(&mut body).map_err(|error| error.to_string())?;
     let request = WEBHOOK.read(&document);
     let request = request.map(|request| {
         let account = match &request {
@@ -83,7 +83,7 @@ fn read(input: &[u8], scratch: &mut Scratch) -> Result<Vec<String>, String> {
             .into()
     });
     let request = request.map_err(|error| error.to_string());
-    scratch.recycle(document);
+    buffers.recycle(document);
     request
 }
 
@@ -139,7 +139,7 @@ type Answered = Result<Option<(Outcome, Value)>, String>;
 
 fn admit(body: &[u8], look_up: impl FnMut(&str, &str) -> Option<Account>) -> Answered {
     let mut body = body.to_vec();
-    let outcome = WEBHOOK.admit(&mut body, &mut Scratch::default(), look_up);
+    let outcome = WEBHOOK.admit(&mut body, &mut Buffers::default(), look_up);
     let outcome = outcome.map_err(|error| error.to_string())?;
     Ok(outcome.map(|outcome| (outcome, serde_json::from_slice(&body).expect("the answer is JSON"))))
 }
@@ -218,25 +218,25 @@ fn assert_both_ways_agree(body: &[u8]) {
 
 /// The answer without parsing, where there is one.
 fn short_way(body: &[u8]) -> Option<(Outcome, String)> {
-    let (mut scratch, mut response) = (Scratch::default(), Vec::new());
-    let (_, outcome) = WEBHOOK.skim(body, look_up, &mut scratch)?;
-    scratch.take_response(&mut response);
+    let (mut buffers, mut response) = (Buffers::default(), Vec::new());
+    let (_, outcome) = WEBHOOK.fast_path(body, look_up, &mut buffers)?;
+    buffers.take_response(&mut response);
     Some((outcome, String::from_utf8(response).unwrap()))
 }
 
 /// The answer by way of the parser; `None` if the request is refused or its account unknown.
 fn long_way(body: &[u8]) -> Option<(Outcome, String)> {
-    let (mut scratch, mut body) = (Scratch::default(), body.to_vec());
-    let document = scratch.parse(&mut body).ok()?;
+    let (mut buffers, mut body) = (Buffers::default(), body.to_vec());
+    let document = buffers.parse(&mut body).ok()?;
     let outcome = match WEBHOOK.read(&document).ok()? {
-        Request::Exempt(request) => WEBHOOK.allow(&request, &mut scratch),
+        Request::Exempt(request) => WEBHOOK.allow(&request, &mut buffers),
         Request::Pod(request) => {
             let account = look_up(request.namespace(), request.service_account())?;
-            WEBHOOK.answer(&request, &account, &mut scratch).ok()?
+            WEBHOOK.answer(&request, &account, &mut buffers).ok()?
         }
     };
     let mut response = Vec::new();
-    scratch.take_response(&mut response);
+    buffers.take_response(&mut response);
     Some((outcome, String::from_utf8(response).unwrap()))
 }
 

@@ -8,7 +8,7 @@ use std::{
 use eks_pod_identity_webhook::{
     accounts::cache::Cache,
     admission::Webhook,
-    injection::binding::Account,
+    injection::account::Account,
     lifecycle,
     metrics::Metrics,
     server::{
@@ -39,7 +39,7 @@ static MUTATE: LazyLock<Mutate> = LazyLock::new(|| {
     let metrics = Metrics::new();
     let (cache, mut writer) = Cache::new(metrics.accounts.clone());
     writer.begin_list();
-    writer.listed("payments", "plain", Account::Unannotated);
+    writer.listed("payments", "plain", Account::Nothing);
     writer.end_list();
     Mutate::new(Webhook::new(Arc::default()), cache, LIMITS, metrics, None)
 });

@@ -2,9 +2,9 @@
 
 use std::sync::LazyLock;
 
-use eks_pod_identity_webhook::{accounts::sources::manifests::parse, injection::binding::Binder, yaml};
+use eks_pod_identity_webhook::{accounts::sources::manifests::parse, injection::resolver::Resolver, yaml};
 
-static BINDER: LazyLock<Binder> = LazyLock::new(|| Binder::new(Default::default()));
+static BINDER: LazyLock<Resolver> = LazyLock::new(|| Resolver::new(Default::default()));
 
 /// Any text is read or refused, and every document stands on the line that an error would name.
 pub(crate) fn manifests(input: &[u8]) {

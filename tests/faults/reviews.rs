@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use eks_pod_identity_webhook::injection::binding::Account;
+use eks_pod_identity_webhook::injection::account::Account;
 use serde_json::{Value, json};
 
 use crate::support::{

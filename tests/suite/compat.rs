@@ -1,7 +1,7 @@
 //! `--compat aws`: the pods that amazon-eks-pod-identity-webhook gives. What is expected here was seen of it, in the
 //! order in which it writes.
 
-use eks_pod_identity_webhook::injection::settings::{Compat, Settings};
+use eks_pod_identity_webhook::injection::{compat::Compat, settings::Settings};
 use serde_json::{Value, json};
 
 use crate::{

@@ -4,17 +4,16 @@ use std::{fs, sync::Arc, time::Duration};
 
 use eks_pod_identity_webhook::{
     accounts::{
-        assignments::container_credentials_file::IdentityFile,
+        assignments::{Assignments, container_credentials_file::ContainerCredentialsFile},
         cache::Cache,
-        sources::{
-            manifests::Manifests,
-            watch::{self, Sources},
-        },
+        sources::{manifests::Manifests, watch},
     },
-    admission::{Scratch, Webhook},
+    admission::{Buffers, Webhook},
     injection::{
-        binding::{Account, Binder},
-        settings::{Compat, ContainerCredentials, Settings},
+        account::Account,
+        compat::Compat,
+        resolver::Resolver,
+        settings::{ContainerCredentials, Settings},
     },
     metrics::Metrics,
 };
@@ -64,11 +63,14 @@ fn admit_under(
         "uid": "u", "operation": operation, "namespace": "payments", "object": pod, "oldObject": old,
         "resource": {"group": "", "version": "v1", "resource": "pods"}, "subResource": subresource,
     }});
-    let binder = Binder::new(Arc::clone(&settings));
-    let account = binder.contained(binder.bind(annotations.iter().copied()));
+    let resolver = Resolver::new(Arc::clone(&settings));
+    let account = resolver.container_credentials(
+        resolver.resolve(annotations.iter().copied()),
+        &resolver.own(annotations.iter().copied()),
+    );
     let mut body = review.to_string().into_bytes();
     let look_up = |_: &str, _: &str| Some(account.clone());
-    Webhook::new(settings).admit(&mut body, &mut Scratch::default(), look_up).unwrap().unwrap();
+    Webhook::new(settings).admit(&mut body, &mut Buffers::default(), look_up).unwrap().unwrap();
     let answer: Value = serde_json::from_slice(&body).unwrap();
     let mut patched = pod.clone();
     if let Some(patch) = support::patch_of(&answer) {
@@ -245,11 +247,9 @@ fn list(names: &[&str]) -> String {
     json!({"identities": identities}).to_string()
 }
 
-fn is_contained(cache: &Cache, name: &str) -> Option<bool> {
-    Some(match cache.look_up("a", name)? {
-        Account::Annotated(binding) => binding.has_container_credentials(),
-        Account::Unannotated => false,
-    })
+fn has_container_credentials(cache: &Cache, name: &str) -> Option<bool> {
+    let account = cache.look_up("a", name)?;
+    Some(!account.without_container_credentials().is_same(&account))
 }
 
 #[tokio::test]
@@ -260,28 +260,29 @@ async fn a_change_of_the_list_reaches_accounts_that_are_known() {
         format!("apiVersion: v1\nkind: ServiceAccount\nmetadata: {{name: {name}, namespace: a}}\n")
     };
     fs::write(dir.path().join("accounts.yaml"), [manifest("plain"), manifest("own")].join("---\n")).unwrap();
-    let (path, binder) = (dir.path().join("identities.json"), Arc::new(Binder::new(settings())));
+    let (path, resolver) = (dir.path().join("identities.json"), Arc::new(Resolver::new(settings())));
     for from_cluster in [true, false] {
         fs::write(&path, list(&["own", "late"])).unwrap();
         let metrics = Metrics::new();
-        let file = IdentityFile::open(&path, metrics.accounts.identities.clone()).unwrap();
-        let identities = Some(file.identities());
+        let file =
+            ContainerCredentialsFile::open(&path, metrics.accounts.container_credentials.clone()).unwrap();
+        let assignments =
+            Assignments::new(Arc::clone(&resolver)).following_container_credentials(Some(file.news()));
         tokio::spawn(file.follow(interval));
         let (cache, writer) = Cache::new(metrics.accounts.clone());
         let api = ApiServer::start().await;
         api.apply("a", "plain", json!({"eks.amazonaws.com/token-expiration": "7200"}));
         api.apply("a", "own", json!({ROLE_ANNOTATION: ROLE}));
         if from_cluster {
-            let (client, sources) =
-                (api.client(metrics.accounts.clone()), Sources { mappings: None, identities });
-            tokio::spawn(watch::follow(client, Arc::clone(&binder), sources, writer));
+            tokio::spawn(watch::follow(api.client(metrics.accounts.clone()), assignments, writer));
         } else {
-            let manifests = Manifests::open(dir.path(), Arc::clone(&binder), identities, writer).unwrap();
+            let manifests = Manifests::open(dir.path(), assignments, writer).await.unwrap();
             tokio::spawn(manifests.follow(interval));
         }
         let are = async |plain, own| {
             eventually(&format!("plain {plain}, own {own}"), || {
-                is_contained(&cache, "plain") == Some(plain) && is_contained(&cache, "own") == Some(own)
+                has_container_credentials(&cache, "plain") == Some(plain)
+                    && has_container_credentials(&cache, "own") == Some(own)
             })
             .await;
         };
@@ -294,10 +295,10 @@ async fn a_change_of_the_list_reaches_accounts_that_are_known() {
         are(true, false).await;
         assert_eq!(metric(r#"accounts{state="container_credentials"}"#), 1.0);
         if from_cluster {
-            let Some(Account::Annotated(binding)) = cache.look_up("a", "plain") else { panic!("not bound") };
-            assert_eq!(binding.terms.token_expiration.seconds(), 7200, "it was annotated so all the while");
+            let Some(Account::Granted(grant)) = cache.look_up("a", "plain") else { panic!("nothing") };
+            assert_eq!(grant.settings.token_expiration.seconds(), 7200, "it was annotated so all the while");
             api.apply("a", "late", json!({}));
-            eventually("late is known", || is_contained(&cache, "late") == Some(false)).await;
+            eventually("late is known", || has_container_credentials(&cache, "late") == Some(false)).await;
         }
         fs::write(&path, "{").unwrap();
         eventually("it is counted", || {

@@ -4,14 +4,11 @@ use std::sync::Arc;
 
 use eks_pod_identity_webhook::{
     accounts::{
-        assignments::config_map::ConfigMap,
+        assignments::{Assignments, config_map::ConfigMap},
         cache::Cache,
-        sources::{
-            manifests,
-            watch::{self, Sources},
-        },
+        sources::{manifests, watch},
     },
-    injection::binding::{Account, Binding},
+    injection::account::{Account, Grant, Role},
     metrics::Metrics,
 };
 use hyper::Method;
@@ -39,13 +36,13 @@ impl Watched {
     fn follow(api: ApiServer) -> Self {
         let metrics = Metrics::new();
         let (cache, writer) = Cache::new(metrics.accounts.clone());
-        let binder = Arc::new(support::binder());
-        let config_map = ConfigMap::new(Arc::clone(&binder), metrics.accounts.mapping.clone());
-        let sources = Sources { mappings: Some(config_map.mappings()), identities: None };
+        let resolver = Arc::new(support::resolver());
+        let config_map = ConfigMap::new(Arc::clone(&resolver), metrics.accounts.mapping.clone());
+        let assignments = Assignments::new(resolver).following_mapping(Some(config_map.mappings()));
         let client = api.client(metrics.accounts.clone());
         let other_client = api.client(Metrics::new().accounts);
         tokio::spawn(async move { config_map.follow(other_client, NAMESPACE).await });
-        tokio::spawn(watch::follow(client, binder, sources, writer));
+        tokio::spawn(watch::follow(client, assignments, writer));
         Self { api, cache, metrics }
     }
 
@@ -64,15 +61,12 @@ impl Watched {
         self.api.put_config_map(json!({"config": config.to_string()}));
     }
 
-    fn binding(&self, namespace: &str, name: &str) -> Option<Arc<Binding>> {
-        match self.cache.look_up(namespace, name) {
-            Some(Account::Annotated(binding)) => Some(binding),
-            Some(Account::Unannotated) | None => None,
-        }
+    fn grant(&self, namespace: &str, name: &str) -> Option<Arc<Grant>> {
+        self.cache.look_up(namespace, name).as_ref().and_then(Account::grant).cloned()
     }
 
     fn role(&self, namespace: &str, name: &str) -> Option<String> {
-        Some(serde_json::from_slice(self.binding(namespace, name)?.role_arn_json()).unwrap())
+        self.grant(namespace, name)?.role().map(|role| role.arn().to_owned())
     }
 
     async fn has_role(&self, namespace: &str, name: &str, role: Option<&str>) {
@@ -120,12 +114,12 @@ async fn the_documented_example_gives_the_roles_that_it_says() {
     ] {
         assert_eq!(watched.role(namespace, name), expected, "{namespace}/{name}");
     }
-    let binding = watched.binding("test-17", "myserviceaccount").unwrap();
-    assert_eq!(&*binding.terms.audience, "amazonaws.com");
-    assert!(binding.terms.sts_regional_endpoints);
-    assert_eq!(binding.terms.token_expiration.seconds(), 3600, "0 is none, so the flag counts");
-    assert_eq!(binding.mapped_by(), Some("test-*/myserviceaccount"));
-    assert!(binding.terms.warnings.is_empty());
+    let grant = watched.grant("test-17", "myserviceaccount").unwrap();
+    assert_eq!(&*grant.settings.audience, "amazonaws.com");
+    assert!(grant.settings.sts_regional_endpoints);
+    assert_eq!(grant.settings.token_expiration.seconds(), 3600, "0 is none, so the flag counts");
+    assert_eq!(grant.settings.mapped_by.as_deref(), Some("test-*/myserviceaccount"));
+    assert!(grant.settings.warnings.is_empty());
     for (series, value) in [
         (r#"accounts{state="mapped"}"#, 3.0),
         (r#"accounts{state="annotated"}"#, 0.0),
@@ -180,22 +174,22 @@ async fn what_else_an_account_is_annotated_with_wins_over_its_entry() {
     let given = json!({"RoleARN": MAPPED, "Audience": "x", "TokenExpiration": 1200, "UseRegionalSTS": true});
     watched.map(&json!({"a/*": given}));
     watched.has_role("a", "api", Some(MAPPED)).await;
-    let binding = watched.binding("a", "api").unwrap();
-    assert_eq!((&*binding.terms.audience, binding.terms.token_expiration.seconds()), ("vault", 7200));
-    assert_eq!(binding.terms.skip_containers.as_deref(), Some("proxy"));
-    assert!(binding.terms.sts_regional_endpoints);
+    let grant = watched.grant("a", "api").unwrap();
+    assert_eq!((&*grant.settings.audience, grant.settings.token_expiration.seconds()), ("vault", 7200));
+    assert_eq!(grant.settings.skip_containers.as_deref(), Some("proxy"));
+    assert!(grant.settings.sts_regional_endpoints);
 
     watched.api.apply("a", "api", json!({"eks.amazonaws.com/sts-regional-endpoints": "false"}));
     eventually("its annotations are others", || {
         watched
-            .binding("a", "api")
-            .is_some_and(|binding| &*binding.terms.audience == "x" && !binding.terms.sts_regional_endpoints)
+            .grant("a", "api")
+            .is_some_and(|grant| &*grant.settings.audience == "x" && !grant.settings.sts_regional_endpoints)
     })
     .await;
     watched.api.delete("a", "api");
     watched.api.apply("a", "api", json!({}));
     eventually("its annotations are gone", || {
-        watched.binding("a", "api").is_some_and(|binding| binding.terms.sts_regional_endpoints)
+        watched.grant("a", "api").is_some_and(|grant| grant.settings.sts_regional_endpoints)
     })
     .await;
 }
@@ -217,7 +211,7 @@ async fn a_malformed_document_keeps_the_last_good_one() {
     assert_eq!(watched.metric("role_mapping_usable"), 1.0);
     assert_eq!(watched.metric(r#"role_mapping_entries{state="malformed"}"#), 2.0);
     assert_eq!(watched.metric(r#"accounts{state="malformed"}"#), 1.0);
-    let warnings = &watched.binding("a", "late").unwrap().terms.warnings;
+    let warnings = &watched.grant("a", "late").unwrap().settings.warnings;
     assert!(
         warnings[0].as_ref().starts_with(r#"role mapping "a/late": "short" is no role ARN"#),
         "{warnings:?}"
@@ -278,10 +272,10 @@ fn a_config_map_among_the_manifests_counts() {
     write("a.yaml", account);
     write("b.yaml", &config_map("pod-identity-webhook"));
     write("c.yaml", &config_map("another"));
-    let loaded = manifests::load(dir.path(), &support::binder()).unwrap();
-    assert!(
-        matches!(&loaded.accounts[0].account, Account::Annotated(binding) if binding.mapped_by().is_some())
-    );
+    let loaded = manifests::load(dir.path(), &support::resolver()).unwrap();
+    let mut assignments = Assignments::new(Arc::new(support::resolver()));
+    let (_, _, account) = loaded.resolve(&mut assignments).next().unwrap();
+    assert_eq!(account.grant().unwrap().role().map(Role::arn), Some(MAPPED));
 
     let review = support::path("fixtures/admission-reviews/minimal.json");
     let accounts = dir.path().to_str().unwrap();
@@ -289,11 +283,11 @@ fn a_config_map_among_the_manifests_counts() {
     let output = command(&args).output().unwrap();
     assert!(output.status.success() && stdout(&output).contains(MAPPED), "{output:?}");
     assert!(
-        stderr(&output).contains(r#"malformed role mapping "bad": the key is no namespace/name"#),
+        stderr(&output).contains(r#"malformed role mapping "bad": the key is not namespace/name"#),
         "{output:?}"
     );
 
     write("d.yaml", &config_map("pod-identity-webhook"));
-    let error = manifests::load(dir.path(), &support::binder()).unwrap_err().to_string();
+    let error = manifests::load(dir.path(), &support::resolver()).unwrap_err().to_string();
     assert!(error.ends_with("a second ConfigMap pod-identity-webhook; leave one of them out"), "{error}");
 }

@@ -3,11 +3,8 @@
 use std::{collections::HashSet, sync::Arc};
 
 use eks_pod_identity_webhook::{
-    admission::{Scratch, Webhook},
-    injection::{
-        binding::Binder,
-        settings::{Compat, Settings},
-    },
+    admission::{Buffers, Webhook},
+    injection::{compat::Compat, resolver::Resolver, settings::Settings},
 };
 use proptest::{
     collection::{btree_map, vec},
@@ -181,10 +178,10 @@ fn admit(review: &Value) -> Option<(Value, Value)> {
 
 fn admit_as(compat: Compat, review: &Value) -> Option<(Value, Value)> {
     let settings = Arc::new(Settings { sts_regional_endpoints: true, compat, ..Settings::default() });
-    let account = Binder::new(Arc::clone(&settings)).bind([(ROLE_ANNOTATION, ROLE)]);
+    let account = Resolver::new(Arc::clone(&settings)).resolve([(ROLE_ANNOTATION, ROLE)]);
     let mut body = serde_json::to_vec(review).unwrap();
     let look_up = |_: &str, _: &str| Some(account.clone());
-    let outcome = Webhook::new(settings).admit(&mut body, &mut Scratch::default(), look_up);
+    let outcome = Webhook::new(settings).admit(&mut body, &mut Buffers::default(), look_up);
     outcome.ok()?.expect("the account is known");
     let answer: Value = serde_json::from_slice(&body).unwrap();
     let mut pod = review["request"]["object"].clone();
@@ -199,7 +196,7 @@ fn in_our_order(compat: Compat, before: &Value, after: &Value) -> Value {
     let mut after = after.clone();
     let had = before["spec"]["volumes"].as_array().map_or(0, Vec::len);
     if let Some(volumes) = after["spec"]["volumes"].as_array_mut()
-        && compat.is_aws()
+        && compat == Compat::Aws
         && volumes.len() > had
     {
         volumes.rotate_left(1);

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use eks_pod_identity_webhook::injection::binding::Account;
+use eks_pod_identity_webhook::injection::account::Account;
 use serde_json::json;
 
 use crate::support::{
@@ -46,7 +46,7 @@ async fn an_account_that_never_arrives_is_answered_within_half_of_the_callers_ti
 #[tokio::test]
 async fn a_known_account_never_waits() {
     let mut server = Server::start(Options::default()).await;
-    server.writer.applied("payments", "new", Account::Unannotated);
+    server.writer.applied("payments", "new", Account::Nothing);
     let mut client = server.client().await;
     for body in [minimal_of("plain"), minimal_of("new"), minimal_of("api"), recorded("mirror-pod")] {
         assert_eq!(client.mutate(&body).await.status, 200);

@@ -2,7 +2,7 @@
 
 use std::{fs, os::unix::fs::PermissionsExt, path::Path};
 
-use eks_pod_identity_webhook::{injection::render, lifecycle::Phase, recording::Folder};
+use eks_pod_identity_webhook::{injection::variable::Variable, lifecycle::Phase, recording::Folder};
 use serde_json::Value;
 
 use crate::support::{
@@ -86,7 +86,7 @@ fn values(body: &[u8]) -> usize {
             let containers = review["request"][object]["spec"][list].as_array().into_iter().flatten();
             for entry in containers.filter_map(|container| container["env"].as_array()).flatten() {
                 let (name, value) = (entry["name"].as_str().unwrap(), entry["value"].as_str());
-                let is_ours = render::INJECTED_ENV.contains(&name);
+                let is_ours = Variable::named(name).is_some();
                 let is_replaced = value.unwrap_or_default().bytes().all(|c| c == b'x');
                 assert!(is_ours || is_replaced, "{entry}");
                 count += usize::from(value.is_some() && !is_ours);

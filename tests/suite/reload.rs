@@ -7,16 +7,16 @@ use eks_pod_identity_webhook::{
         cache::Cache,
         sources::manifests::{self, Manifests},
     },
-    injection::binding::Account,
+    injection::account::Account,
     metrics::Metrics,
 };
 use rcgen::{KeyPair, PKCS_ECDSA_P384_SHA384, PKCS_ED25519};
 use rustls_pki_types::{PrivatePkcs1KeyDer, PrivateSec1KeyDer, pem::PemObject};
 
 use crate::support::{
-    binder,
+    assignments,
     client::Client,
-    eventually, metric, recorded,
+    eventually, metric, recorded, resolver,
     server::{Options, Server},
 };
 
@@ -137,7 +137,7 @@ async fn changed_manifests_are_read_and_broken_ones_leave_the_accounts_as_they_w
     fs::write(dir.path().join("pod.json"), r#"{"apiVersion": "v1", "kind": "Pod"}"#).unwrap();
     let metrics = Metrics::new();
     let (cache, writer) = Cache::new(metrics.accounts.clone());
-    let manifests = Manifests::open(dir.path(), binder().into(), None, writer).unwrap();
+    let manifests = Manifests::open(dir.path(), assignments(), writer).await.unwrap();
     assert!(cache.is_synced());
     assert!(cache.look_up("a", "first").is_some() && cache.look_up("a", "second").is_some());
     tokio::spawn(manifests.follow(Duration::from_millis(5)));
@@ -168,17 +168,18 @@ fn accounts_are_read_as_kubernetes_reads_them() {
     let load = |metadata: &str| {
         let path = dir.path().join("accounts.yaml");
         fs::write(&path, format!("apiVersion: v1\nkind: ServiceAccount\nmetadata: {metadata}\n")).unwrap();
-        manifests::load(&path, &binder()).map_err(|error| error.to_string())
+        manifests::load(&path, &resolver()).map_err(|error| error.to_string())
     };
     let loaded = load("{name: a, annotations: {other: , eks.amazonaws.com/role-arn: }}").unwrap();
     assert_eq!((&*loaded.accounts[0].namespace, &*loaded.accounts[0].name), ("default", "a"));
-    assert!(matches!(loaded.accounts[0].account, Account::Unannotated));
+    let (_, _, account) = loaded.resolve(&mut assignments()).next().unwrap();
+    assert!(matches!(account, Account::Nothing));
     for (metadata, message) in [
         (
             "{name: a, annotations: {x: 1}}",
-            "ServiceAccount default/a: annotation x is no string; put it in quotes",
+            "ServiceAccount default/a: annotation x is not a string; put it in quotes",
         ),
-        ("{name: a, namespace: 1}", "ServiceAccount a: its namespace is no string"),
+        ("{name: a, namespace: 1}", "ServiceAccount a: its namespace is not a string"),
         ("{namespace: a}", "a ServiceAccount has no metadata.name"),
     ] {
         let error = load(metadata).unwrap_err();

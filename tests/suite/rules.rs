@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use eks_pod_identity_webhook::{
-    admission::{Scratch, Webhook},
+    admission::{Buffers, Webhook},
     injection::{
-        binding::{Account, Binder},
+        account::Account,
+        resolver::Resolver,
         settings::{RoleOwner, Settings},
     },
 };
@@ -66,10 +67,10 @@ pub(crate) fn review(operation: &str, subresource: &str, pod: &Value, old: &Valu
 pub(crate) fn admit_under(settings: Settings, annotations: &[(&str, &str)], review: &Value) -> Admitted {
     let settings = Arc::new(settings);
     let annotations = annotations.iter().copied().chain([(ROLE_ANNOTATION, ROLE)]);
-    let account = Binder::new(Arc::clone(&settings)).bind(annotations);
+    let account = Resolver::new(Arc::clone(&settings)).resolve(annotations);
     let mut body = serde_json::to_vec(review).unwrap();
     let look_up = |_: &str, _: &str| Some(account.clone());
-    Webhook::new(settings).admit(&mut body, &mut Scratch::default(), look_up).unwrap().unwrap();
+    Webhook::new(settings).admit(&mut body, &mut Buffers::default(), look_up).unwrap().unwrap();
     let answer: Value = serde_json::from_slice(&body).unwrap();
     let mut pod = review["request"]["object"].clone();
     if let Some(patch) = support::patch_of(&answer) {
@@ -216,7 +217,7 @@ fn a_short_name_is_completed_where_the_account_id_is_given() {
         (ROLE, ROLE, 0),
         ("${ROLE}", "arn:aws-us-gov:iam::111122223333:role/${ROLE}", 1),
     ] {
-        let account = Binder::new(Arc::new(settings.clone())).bind([(ROLE_ANNOTATION, role)]);
+        let account = Resolver::new(Arc::new(settings.clone())).resolve([(ROLE_ANNOTATION, role)]);
         let answer = support::admit(review.to_string(), |_, _| Some(account.clone())).unwrap().unwrap();
         let answer: Value = serde_json::from_slice(&answer.body).unwrap();
         assert_eq!(answer["response"]["auditAnnotations"]["role-arn"], arn);
@@ -458,7 +459,7 @@ fn versions_and_ids_are_echoed() {
         let mut review = review("CREATE", "", &pod(json!({"containers": []})), &Value::Null);
         review["apiVersion"] = json!(version);
         review["request"]["uid"] = json!("odd \"uid\" \u{1F980}");
-        let answer = support::admit(review.to_string(), |_, _| Some(Account::Unannotated)).unwrap().unwrap();
+        let answer = support::admit(review.to_string(), |_, _| Some(Account::Nothing)).unwrap().unwrap();
         let answer: Value = serde_json::from_slice(&answer.body).unwrap();
         assert_eq!(answer["apiVersion"], version);
         assert_eq!(answer["kind"], "AdmissionReview");

@@ -11,7 +11,7 @@ use std::{
 use eks_pod_identity_webhook::{
     accounts::{cache::Cache, sources::watch},
     admission::Outcome,
-    injection::binding::Account,
+    injection::account::Account,
     metrics::Metrics,
 };
 use serde_json::{Value, json};
@@ -43,7 +43,7 @@ impl Watched {
         let metrics = Metrics::new();
         let (cache, writer) = Cache::new(metrics.accounts.clone());
         let client = api.client(metrics.accounts.clone());
-        tokio::spawn(watch::follow(client, support::binder().into(), watch::Sources::default(), writer));
+        tokio::spawn(watch::follow(client, support::assignments(), writer));
         Self { api, cache, metrics }
     }
 
@@ -53,7 +53,7 @@ impl Watched {
     }
 
     fn has_role(&self, name: &str) -> bool {
-        matches!(self.cache.look_up("a", name), Some(Account::Annotated(_)))
+        matches!(self.cache.look_up("a", name), Some(Account::Granted(_)))
     }
 
     fn is_unknown(&self, name: &str) -> bool {
@@ -81,17 +81,15 @@ async fn changes_are_followed() {
     assert!(watched.has_role("first") && watched.is_unknown("second"));
 
     watched.api.apply("a", "second", json!(null));
-    eventually("it is known", || matches!(watched.cache.look_up("a", "second"), Some(Account::Unannotated)))
+    eventually("it is known", || matches!(watched.cache.look_up("a", "second"), Some(Account::Nothing)))
         .await;
     assert_eq!(watched.metric(r#"accounts{state="unannotated"}"#), 1.0);
     watched.api.apply("a", "second", role());
     watched.sees("second").await;
     watched.api.bookmark();
     watched.api.apply("a", "second", json!({}));
-    eventually("it lost its role", || {
-        matches!(watched.cache.look_up("a", "second"), Some(Account::Unannotated))
-    })
-    .await;
+    eventually("it lost its role", || matches!(watched.cache.look_up("a", "second"), Some(Account::Nothing)))
+        .await;
     watched.api.delete("a", "second");
     eventually("it is gone", || watched.is_unknown("second")).await;
 
@@ -125,7 +123,7 @@ async fn readiness_waits_for_the_whole_list() {
     let server = Server::start_unsynced(Options::default()).await;
     let Server { writer, .. } = server;
     let client = api.client(server.metrics.accounts.clone());
-    tokio::spawn(watch::follow(client, support::binder().into(), watch::Sources::default(), writer));
+    tokio::spawn(watch::follow(client, support::assignments(), writer));
     eventually("the first page", || api.pages() == 1).await;
     let (status, reason) = support::server::plain_get(server.admin, "/readyz").await;
     assert_eq!((status, &*reason), (503, "not ready: the ServiceAccounts have not been listed yet\n"));

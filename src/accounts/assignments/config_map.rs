@@ -7,16 +7,38 @@ use kube::Client;
 use tokio::sync::watch;
 use tracing::{info, warn};
 
-use super::mapping::{CONFIG_MAP, Mapping};
-use super::roles::{Mappings, tell_refused};
+use super::{
+    News,
+    mapping::{CONFIG_MAP, Mapping},
+};
 use crate::{
-    injection::binding::Binder,
+    injection::resolver::Resolver,
     kube::{
         backoff::Failures,
         object::{CallError, Failing, Object, Observed},
     },
-    metrics::{MappingFailure, MappingMetrics},
+    metrics::{Label, MappingMetrics},
 };
+
+/// What can fail with the ConfigMap of the role mapping.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MappingFailure {
+    /// Reading or watching it.
+    Watch,
+    /// Using what it holds.
+    Document,
+}
+
+impl Label for MappingFailure {
+    const ALL: &[Self] = &[Self::Watch, Self::Document];
+
+    fn label(self) -> &'static str {
+        match self {
+            Self::Watch => "watch",
+            Self::Document => "document",
+        }
+    }
+}
 
 /// The longest pause between two tries, as for the accounts.
 const MAX_PAUSE: Duration = Duration::from_secs(2);
@@ -24,7 +46,7 @@ const MAX_PAUSE: Duration = Duration::from_secs(2);
 /// Follows the ConfigMap, and tells of each mapping that can be used.
 #[derive(Debug)]
 pub struct ConfigMap {
-    binder: Arc<Binder>,
+    resolver: Arc<Resolver>,
     mappings: watch::Sender<Option<Arc<Mapping>>>,
     obstacle: watch::Sender<Option<&'static str>>,
     metrics: MappingMetrics,
@@ -32,13 +54,13 @@ pub struct ConfigMap {
 
 impl ConfigMap {
     /// One that has not been read yet.
-    pub fn new(binder: Arc<Binder>, metrics: MappingMetrics) -> Self {
+    pub fn new(resolver: Arc<Resolver>, metrics: MappingMetrics) -> Self {
         let obstacle = watch::Sender::new(Some("the ConfigMap of roles has not been read yet"));
-        Self { binder, mappings: watch::Sender::default(), obstacle, metrics }
+        Self { resolver, mappings: watch::Sender::default(), obstacle, metrics }
     }
 
     /// The mappings as they come.
-    pub fn mappings(&self) -> Mappings {
+    pub fn mappings(&self) -> News<Mapping> {
         self.mappings.subscribe()
     }
 
@@ -70,7 +92,7 @@ impl ConfigMap {
         let mapping = match seen {
             Observed::Unread => return,
             Observed::Absent => Ok(Mapping::default()),
-            Observed::Present(config_map) => Mapping::of_config_map(config_map, &self.binder),
+            Observed::Present(config_map) => Mapping::of_config_map(config_map, &self.resolver),
         };
         match mapping {
             Ok(mapping) => {
@@ -81,13 +103,14 @@ impl ConfigMap {
                     is_there,
                     "ConfigMap {CONFIG_MAP} read"
                 );
-                tell_refused(&mapping);
+                mapping.log_refused();
                 self.metrics.in_use(mapping.len(), mapping.refused().len());
                 self.mappings.send_replace(Some(Arc::new(mapping)));
                 self.obstacle.send_replace(None);
             }
             Err(error) => {
                 self.metrics.failed(MappingFailure::Document);
+                self.metrics.unusable();
                 if self.mappings.borrow().is_none() {
                     self.obstacle.send_replace(Some("the ConfigMap of roles can't be used: see the log"));
                 }
@@ -136,5 +159,16 @@ fn cure(error: &CallError) -> Option<&'static str> {
             "give its Role {apiGroups: [\"\"], resources: [configmaps], resourceNames: [pod-identity-webhook], verbs: [get, watch]}",
         ),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::metrics::{MAPPING_FAILURES, labels};
+
+    #[test]
+    fn every_failure_has_its_series() {
+        assert_eq!(labels::<MappingFailure>(), MAPPING_FAILURES);
     }
 }

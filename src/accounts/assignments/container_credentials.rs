@@ -1,21 +1,21 @@
-//! The accounts whose pods are given container credentials: the file of the AWS webhook's.
+//! The accounts whose pods are given container credentials: the AWS webhook's file.
 //!
 //! ```json
 //! {"identities": [{"namespace": "payments", "serviceAccount": "api"}]}
 //! ```
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use serde_json::{Map, Value};
 use thiserror::Error;
 
 /// Accounts, by namespace and name.
 #[derive(Clone, Debug, Default)]
-pub struct Identities(HashSet<(Box<str>, Box<str>)>);
+pub struct ContainerCredentialsList(HashMap<Box<str>, HashSet<Box<str>>>);
 
 /// Why a file can't be used.
 #[derive(Debug, Error)]
-pub enum BadIdentities {
+pub enum BadContainerCredentials {
     /// It is not JSON.
     #[error("not JSON: {0}")]
     NotJson(#[from] serde_json::Error),
@@ -24,43 +24,59 @@ pub enum BadIdentities {
     Shape(&'static str),
 }
 
-impl Identities {
+impl ContainerCredentialsList {
     /// Reads a file's text. An empty one holds none. Fields are found in any case, as Go finds them.
-    pub fn parse(text: &str) -> Result<Self, BadIdentities> {
+    pub fn parse(text: &str) -> Result<Self, BadContainerCredentials> {
         if text.trim().is_empty() {
             return Ok(Self::default());
         }
         let value: Value = serde_json::from_str(text)?;
-        let fields = value.as_object().ok_or(BadIdentities::Shape("the file is no object"))?;
+        let fields = value.as_object().ok_or(BadContainerCredentials::Shape("the file is not an object"))?;
         let list = match field(fields, "identities") {
             None | Some(Value::Null) => return Ok(Self::default()),
-            Some(list) => list.as_array().ok_or(BadIdentities::Shape("identities is no array"))?,
+            Some(list) => {
+                list.as_array().ok_or(BadContainerCredentials::Shape("identities is not an array"))?
+            }
         };
-        let identity = |value: &Value| {
-            let text = |name| Some(field(value.as_object()?, name)?.as_str()?.into());
-            text("namespace")
+        let mut accounts = Self::default();
+        for entry in list {
+            let text = |name| field(entry.as_object()?, name)?.as_str();
+            let (namespace, name) = text("namespace")
                 .zip(text("serviceAccount"))
-                .ok_or(BadIdentities::Shape("an identity lacks one of them"))
-        };
-        list.iter().map(identity).collect::<Result<_, _>>().map(Self)
+                .ok_or(BadContainerCredentials::Shape("an entry lacks one of them"))?;
+            accounts.0.entry(namespace.into()).or_default().insert(name.into());
+        }
+        Ok(accounts)
     }
 
-    /// Whether an account is one of them.
+    /// Whether an account is listed.
     pub fn contains(&self, namespace: &str, name: &str) -> bool {
-        !self.0.is_empty() && self.0.contains(&(namespace.into(), name.into()))
+        self.0.get(namespace).is_some_and(|names| names.contains(name))
     }
 
-    /// Those that are in one of both only.
-    pub fn difference<'a>(&'a self, other: &'a Self) -> impl Iterator<Item = (&'a str, &'a str)> {
-        self.0.symmetric_difference(&other.0).map(|(namespace, name)| (&**namespace, &**name))
+    /// Every account that is listed, by namespace and name.
+    pub fn names(&self) -> Vec<(Box<str>, Box<str>)> {
+        let of = |(namespace, names): (&Box<str>, &HashSet<Box<str>>)| {
+            names.iter().map(|name| (namespace.clone(), name.clone())).collect::<Vec<_>>()
+        };
+        self.0.iter().flat_map(of).collect()
+    }
+
+    /// The accounts that only one of both lists.
+    pub fn difference(&self, other: &Self) -> Vec<(Box<str>, Box<str>)> {
+        let only_in = |one: &Self, other: &Self| {
+            let names = one.names().into_iter();
+            names.filter(|(namespace, name)| !other.contains(namespace, name)).collect::<Vec<_>>()
+        };
+        [only_in(self, other), only_in(other, self)].concat()
     }
 
     /// How many there are.
     pub fn len(&self) -> usize {
-        self.0.len()
+        self.0.values().map(HashSet::len).sum()
     }
 
-    /// Whether there is none.
+    /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
@@ -78,32 +94,32 @@ mod tests {
     fn the_file_of_the_aws_webhook_is_read() {
         let two = r#"{"identities": [{"namespace": "foo", "serviceAccount": "ns-foo-sa"},
             {"Namespace": "bar", "serviceaccount": "ns-bar-sa", "other": 1}]}"#;
-        let identities = Identities::parse(two).unwrap();
+        let identities = ContainerCredentialsList::parse(two).unwrap();
         assert!(identities.contains("foo", "ns-foo-sa") && identities.contains("bar", "ns-bar-sa"));
         assert!(
             !identities.contains("foo", "ns-bar-sa") && !identities.contains("non-existent", "non-existent")
         );
         assert_eq!(identities.len(), 2);
         for none in ["", "\n", "{}", r#"{"identities": null}"#, r#"{"identities": []}"#] {
-            assert!(Identities::parse(none).unwrap().is_empty(), "{none:?}");
+            assert!(ContainerCredentialsList::parse(none).unwrap().is_empty(), "{none:?}");
         }
         for bad in ["bad json", "[]", r#"{"identities": {}}"#, r#"{"identities": [{"namespace": "a"}]}"#] {
-            assert!(Identities::parse(bad).is_err(), "{bad:?}");
+            assert!(ContainerCredentialsList::parse(bad).is_err(), "{bad:?}");
         }
     }
 
     #[test]
-    fn what_changes_is_what_is_in_one_of_both() {
+    fn only_accounts_in_one_of_both_lists_change() {
         let of = |name: &str| {
             let text = format!(
                 r#"{{"identities": [{{"namespace": "a", "serviceAccount": "both"}},
                 {{"namespace": "a", "serviceAccount": "{name}"}}]}}"#
             );
-            Identities::parse(&text).unwrap()
+            ContainerCredentialsList::parse(&text).unwrap()
         };
         let (old, new) = (of("old"), of("new"));
-        let mut names: Vec<_> = old.difference(&new).map(|(_, name)| name).collect();
+        let mut names: Vec<_> = old.difference(&new).into_iter().map(|(_, name)| name).collect();
         names.sort_unstable();
-        assert_eq!(names, ["new", "old"]);
+        assert_eq!(names, ["new".into(), "old".into()]);
     }
 }

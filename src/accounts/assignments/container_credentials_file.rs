@@ -11,15 +11,18 @@ use thiserror::Error;
 use tokio::sync::watch;
 use tracing::{info, warn};
 
-use super::container_credentials::{BadIdentities, Identities};
+use super::{
+    News,
+    container_credentials::{BadContainerCredentials, ContainerCredentialsList},
+};
 use crate::{
     files::{self, Fingerprint},
-    metrics::IdentityMetrics,
+    metrics::ContainerCredentialsMetrics,
 };
 
 /// Why the file can't be used.
 #[derive(Debug, Error)]
-pub enum BadIdentityFile {
+pub enum BadContainerCredentialsFile {
     /// It can't be read.
     #[error("can't read {path}: {error}", path = path.display())]
     Unreadable {
@@ -34,57 +37,61 @@ pub enum BadIdentityFile {
         /// The file.
         path: PathBuf,
         /// Why.
-        error: BadIdentities,
+        error: BadContainerCredentials,
     },
 }
 
 /// Reads the file.
-pub fn load(path: &Path) -> Result<Identities, BadIdentityFile> {
-    let text =
-        fs::read_to_string(path).map_err(|error| BadIdentityFile::Unreadable { path: path.into(), error })?;
-    Identities::parse(&text).map_err(|error| BadIdentityFile::Malformed { path: path.into(), error })
+pub fn load(path: &Path) -> Result<ContainerCredentialsList, BadContainerCredentialsFile> {
+    let text = fs::read_to_string(path)
+        .map_err(|error| BadContainerCredentialsFile::Unreadable { path: path.into(), error })?;
+    ContainerCredentialsList::parse(&text)
+        .map_err(|error| BadContainerCredentialsFile::Malformed { path: path.into(), error })
 }
 
 /// The file, once it was read.
 #[derive(Debug)]
-pub struct IdentityFile {
+pub struct ContainerCredentialsFile {
     path: PathBuf,
     fingerprint: Fingerprint,
-    identities: watch::Sender<Arc<Identities>>,
-    metrics: IdentityMetrics,
+    list: watch::Sender<Option<Arc<ContainerCredentialsList>>>,
+    metrics: ContainerCredentialsMetrics,
 }
 
-impl IdentityFile {
+impl ContainerCredentialsFile {
     /// Reads it for the first time.
-    pub fn open(path: &Path, metrics: IdentityMetrics) -> Result<Self, BadIdentityFile> {
+    pub fn open(
+        path: &Path,
+        metrics: ContainerCredentialsMetrics,
+    ) -> Result<Self, BadContainerCredentialsFile> {
         let fingerprint = Fingerprint::of([path]);
-        let file = Self { path: path.into(), fingerprint, identities: watch::Sender::default(), metrics };
+        let file = Self { path: path.into(), fingerprint, list: watch::Sender::default(), metrics };
         file.take(load(path)?);
         Ok(file)
     }
 
     /// What it lists.
-    pub fn identities(&self) -> watch::Receiver<Arc<Identities>> {
-        self.identities.subscribe()
+    pub fn news(&self) -> News<ContainerCredentialsList> {
+        self.list.subscribe()
     }
 
-    /// Follows it for ever, looking every `interval`. What can't be used leaves all as it was.
+    /// Follows it for ever, looking every `interval`. A file that can't be used changes nothing.
     pub async fn follow(mut self, interval: Duration) {
         loop {
             let path = self.path.clone();
             files::changed(&mut self.fingerprint, || vec![path.clone()], interval).await;
             match tokio::task::spawn_blocking(move || load(&path)).await {
-                Ok(Ok(identities)) => self.take(identities),
+                Ok(Ok(list)) => self.take(list),
                 Ok(Err(error)) => self.refuse(&error),
                 Err(error) => self.refuse(&error),
             }
         }
     }
 
-    fn take(&self, identities: Identities) {
-        info!(path = %self.path.display(), accounts = identities.len(), "accounts with container credentials read");
-        self.metrics.took(identities.len());
-        self.identities.send_replace(Arc::new(identities));
+    fn take(&self, list: ContainerCredentialsList) {
+        info!(path = %self.path.display(), accounts = list.len(), "accounts with container credentials read");
+        self.metrics.took(list.len());
+        self.list.send_replace(Some(Arc::new(list)));
     }
 
     fn refuse(&self, error: &dyn std::fmt::Display) {

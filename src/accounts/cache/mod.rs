@@ -1,9 +1,10 @@
 //! Every ServiceAccount, in memory: one writer (the source), many readers (the requests).
 //!
-//! A look-up has three results, and they are kept apart: annotated, known and unannotated, unknown. Unknown means that
+//! A look-up distinguishes three states: given something, known and given nothing, unknown. Unknown means that
 //! the watch is behind, since kube-apiserver has checked that the account exists before it calls; such a look-up can
 //! [wait](Cache::wait) for the writer.
 
+mod count;
 mod key;
 mod writer;
 
@@ -19,8 +20,11 @@ use tokio::{
 };
 
 use self::key::{AccountName, Key};
-pub use self::writer::Writer;
-use crate::{injection::binding::Account, metrics::AccountMetrics};
+pub use self::{
+    count::{Count, State},
+    writer::Writer,
+};
+use crate::{injection::account::Account, metrics::AccountMetrics};
 
 /// The readers' side.
 #[derive(Debug, Default)]
@@ -117,32 +121,38 @@ mod tests {
 
     use super::*;
     use crate::{
-        accounts::assignments::mapping::Mapping, injection::binding::Binder, metrics::AccountCount as Count,
+        accounts::assignments::mapping::Mapping,
+        injection::resolver::{OwnAnnotations, Resolver},
     };
 
     fn cache() -> (Arc<Cache>, Writer) {
         Cache::new(crate::metrics::Metrics::new().accounts)
     }
 
+    /// The states that there are, with their numbers.
+    fn counts(writer: &Writer) -> Vec<(State, usize)> {
+        writer.count().iter().filter(|(_, count)| *count > 0).collect()
+    }
+
     fn annotated() -> Account {
-        let binder = crate::injection::binding::Binder::new(Arc::default());
-        binder.bind([("eks.amazonaws.com/role-arn", "arn:aws:iam::111122223333:role/app")])
+        let resolver = crate::injection::resolver::Resolver::new(Arc::default());
+        resolver.resolve([("eks.amazonaws.com/role-arn", "arn:aws:iam::111122223333:role/app")])
     }
 
     #[test]
-    fn three_states_are_told_apart() {
+    fn three_states_are_distinguished() {
         let (cache, mut writer) = cache();
         writer.applied("a", "role", annotated());
-        writer.applied("a", "plain", Account::Unannotated);
-        assert!(matches!(cache.look_up("a", "role"), Some(Account::Annotated(_))));
-        assert!(matches!(cache.look_up("a", "plain"), Some(Account::Unannotated)));
+        writer.applied("a", "plain", Account::Nothing);
+        assert!(matches!(cache.look_up("a", "role"), Some(Account::Granted(_))));
+        assert!(matches!(cache.look_up("a", "plain"), Some(Account::Nothing)));
         assert!(cache.look_up("a", "other").is_none());
         assert!(cache.look_up("a/role", "").is_none());
-        writer.applied("a", "role", Account::Unannotated);
-        assert_eq!(writer.count(), Count { unannotated: 2, ..Count::default() });
+        writer.applied("a", "role", Account::Nothing);
+        assert_eq!(counts(&writer), [(State::Unannotated, 2)]);
         writer.deleted("a", "role");
         writer.deleted("a", "role");
-        assert_eq!(writer.count(), Count { unannotated: 1, ..Count::default() });
+        assert_eq!(counts(&writer), [(State::Unannotated, 1)]);
     }
 
     #[test]
@@ -161,26 +171,39 @@ mod tests {
         assert!(cache.is_synced());
         assert!(cache.look_up("a", "goes").is_none());
         assert!(cache.look_up("a", "stays").is_some());
-        assert_eq!(writer.count(), Count { annotated: 1, ..Count::default() });
+        assert_eq!(counts(&writer), [(State::Annotated, 1)]);
     }
 
     #[test]
-    fn while_accounts_are_bound_anew_they_can_be_looked_up() {
+    fn accounts_can_be_looked_up_while_all_are_reassigned() {
         let (cache, mut writer) = cache();
         for index in 0..1000 {
-            writer.applied("a", &index.to_string(), Account::Unannotated);
+            writer.applied("a", &index.to_string(), Account::Nothing);
         }
         writer.applied("a", "own", annotated());
-        let mapping = Mapping::parse(r#"{"a/1*": {"RoleARN": "r"}}"#, &Binder::new(Arc::default())).unwrap();
-        let changed = writer.rebind(|namespace, name| {
-            // Would never return if the map were locked against readers.
-            assert!(cache.look_up(namespace, name).is_some() && name != "own");
-            mapping.bind(&Binder::new(Arc::default()), (namespace, name), &[])
+        let mapping =
+            Mapping::parse(r#"{"a/1*": {"RoleARN": "r"}}"#, &Resolver::new(Arc::default())).unwrap();
+        let resolver = Resolver::new(Arc::default());
+        let changed = writer.reassign_all(|namespace, name, known| {
+            // This would never return if the map were locked against readers.
+            assert!(cache.look_up(namespace, name).is_some_and(|account| account.is_same(known)));
+            match known.has_annotated_role() {
+                true => known.clone(),
+                false => mapping.resolve(&resolver, (namespace, name), &OwnAnnotations::NONE),
+            }
         });
-        assert_eq!((changed, writer.count().malformed, writer.count().unannotated), (111, 111, 889));
-        assert_eq!(writer.rebind(|_, _| Account::Unannotated), 111);
-        assert_eq!(writer.rebind(|_, _| Account::Unannotated), 0);
-        assert_eq!(writer.count(), Count { annotated: 1, unannotated: 1000, ..Count::default() });
+        let [annotated, malformed, unannotated] = [State::Annotated, State::Malformed, State::Unannotated];
+        assert_eq!(
+            (changed, counts(&writer)),
+            (111, vec![(annotated, 1), (malformed, 111), (unannotated, 889)])
+        );
+        let nothing_but_own = |_: &_, name: &_, known: &Account| match name {
+            "own" => known.clone(),
+            _ => Account::Nothing,
+        };
+        assert_eq!(writer.reassign_all(nothing_but_own), 111);
+        assert_eq!(writer.reassign_all(nothing_but_own), 0);
+        assert_eq!(counts(&writer), [(annotated, 1), (unannotated, 1000)]);
     }
 
     #[tokio::test(start_paused = true)]
@@ -201,7 +224,7 @@ mod tests {
             {
                 tokio::task::yield_now().await;
             }
-            writer.applied("a", "other", Account::Unannotated);
+            writer.applied("a", "other", Account::Nothing);
             writer.applied("a", "late", annotated());
             for wait in waits {
                 assert!(wait.await.unwrap().is_some());

@@ -1,16 +1,13 @@
-//! The writer's side of the cache: one source of accounts, which tells what it sees.
+//! The writer's side of the cache: what the source of accounts sees.
 
 use std::sync::{Arc, atomic::Ordering};
 
 use super::{
     Cache, Entry,
+    count::Count,
     key::{AccountName, Key},
 };
-use crate::{
-    accounts::assignments::mapping::Mapping,
-    injection::binding::Account,
-    metrics::{AccountCount as Count, AccountMetrics, SourceFailure},
-};
+use crate::{injection::account::Account, metrics::AccountMetrics};
 
 /// Takes what a source sees, and counts it.
 ///
@@ -46,7 +43,7 @@ impl Writer {
         self.cache.accounts.retain(|_, entry| {
             let listed = entry.generation == self.generation;
             if !listed {
-                *self.count.of(&entry.account) -= 1;
+                self.count.remove(&entry.account);
             }
             listed
         });
@@ -66,19 +63,18 @@ impl Writer {
     pub fn deleted(&mut self, namespace: &str, name: &str) {
         let key: &dyn AccountName = &(namespace, name);
         if let Some((_, old)) = self.cache.accounts.remove(key) {
-            *self.count.of(&old.account) -= 1;
+            self.count.remove(&old.account);
         }
         self.metrics.deleted();
         self.publish_count();
     }
 
-    /// Gives every account that has no role of its own what `bind` gives it now, and tells how many changed. To find them,
-    /// the map is only read: requests go on meanwhile, and each change is one of its own.
-    pub fn rebind(&mut self, bind: impl Fn(&str, &str) -> Account) -> usize {
-        let known = self.cache.accounts.iter();
-        let changed = known.filter(|entry| !entry.account.has_own_role()).filter_map(|entry| {
+    /// Gives every account what `resolve` makes of what it is given now, and returns how many changed. To find them, the map
+    /// is only read: requests go on meanwhile, and each change is made by itself.
+    pub fn reassign_all(&mut self, resolve: impl Fn(&str, &str, &Account) -> Account) -> usize {
+        let changed = self.cache.accounts.iter().filter_map(|entry| {
             let (namespace, name) = entry.key().parts();
-            let account = bind(namespace, name);
+            let account = resolve(namespace, name, &entry.account);
             (!account.is_same(&entry.account)).then(|| (entry.key().clone(), account))
         });
         let changed: Vec<_> = changed.collect();
@@ -90,19 +86,26 @@ impl Writer {
         len
     }
 
-    /// Gives one account, if it is known, what `bind` makes of what it has.
-    pub fn rebind_one(&mut self, namespace: &str, name: &str, bind: impl FnOnce(Account) -> Account) {
-        self.change(&(namespace, name), bind);
+    /// Gives one account, if it is known, what `resolve` makes of what it is given now, and returns whether that changed.
+    pub fn reassign(
+        &mut self,
+        namespace: &str,
+        name: &str,
+        resolve: impl FnOnce(&Account) -> Account,
+    ) -> bool {
+        let changed = self.change(&(namespace, name), resolve);
         self.publish_count();
+        changed
     }
 
-    fn change(&mut self, key: &dyn AccountName, bind: impl FnOnce(Account) -> Account) {
-        if let Some(mut entry) = self.cache.accounts.get_mut(key) {
-            let account = bind(entry.account.clone());
-            *self.count.of(&account) += 1;
-            *self.count.of(&entry.account) -= 1;
-            entry.account = account;
-        }
+    fn change(&mut self, key: &dyn AccountName, resolve: impl FnOnce(&Account) -> Account) -> bool {
+        let Some(mut entry) = self.cache.accounts.get_mut(key) else { return false };
+        let account = resolve(&entry.account);
+        let changed = !account.is_same(&entry.account);
+        self.count.add(&account);
+        self.count.remove(&entry.account);
+        entry.account = account;
+        changed
     }
 
     /// Whether an account is known.
@@ -110,14 +113,9 @@ impl Writer {
         self.cache.look_up(namespace, name).is_some()
     }
 
-    /// Takes notice of a role mapping that is in use now.
-    pub fn mapped(&self, mapping: &Mapping) {
-        self.metrics.mapping.in_use(mapping.len(), mapping.refused().len());
-    }
-
-    /// Counts a failure of the source.
-    pub fn failed(&self, failure: SourceFailure) {
-        self.metrics.failed(failure);
+    /// What is counted of the accounts.
+    pub fn metrics(&self) -> &AccountMetrics {
+        &self.metrics
     }
 
     /// Whether a list has ever been completed.
@@ -131,27 +129,15 @@ impl Writer {
     }
 
     fn insert(&mut self, namespace: &str, name: &str, account: Account) {
-        *self.count.of(&account) += 1;
+        self.count.add(&account);
         let entry = Entry { account, generation: self.generation };
         if let Some(old) = self.cache.accounts.insert(Key::new(namespace, name), entry) {
-            *self.count.of(&old.account) -= 1;
+            self.count.remove(&old.account);
         }
         self.cache.wake(&(namespace, name));
     }
 
     fn publish_count(&self) {
-        self.metrics.known(self.count);
-    }
-}
-
-impl Count {
-    fn of(&mut self, account: &Account) -> &mut usize {
-        match account.binding().filter(|binding| binding.gives_identity()) {
-            None => &mut self.unannotated,
-            Some(binding) if binding.has_container_credentials() => &mut self.contained,
-            Some(binding) if !binding.is_well_formed() => &mut self.malformed,
-            Some(binding) if binding.mapped_by().is_some() => &mut self.mapped,
-            Some(_) => &mut self.annotated,
-        }
+        self.metrics.known(self.count.iter());
     }
 }

@@ -12,18 +12,20 @@ use serde_json::Value;
 use thiserror::Error;
 use tracing::{info, warn};
 
+use super::{SourceFailure, reassign};
 use crate::{
     accounts::{
         assignments::{
-            container_credentials::Identities,
+            Assignments,
             mapping::{CONFIG_MAP, Mapping},
-            roles::{self, IdentityNews},
         },
-        cache::Writer,
+        cache::{State, Writer},
     },
     files::{self, Fingerprint},
-    injection::binding::{Account, Binder},
-    metrics::SourceFailure,
+    injection::{
+        account::Account,
+        resolver::{OwnAnnotations, Resolver},
+    },
     yaml::{self, BadDocument, Parsed},
 };
 
@@ -34,8 +36,8 @@ pub struct Declared {
     pub namespace: String,
     /// Its name.
     pub name: String,
-    /// What it is to this program.
-    pub account: Account,
+    /// Those of its annotations that this program reads.
+    pub annotations: OwnAnnotations,
 }
 
 /// Why manifests can't be used.
@@ -64,78 +66,80 @@ pub enum BadManifests {
 pub struct Loaded {
     /// The ServiceAccounts.
     pub accounts: Vec<Declared>,
-    /// What the ConfigMap of roles maps, if there is one.
-    pub mapping: Mapping,
+    /// The ConfigMap of roles, if there is one.
+    pub mapping: Arc<Mapping>,
 }
 
 impl Loaded {
-    /// Gives container credentials to the accounts that are listed.
-    pub fn contain(&mut self, identities: &Identities, binder: &Binder) {
-        for Declared { namespace, name, account } in &mut self.accounts {
-            if identities.contains(namespace, name) {
-                *account = binder.contained(account.clone());
-            }
-        }
+    /// Resolves the accounts, under the mapping that was declared with them.
+    pub fn resolve(self, assignments: &mut Assignments) -> impl Iterator<Item = (String, String, Account)> {
+        assignments.set_mapping(self.mapping);
+        self.accounts.into_iter().map(|Declared { namespace, name, annotations }| {
+            let account = assignments.resolve(&namespace, &name, annotations.iter());
+            (namespace, name, account)
+        })
     }
 }
 
 /// Reads the ServiceAccounts of a file, or of the `.yaml`, `.yml` and `.json` files of a folder, and the ConfigMap that
 /// maps roles to them. Other kinds are passed over.
-pub fn load(path: &Path, binder: &Binder) -> Result<Loaded, BadManifests> {
+pub fn load(path: &Path, resolver: &Resolver) -> Result<Loaded, BadManifests> {
     let mut found = Found::default();
     for path in files(path).map_err(|error| BadManifests::Unreadable { path: path.into(), error })? {
         let text = fs::read_to_string(&path)
             .map_err(|error| BadManifests::Unreadable { path: path.clone(), error })?;
         found
-            .read_file(&text, binder)
+            .read_file(&text, resolver)
             .map_err(|error| BadManifests::Malformed { path: path.clone(), error })?;
     }
-    Ok(found.bind(binder))
+    Ok(found.into())
 }
 
 /// Reads the ServiceAccounts of a file's text, and the ConfigMap that maps roles to them.
-pub fn parse(text: &str, binder: &Binder) -> Result<Loaded, BadDocument> {
+pub fn parse(text: &str, resolver: &Resolver) -> Result<Loaded, BadDocument> {
     let mut found = Found::default();
-    found.read_file(text, binder)?;
-    Ok(found.bind(binder))
+    found.read_file(text, resolver)?;
+    Ok(found.into())
 }
 
 /// A folder or file of manifests that is read again when it changes.
 #[derive(Debug)]
 pub struct Manifests {
     path: PathBuf,
-    binder: Arc<Binder>,
-    identities: Option<IdentityNews>,
+    assignments: Assignments,
     writer: Writer,
     fingerprint: Fingerprint,
 }
 
 impl Manifests {
     /// Fills the cache for the first time.
-    pub fn open(
+    pub async fn open(
         path: &Path,
-        binder: Arc<Binder>,
-        identities: Option<IdentityNews>,
+        mut assignments: Assignments,
         writer: Writer,
     ) -> Result<Self, BadManifests> {
+        assignments.ready().await;
         let fingerprint = Fingerprint::of(files(path).unwrap_or_default());
-        let loaded = load(path, &binder)?;
-        let mut manifests = Self { path: path.into(), binder, identities, writer, fingerprint };
+        let loaded = load(path, assignments.resolver())?;
+        let mut manifests = Self { path: path.into(), assignments, writer, fingerprint };
         manifests.replace(loaded);
         Ok(manifests)
     }
 
-    /// Follows changes, looking every `interval`. Manifests that can't be read leave the cache as it was.
+    /// Follows changes, looking every `interval`. Manifests that can't be read change nothing.
     pub async fn follow(mut self, interval: Duration) {
         loop {
             let path = self.path.clone();
             tokio::select! {
                 () = files::changed(&mut self.fingerprint, || files(&path).unwrap_or_default(), interval) => {}
-                () = roles::changed(&mut self.identities) => {}
+                change = self.assignments.changed() => {
+                    reassign(&change, &self.assignments, &mut self.writer);
+                    continue;
+                }
             }
-            let binder = Arc::clone(&self.binder);
-            // A large folder takes a while to parse, and nobody's request should wait for that.
-            let loaded = tokio::task::spawn_blocking(move || load(&path, &binder));
+            let resolver = Arc::clone(self.assignments.resolver());
+            // A large folder takes a while to parse, and no request should wait for that.
+            let loaded = tokio::task::spawn_blocking(move || load(&path, &resolver));
             match loaded.await {
                 Ok(Ok(loaded)) => self.replace(loaded),
                 Ok(Err(error)) => self.refuse(&error),
@@ -144,32 +148,30 @@ impl Manifests {
         }
     }
 
-    fn replace(&mut self, mut loaded: Loaded) {
-        if let Some(identities) = &mut self.identities {
-            loaded.contain(&identities.borrow_and_update(), &self.binder);
-        }
-        let Loaded { accounts, mapping } = loaded;
+    fn replace(&mut self, loaded: Loaded) {
+        let mapping = Arc::clone(&loaded.mapping);
         self.writer.begin_list();
-        for Declared { namespace, name, account } in accounts {
+        for (namespace, name, account) in loaded.resolve(&mut self.assignments) {
             self.writer.listed(&namespace, &name, account);
         }
         self.writer.end_list();
-        self.writer.mapped(&mapping);
-        roles::tell_refused(&mapping);
+        self.assignments.retain(|namespace, name| self.writer.knows(namespace, name));
+        self.writer.metrics().mapping.in_use(mapping.len(), mapping.refused().len());
+        mapping.log_refused();
         let count = self.writer.count();
         info!(
             path = %self.path.display(),
-            annotated = count.annotated,
-            mapped = count.mapped,
-            container_credentials = count.contained,
-            malformed = count.malformed,
-            unannotated = count.unannotated,
+            annotated = count.get(State::Annotated),
+            mapped = count.get(State::Mapped),
+            container_credentials = count.get(State::ContainerCredentials),
+            malformed = count.get(State::Malformed),
+            unannotated = count.get(State::Unannotated),
             "synced ServiceAccounts from manifests"
         );
     }
 
     fn refuse(&self, error: &dyn Display) {
-        self.writer.failed(SourceFailure::Manifests);
+        self.writer.metrics().failed(SourceFailure::Manifests);
         warn!(%error, "manifests changed but can't be used; the accounts stay as they were");
     }
 }
@@ -194,26 +196,24 @@ fn files(path: &Path) -> io::Result<Vec<PathBuf>> {
     Ok(files)
 }
 
-/// What was found, before it is known which roles are mapped.
+/// What was found so far.
 #[derive(Default)]
 struct Found {
-    accounts: Vec<Unbound>,
+    accounts: Vec<Declared>,
     mapping: Option<Mapping>,
 }
 
-struct Unbound {
-    namespace: String,
-    name: String,
-    account: Account,
-    /// What it is annotated with, if it names no role.
-    others: Box<[(Box<str>, Box<str>)]>,
+impl From<Found> for Loaded {
+    fn from(found: Found) -> Self {
+        Self { accounts: found.accounts, mapping: Arc::new(found.mapping.unwrap_or_default()) }
+    }
 }
 
 impl Found {
-    fn read_file(&mut self, text: &str, binder: &Binder) -> Result<(), BadDocument> {
+    fn read_file(&mut self, text: &str, resolver: &Resolver) -> Result<(), BadDocument> {
         for document in yaml::documents(text) {
             let Parsed { value, .. } = document.parse()?;
-            self.read(&value, binder).map_err(|message| BadDocument {
+            self.read(&value, resolver).map_err(|message| BadDocument {
                 number: document.number,
                 line: document.line,
                 message,
@@ -223,23 +223,23 @@ impl Found {
     }
 
     /// Adds what is in one document, which may be a list.
-    fn read(&mut self, document: &Value, binder: &Binder) -> Result<(), String> {
+    fn read(&mut self, document: &Value, resolver: &Resolver) -> Result<(), String> {
         let kind = document["kind"].as_str().unwrap_or_default();
         if document["apiVersion"] != "v1" {
             return Ok(());
         }
         let items = || document["items"].as_array().into_iter().flatten();
         match kind {
-            "ServiceAccount" => self.accounts.push(read_account(document, binder)?),
+            "ServiceAccount" => self.accounts.push(read_account(document, resolver)?),
             // The items of a typed list carry no kind of their own.
             "ServiceAccountList" => {
                 for item in items() {
-                    self.accounts.push(read_account(item, binder)?);
+                    self.accounts.push(read_account(item, resolver)?);
                 }
             }
-            "List" => items().try_for_each(|item| self.read(item, binder))?,
+            "List" => items().try_for_each(|item| self.read(item, resolver))?,
             "ConfigMap" if document["metadata"]["name"] == CONFIG_MAP => {
-                let mapping = Mapping::of_config_map(document, binder);
+                let mapping = Mapping::of_config_map(document, resolver);
                 let mapping = mapping.map_err(|error| format!("ConfigMap {CONFIG_MAP}: {error}"))?;
                 if self.mapping.replace(mapping).is_some() {
                     return Err(format!("a second ConfigMap {CONFIG_MAP}; leave one of them out"));
@@ -249,28 +249,16 @@ impl Found {
         }
         Ok(())
     }
-
-    fn bind(self, binder: &Binder) -> Loaded {
-        let mapping = self.mapping.unwrap_or_default();
-        let accounts = self.accounts.into_iter().map(|Unbound { namespace, name, account, others }| {
-            let account = match account.has_own_role() {
-                true => account,
-                false => mapping.bind(binder, (&namespace, &name), &others),
-            };
-            Declared { namespace, name, account }
-        });
-        Loaded { accounts: accounts.collect(), mapping }
-    }
 }
 
-fn read_account(manifest: &Value, binder: &Binder) -> Result<Unbound, String> {
+fn read_account(manifest: &Value, resolver: &Resolver) -> Result<Declared, String> {
     let metadata = &manifest["metadata"];
     let name = metadata["name"].as_str().ok_or("a ServiceAccount has no metadata.name")?;
     let namespace = match &metadata["namespace"] {
         Value::Null => "default",
-        namespace => {
-            namespace.as_str().ok_or_else(|| format!("ServiceAccount {name}: its namespace is no string"))?
-        }
+        namespace => namespace
+            .as_str()
+            .ok_or_else(|| format!("ServiceAccount {name}: its namespace is not a string"))?,
     };
     let mut annotations = Vec::new();
     for (key, value) in metadata["annotations"].as_object().into_iter().flatten() {
@@ -280,11 +268,9 @@ fn read_account(manifest: &Value, binder: &Binder) -> Result<Unbound, String> {
             Value::Null => annotations.push((key.as_str(), "")),
             _ => {
                 let account = format!("ServiceAccount {namespace}/{name}");
-                return Err(format!("{account}: annotation {key} is no string; put it in quotes"));
+                return Err(format!("{account}: annotation {key} is not a string; put it in quotes"));
             }
         }
     }
-    let account = binder.bind(annotations.iter().copied());
-    let others = if account.has_own_role() { Box::default() } else { binder.own(annotations) };
-    Ok(Unbound { namespace: namespace.into(), name: name.into(), account, others })
+    Ok(Declared { namespace: namespace.into(), name: name.into(), annotations: resolver.own(annotations) })
 }

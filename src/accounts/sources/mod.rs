@@ -4,3 +4,76 @@ pub mod list;
 pub mod manifests;
 mod metadata;
 pub mod watch;
+
+use super::{
+    assignments::{Assignments, Change},
+    cache::Writer,
+};
+use crate::metrics::Label;
+
+/// What can fail where accounts come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SourceFailure {
+    /// Listing the accounts.
+    List,
+    /// Starting to watch them.
+    WatchStart,
+    /// The watch: the API server said so in an event.
+    WatchEvent,
+    /// The watch: its connection broke, or what came could not be read.
+    WatchStream,
+    /// An object without a resourceVersion.
+    NoResourceVersion,
+    /// Reading changed manifests.
+    Manifests,
+}
+
+impl Label for SourceFailure {
+    const ALL: &[Self] = &[
+        Self::List,
+        Self::WatchStart,
+        Self::WatchEvent,
+        Self::WatchStream,
+        Self::NoResourceVersion,
+        Self::Manifests,
+    ];
+
+    fn label(self) -> &'static str {
+        match self {
+            Self::List => "list",
+            Self::WatchStart => "watch_start",
+            Self::WatchEvent => "watch_event",
+            Self::WatchStream => "watch_stream",
+            Self::NoResourceVersion => "no_resource_version",
+            Self::Manifests => "manifests",
+        }
+    }
+}
+
+/// Gives known accounts what they are given after a change, and returns how many changed.
+fn reassign(change: &Change, assignments: &Assignments, writer: &mut Writer) -> usize {
+    match change {
+        Change::All => {
+            writer.reassign_all(|namespace, name, known| assignments.resolve_again(namespace, name, known))
+        }
+        Change::Accounts(accounts) => {
+            let mut changed = 0;
+            for (namespace, name) in accounts {
+                let resolve = |known: &_| assignments.resolve_again(namespace, name, known);
+                changed += usize::from(writer.reassign(namespace, name, resolve));
+            }
+            changed
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::metrics::{SOURCE_FAILURES, labels};
+
+    #[test]
+    fn every_failure_has_its_series() {
+        assert_eq!(labels::<SourceFailure>(), SOURCE_FAILURES);
+    }
+}

@@ -1,13 +1,9 @@
 //! ServiceAccounts from the cluster: a watch that outlives whatever happens to the API server.
 //!
-//! Only metadata is asked for, and each account is reduced to its binding at once. While the API server is away the
+//! Only metadata is asked for, and each account is resolved at once. While the API server is away the
 //! cache goes on serving what it has.
 
-use std::{
-    future::pending,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use futures::StreamExt;
 use hyper::Response;
@@ -19,18 +15,15 @@ use tokio::time::sleep;
 use tower::util::MapResponseLayer;
 use tracing::{info, warn};
 
-use super::metadata::AccountMeta;
+use super::{SourceFailure, metadata::AccountMeta, reassign};
 use crate::{
     accounts::{
-        assignments::{
-            mapping::Mapping,
-            roles::{self, IdentityNews, Mappings, Roles},
-        },
-        cache::Writer,
+        assignments::{Assignments, Change},
+        cache::{State, Writer},
     },
-    injection::binding::{Account, Binder},
+    injection::account::Account,
     kube::{backoff::Failures, client::Target, root_cause::root_cause},
-    metrics::{AccountMetrics, SourceFailure},
+    metrics::AccountMetrics,
 };
 
 /// How long one watch call lasts; kube adds 5 s to notice a connection that died without a word.
@@ -75,48 +68,18 @@ pub fn client(target: impl Into<Target>, metrics: AccountMetrics) -> kube::Resul
     Ok(target.into().builder()?.with_layer(&note_contact).build())
 }
 
-/// What beside annotations says what accounts are given.
-#[derive(Debug, Default)]
-pub struct Sources {
-    /// The roles that a ConfigMap gives.
-    pub mappings: Option<Mappings>,
-    /// The accounts with container credentials.
-    pub identities: Option<IdentityNews>,
-}
-
-/// Follows the cluster's ServiceAccounts for ever. If there are mappings, the first is waited for: without it nothing
-/// could be said of an account that names no role.
-pub async fn follow(client: Client, binder: Arc<Binder>, mut sources: Sources, writer: Writer) {
+/// Follows the cluster's ServiceAccounts for ever. Waits until what accounts are assigned is known.
+pub async fn follow(client: Client, mut assignments: Assignments, writer: Writer) {
     let accounts: Api<AccountMeta> = Api::all(client);
-    let identities =
-        sources.identities.as_mut().map(|identities| Arc::clone(&identities.borrow_and_update()));
-    let roles = Roles::new(binder, identities.unwrap_or_default());
-    let mut watch =
-        Watch { roles, sources, writer, list_begun: Instant::now(), failures: WatchFailures::new() };
-    if watch.sources.mappings.is_some() {
-        let mapping = next_mapping(&mut watch.sources.mappings).await;
-        watch.remap(mapping);
-    }
+    assignments.ready().await;
+    let mut watch = Watch { assignments, writer, list_begun: Instant::now(), failures: WatchFailures::new() };
     loop {
         watch.until_relist(accounts.clone()).await;
     }
 }
 
-/// The next mapping.
-async fn next_mapping(mappings: &mut Option<Mappings>) -> Arc<Mapping> {
-    if let Some(mappings) = mappings {
-        while mappings.changed().await.is_ok() {
-            if let Some(mapping) = &*mappings.borrow_and_update() {
-                return Arc::clone(mapping);
-            }
-        }
-    }
-    pending().await
-}
-
 struct Watch {
-    roles: Roles,
-    sources: Sources,
+    assignments: Assignments,
     writer: Writer,
     list_begun: Instant,
     failures: WatchFailures,
@@ -130,12 +93,8 @@ impl Watch {
         loop {
             let event = tokio::select! {
                 event = events.next() => event,
-                mapping = next_mapping(&mut self.sources.mappings) => {
-                    self.remap(mapping);
-                    continue;
-                }
-                () = roles::changed(&mut self.sources.identities) => {
-                    self.take_identities();
+                change = self.assignments.changed() => {
+                    self.reassign(&change);
                     continue;
                 }
             };
@@ -144,7 +103,7 @@ impl Watch {
                 Ok(event) => self.take(event),
                 Err(error) => {
                     let (failure, needs_list) = classify(&error);
-                    self.writer.failed(failure);
+                    self.writer.metrics().failed(failure);
                     let pause = self.failures.next(&error, self.writer.is_synced());
                     sleep(pause).await;
                     if needs_list || self.failures.in_a_row() >= MAX_FAILURES {
@@ -167,15 +126,15 @@ impl Watch {
             Event::InitApply(meta) => self.with_account(&meta, Writer::listed),
             Event::InitDone => {
                 self.writer.end_list();
-                self.roles.retain_known(&self.writer);
+                self.assignments.retain(|namespace, name| self.writer.knows(namespace, name));
                 self.failures.listed();
                 let count = self.writer.count();
                 info!(
-                    annotated = count.annotated,
-                    mapped = count.mapped,
-                    container_credentials = count.contained,
-                    malformed = count.malformed,
-                    unannotated = count.unannotated,
+                    annotated = count.get(State::Annotated),
+                    mapped = count.get(State::Mapped),
+                    container_credentials = count.get(State::ContainerCredentials),
+                    malformed = count.get(State::Malformed),
+                    unannotated = count.get(State::Unannotated),
                     seconds = self.list_begun.elapsed().as_secs_f64(),
                     "synced ServiceAccounts from the cluster"
                 );
@@ -187,7 +146,7 @@ impl Watch {
             Event::Delete(meta) => {
                 if let Some((namespace, name)) = names(&meta) {
                     self.writer.deleted(namespace, name);
-                    self.roles.forget(namespace, name);
+                    self.assignments.forget(namespace, name);
                 }
                 self.failures.watched();
             }
@@ -198,29 +157,18 @@ impl Watch {
         if let Some((namespace, name)) = names(meta) {
             let annotations = meta.meta().annotations.iter().flatten();
             let annotations = annotations.map(|(key, value)| (&**key, &**value));
-            let account = self.roles.bind(namespace, name, annotations);
+            let account = self.assignments.resolve(namespace, name, annotations);
             write(&mut self.writer, namespace, name, account);
         }
     }
 
-    fn take_identities(&mut self) {
-        if let Some(identities) = &mut self.sources.identities {
-            let identities = Arc::clone(&identities.borrow_and_update());
-            self.roles.take_identities(identities, &mut self.writer);
-        }
-    }
-
-    fn remap(&mut self, mapping: Arc<Mapping>) {
+    fn reassign(&mut self, change: &Change) {
         let begun = Instant::now();
-        let changed = self.roles.take(mapping, &mut self.writer);
+        let changed = reassign(change, &self.assignments, &mut self.writer);
         if self.writer.is_synced() {
             let seconds = begun.elapsed().as_secs_f64();
-            info!(
-                changed,
-                mapped = self.writer.count().mapped,
-                seconds,
-                "known accounts follow the role mapping"
-            );
+            let mapped = self.writer.count().get(State::Mapped);
+            info!(changed, mapped, seconds, "known accounts follow the role mapping");
         }
     }
 }

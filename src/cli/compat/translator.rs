@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     cli::variables::MAY_BE_EMPTY,
-    injection::{binding::parse_bool, settings::TokenExpiration},
+    injection::{resolver::parse_bool, settings::TokenExpiration},
 };
 
 /// The longest that our own flags take.

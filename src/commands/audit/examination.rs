@@ -13,11 +13,12 @@ use super::{
     owner::Owner,
 };
 use crate::{
-    admission::{BadReview, Outcome, Scratch, Webhook},
+    admission::{BadReview, Buffers, Outcome, Webhook},
     injection::{
-        binding::{Account, Binding},
-        render,
-        settings::{Compat, Settings},
+        account::{Account, Credentials, Grant},
+        compat::Rules,
+        settings::Settings,
+        variable::Variable,
     },
     kube::fields::{self, text},
 };
@@ -25,8 +26,8 @@ use crate::{
 /// Looks at pods, under the settings of the webhook.
 pub(crate) struct Auditor {
     webhook: Webhook,
-    compat: Compat,
-    scratch: Scratch,
+    rules: &'static Rules,
+    buffers: Buffers,
 }
 
 /// What is to be said of a pod.
@@ -57,7 +58,7 @@ pub(crate) struct Unreadable {
 impl Auditor {
     /// An auditor who expects what a webhook with these settings injects.
     pub(crate) fn new(settings: Arc<Settings>) -> Self {
-        Self { compat: settings.compat, webhook: Webhook::new(settings), scratch: Scratch::default() }
+        Self { rules: settings.compat.rules(), webhook: Webhook::new(settings), buffers: Buffers::default() }
     }
 
     /// Looks at one pod.
@@ -72,41 +73,41 @@ impl Auditor {
         let service_account = text(&pod, "/spec/serviceAccountName").to_owned();
         // The API server fills it in, but for mirror pods.
         let account = if service_account.is_empty() { "default" } else { &service_account };
-        let binding = match look_up(text(&pod, "/metadata/namespace"), account) {
+        let grant = match look_up(text(&pod, "/metadata/namespace"), account) {
             None => return Ok(Examined::UnknownAccount),
-            Some(Account::Unannotated) => return Ok(Examined::NotApplicable),
-            Some(Account::Annotated(binding)) => binding,
+            Some(Account::Nothing) => return Ok(Examined::NotApplicable),
+            Some(Account::Granted(grant)) => grant,
         };
-        self.compare(pod, service_account, &binding)
+        self.compare(pod, service_account, &grant)
     }
 
     fn compare(
         &mut self,
         mut pod: Value,
         service_account: String,
-        binding: &Arc<Binding>,
+        grant: &Arc<Grant>,
     ) -> Result<Examined, Unreadable> {
         let [name, namespace] =
             ["/metadata/name", "/metadata/namespace"].map(|field| text(&pod, field).to_owned());
         let owner = Owner::of(&pod);
-        let role: String = serde_json::from_slice(binding.role_arn_json()).unwrap_or_default();
+        let role = grant.assigned_role().map_or("", |role| role.arn());
         let had_identity = has_identity(&pod);
-        let others = OtherRoles::take_from(&mut pod, &role, self.compat);
+        let others = OtherRoles::take_from(&mut pod, role, self.rules);
 
         let (answer, outcome) =
-            self.admit(&pod, binding).map_err(|why| Unreadable { name: name.clone(), why })?;
+            self.admit(&pod, grant).map_err(|why| Unreadable { name: name.clone(), why })?;
         let lacks = missing::read_patch(&answer, &pod);
         // A volume that no container would use gives nothing; the AWS webhook adds it all the same.
         let gives_nothing = !had_identity && lacks.iter().all(|(container, _)| container.is_empty());
         if lacks.is_empty() || gives_nothing {
             return Ok(match outcome {
                 Outcome::AlreadyInjected => Examined::Complete,
-                _ if binding.gives_identity() => Examined::LeftAlone,
-                _ => Examined::NotApplicable,
+                _ => Examined::LeftAlone,
             });
         }
         let is_outdated = |(container, part): &(String, String)| {
-            [render::ROLE_ARN, render::TOKEN_FILE].contains(&&**part) && others.containers.contains(container)
+            [Variable::RoleArn.name(), Variable::TokenFile.name()].contains(&&**part)
+                && others.containers.contains(container)
         };
         let identity = match (had_identity, lacks.iter().all(is_outdated)) {
             (true, true) => Identity::Outdated,
@@ -114,7 +115,10 @@ impl Auditor {
             (false, _) => Identity::Missing,
         };
         let has = if lacks.iter().any(is_outdated) { others.role } else { None };
-        let role = if binding.has_container_credentials() { String::new() } else { role };
+        let role = match grant.credentials {
+            Credentials::Role(_) => role.to_owned(),
+            Credentials::Container { .. } => String::new(),
+        };
         let lack = MissingInjection::new(identity, (role, has), lacks);
         Ok(Examined::Missing(Box::new(MissingInjection {
             namespace,
@@ -126,15 +130,15 @@ impl Auditor {
     }
 
     /// What the webhook would answer if this pod were created now.
-    fn admit(&mut self, pod: &Value, binding: &Arc<Binding>) -> Result<(Value, Outcome), BadReview> {
+    fn admit(&mut self, pod: &Value, grant: &Arc<Grant>) -> Result<(Value, Outcome), BadReview> {
         let mut body = format!(
             r#"{{"apiVersion":"admission.k8s.io/v1","kind":"AdmissionReview","request":{{"uid":"audit","operation":"CREATE",
             "resource":{{"group":"","version":"v1","resource":"pods"}},"namespace":{},"object":{{"metadata":{},"spec":{}}}}}}}"#,
             pod["metadata"]["namespace"], pod["metadata"], pod["spec"]
         )
         .into_bytes();
-        let look_up = |_: &str, _: &str| Some(Account::Annotated(Arc::clone(binding)));
-        let outcome = self.webhook.admit(&mut body, &mut self.scratch, look_up)?;
+        let look_up = |_: &str, _: &str| Some(Account::Granted(Arc::clone(grant)));
+        let outcome = self.webhook.admit(&mut body, &mut self.buffers, look_up)?;
         let answer = serde_json::from_slice(&body).map_err(|error| BadReview::NotJson(error.to_string()))?;
         Ok((answer, outcome.unwrap_or(Outcome::UnknownAccount)))
     }
@@ -146,12 +150,12 @@ const LISTS: [&str; 2] = ["initContainers", "containers"];
 /// Whether any container has a role, whichever, or container credentials.
 fn has_identity(pod: &Value) -> bool {
     let mut containers = LISTS.iter().flat_map(|list| fields::list(pod, &format!("/spec/{list}")));
-    let has = |entry: &Value| is_role(entry) || text(entry, "/name") == render::CONTAINER_FULL_URI;
+    let has = |entry: &Value| is_role(entry) || text(entry, "/name") == Variable::ContainerFullUri.name();
     containers.any(|container| fields::list(container, "/env").iter().any(has))
 }
 
 fn is_role(entry: &Value) -> bool {
-    text(entry, "/name") == render::ROLE_ARN
+    text(entry, "/name") == Variable::RoleArn.name()
 }
 
 /// Roles of a pod that are not its account's.
@@ -164,9 +168,9 @@ struct OtherRoles {
 }
 
 impl OtherRoles {
-    /// Takes them out, so that the core says of which containers it would give them `role`. To the AWS webhook the token's
-    /// file is one with the role.
-    fn take_from(pod: &mut Value, role: &str, compat: Compat) -> Self {
+    /// Takes them out, so that the core says of which containers it would give them `role`. For the AWS webhook the token's
+    /// file and the role are one unit.
+    fn take_from(pod: &mut Value, role: &str, rules: &Rules) -> Self {
         let mut others = Self::default();
         for list in LISTS {
             let containers = pod.pointer_mut(&format!("/spec/{list}")).and_then(Value::as_array_mut);
@@ -182,8 +186,8 @@ impl OtherRoles {
                     others.containers.insert(name.clone());
                     false
                 });
-                if compat.is_aws() && others.containers.contains(&name) {
-                    env.retain(|entry| text(entry, "/name") != render::TOKEN_FILE);
+                if rules.identity_is_one_unit && others.containers.contains(&name) {
+                    env.retain(|entry| text(entry, "/name") != Variable::TokenFile.name());
                 }
             }
         }
@@ -196,17 +200,17 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::injection::binding::Binder;
+    use crate::injection::{compat::Compat, resolver::Resolver};
 
     const ROLE: &str = "arn:aws:iam::111122223333:role/api";
 
     fn examine(pod: Value) -> Examined {
         let mut auditor = Auditor::new(Arc::default());
-        let bind = |role| Binder::new(Arc::default()).bind([("eks.amazonaws.com/role-arn", role)]);
+        let resolve = |role| Resolver::new(Arc::default()).resolve([("eks.amazonaws.com/role-arn", role)]);
         auditor
             .examine(pod, |namespace, name| match (namespace, name) {
-                ("payments", "api") => Some(bind(ROLE)),
-                ("payments", "plain") => Some(bind("")),
+                ("payments", "api") => Some(resolve(ROLE)),
+                ("payments", "plain") => Some(resolve("")),
                 _ => None,
             })
             .unwrap()
@@ -225,11 +229,9 @@ mod tests {
 
     /// The pod as it would be, had the webhook been asked.
     fn injected(mut pod: Value) -> Value {
-        let binder = Binder::new(Arc::default());
-        let Account::Annotated(binding) = binder.bind([("eks.amazonaws.com/role-arn", ROLE)]) else {
-            panic!()
-        };
-        let (answer, _) = Auditor::new(Arc::default()).admit(&pod, &binding).unwrap();
+        let resolver = Resolver::new(Arc::default());
+        let account = resolver.resolve([("eks.amazonaws.com/role-arn", ROLE)]);
+        let (answer, _) = Auditor::new(Arc::default()).admit(&pod, account.grant().unwrap()).unwrap();
         let patch = answer["response"]["patch"].as_str().unwrap();
         let patch = base64_simd::STANDARD.decode_to_vec(patch).unwrap();
         json_patch::patch(&mut pod, &serde_json::from_slice::<json_patch::Patch>(&patch).unwrap()).unwrap();
@@ -275,7 +277,7 @@ mod tests {
     fn the_aws_webhooks_volume_is_one_and_alone_it_is_nothing() {
         let settings = Arc::new(Settings { compat: Compat::Aws, ..Settings::default() });
         let mut auditor = Auditor::new(Arc::clone(&settings));
-        let account = Binder::new(settings).bind([("eks.amazonaws.com/role-arn", ROLE)]);
+        let account = Resolver::new(settings).resolve([("eks.amazonaws.com/role-arn", ROLE)]);
         let mut left = pod("api");
         left["spec"]["volumes"] = json!([{"name": "data", "emptyDir": {}}]);
         let found = lack(auditor.examine(left.clone(), |_, _| Some(account.clone())).unwrap());

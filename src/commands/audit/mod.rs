@@ -16,14 +16,14 @@ use super::cluster;
 use crate::{
     accounts::{
         assignments::{
-            container_credentials_file,
+            Assignments, container_credentials_file,
             mapping::{CONFIG_MAP, Mapping},
         },
         cache::Cache,
-        sources::list::{Given, list},
+        sources::list::list,
     },
     cli::AuditArgs,
-    injection::binding::Binder,
+    injection::resolver::Resolver,
     kube::root_cause::root_cause,
     metrics::Metrics,
 };
@@ -43,22 +43,25 @@ pub fn run(args: AuditArgs) -> anyhow::Result<ExitCode> {
 }
 
 async fn audit(args: AuditArgs) -> anyhow::Result<ExitCode> {
-    let identities = args.injection.container.file().map(container_credentials_file::load).transpose();
-    let identities = identities.context("--watch-container-credentials-config")?.unwrap_or_default();
+    let container_credentials = args.injection.container.file().map(container_credentials_file::load);
+    let container_credentials =
+        container_credentials.transpose().context("--watch-container-credentials-config")?;
     let settings = Arc::new(args.injection.into_settings());
     let namespace = args.namespace.as_deref();
     let client = cluster::client(args.cluster).await?;
-    let binder = Arc::new(Binder::new(Arc::clone(&settings)));
-    let mapping = match args.config_map_namespace {
-        Some(namespace) => {
-            Some(mapping(&client, &namespace, &binder).await.context("--config-map-namespace")?)
-        }
-        None => None,
-    };
+    let resolver = Arc::new(Resolver::new(Arc::clone(&settings)));
+    let mut assignments = Assignments::new(Arc::clone(&resolver));
+    if let Some(namespace) = args.config_map_namespace {
+        let mapping = mapping(&client, &namespace, &resolver).await.context("--config-map-namespace")?;
+        assignments.set_mapping(Arc::new(mapping));
+    }
+    if let Some(list) = container_credentials {
+        assignments.set_container_credentials(Arc::new(list));
+    }
 
     // Accounts first: one that is made meanwhile is then unknown, instead of an account without a role.
     let (cache, mut writer) = Cache::new(Metrics::new().accounts);
-    let listed = list(client.clone(), namespace, Given { binder, mapping, identities }, &mut writer).await;
+    let listed = list(client.clone(), namespace, &mut assignments, &mut writer).await;
     listed.map_err(|error| refused("serviceaccounts", error))?;
 
     let mut auditor = Auditor::new(settings);
@@ -81,10 +84,10 @@ async fn audit(args: AuditArgs) -> anyhow::Result<ExitCode> {
 }
 
 /// The roles that the ConfigMap of a namespace gives.
-async fn mapping(client: &kube::Client, namespace: &str, binder: &Binder) -> anyhow::Result<Mapping> {
+async fn mapping(client: &kube::Client, namespace: &str, resolver: &Resolver) -> anyhow::Result<Mapping> {
     let path = format!("/api/v1/namespaces/{namespace}/configmaps/{CONFIG_MAP}");
     let config_map: Value = serde_json::from_str(&cluster::get(client, &path).await?)?;
-    let mapping = Mapping::of_config_map(&config_map, binder)?;
+    let mapping = Mapping::of_config_map(&config_map, resolver)?;
     mapping.refused().iter().for_each(|refused| eprintln!("warning: malformed role mapping {refused}"));
     Ok(mapping)
 }

@@ -8,9 +8,8 @@ use json_patch::Patch;
 use serde_json::{Value, json};
 
 use crate::{
-    accounts::sources::manifests::Declared,
-    admission::{Scratch, Webhook},
-    injection::binding::Account,
+    admission::{Buffers, Webhook},
+    injection::account::Account,
     report::printable,
     yaml::{Document, Parsed},
 };
@@ -35,7 +34,7 @@ pub(super) enum Kind {
 
 pub(super) struct Injector {
     webhook: Webhook,
-    scratch: Scratch,
+    buffers: Buffers,
     accounts: HashMap<(String, String), Account>,
     accounts_path: String,
     namespace: String,
@@ -45,13 +44,12 @@ impl Injector {
     /// An injector that knows these accounts; `accounts_path` says where they are from.
     pub(super) fn new(
         webhook: Webhook,
-        accounts: Vec<Declared>,
+        accounts: impl Iterator<Item = (String, String, Account)>,
         accounts_path: String,
         namespace: String,
     ) -> Self {
-        let accounts = accounts.into_iter();
-        let accounts = accounts.map(|Declared { namespace, name, account }| ((namespace, name), account));
-        Self { webhook, scratch: Scratch::default(), accounts: accounts.collect(), accounts_path, namespace }
+        let accounts = accounts.map(|(namespace, name, account)| ((namespace, name), account));
+        Self { webhook, buffers: Buffers::default(), accounts: accounts.collect(), accounts_path, namespace }
     }
 
     /// Injects a manifest, or answers an AdmissionReview.
@@ -128,7 +126,7 @@ impl Injector {
             }
             account
         };
-        let outcome = self.webhook.admit(&mut body, &mut self.scratch, look_up)?;
+        let outcome = self.webhook.admit(&mut body, &mut self.buffers, look_up)?;
         match (outcome, unknown) {
             (Some(_), _) => Ok(String::from_utf8(body)?),
             (None, unknown) => {

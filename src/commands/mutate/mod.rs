@@ -12,28 +12,40 @@ use anyhow::{Context, anyhow, bail};
 
 use self::injector::{Injector, Kind, Mutated};
 use crate::{
-    accounts::{assignments::container_credentials_file, sources::manifests},
+    accounts::{
+        assignments::{Assignments, container_credentials_file},
+        sources::manifests,
+    },
     admission::Webhook,
     cli::{MutateArgs, Output},
-    injection::binding::Binder,
+    injection::resolver::Resolver,
     yaml::{self, Document},
 };
 
 /// Reads, injects and prints. Nothing is printed unless everything could be read and answered.
 pub fn run(args: MutateArgs) -> anyhow::Result<()> {
-    let identities = args.injection.container.file().map(container_credentials_file::load);
-    let identities = identities.transpose().context("--watch-container-credentials-config")?;
+    let container_credentials = args.injection.container.file().map(container_credentials_file::load);
+    let container_credentials =
+        container_credentials.transpose().context("--watch-container-credentials-config")?;
     let settings = Arc::new(args.injection.into_settings());
-    let binder = Binder::new(Arc::clone(&settings));
-    let mut loaded = manifests::load(&args.service_accounts, &binder).context("--service-accounts")?;
+    let mut assignments = Assignments::new(Arc::new(Resolver::new(Arc::clone(&settings))));
+    let loaded =
+        manifests::load(&args.service_accounts, assignments.resolver()).context("--service-accounts")?;
     for refused in loaded.mapping.refused() {
         eprintln!("warning: {}: malformed role mapping {refused}", args.service_accounts.display());
     }
-    loaded.contain(&identities.unwrap_or_default(), &binder);
+    if let Some(list) = container_credentials {
+        assignments.set_container_credentials(Arc::new(list));
+    }
     let (file, text) = read(&args.file)?;
 
     let accounts_path = args.service_accounts.display().to_string();
-    let mut injector = Injector::new(Webhook::new(settings), loaded.accounts, accounts_path, args.namespace);
+    let mut injector = Injector::new(
+        Webhook::new(settings),
+        loaded.resolve(&mut assignments),
+        accounts_path,
+        args.namespace,
+    );
     let mut printed = Vec::new();
     for document in yaml::documents(&text) {
         let (number, line) = (document.number, document.line);

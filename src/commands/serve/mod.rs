@@ -29,21 +29,18 @@ use super::cluster;
 use crate::{
     accounts::{
         assignments::{
-            config_map::ConfigMap, container_credentials_file::IdentityFile, mapping::CONFIG_MAP,
-            roles::IdentityNews,
+            Assignments, News, config_map::ConfigMap, container_credentials::ContainerCredentialsList,
+            container_credentials_file::ContainerCredentialsFile, mapping::CONFIG_MAP,
         },
         cache::{Cache, Writer},
-        sources::{
-            manifests::Manifests,
-            watch::{self, Sources},
-        },
+        sources::{manifests::Manifests, watch},
     },
     admission::Webhook,
     cli::{
         FlagInUse, ServeArgs,
         config::{Certificate, Config, Namespace, Source},
     },
-    injection::binding::Binder,
+    injection::resolver::Resolver,
     kube::client::Target,
     lifecycle::{self, Announcer, NotReadyReason, Phase, Readiness},
     metrics::{AccountMetrics, Metrics, TlsMetrics},
@@ -123,10 +120,10 @@ async fn serve(mut config: Config, metrics: Metrics) -> anyhow::Result<ExitCode>
     let (webhook, webhook_address) = bind("--listen", config.listen)?;
     let cluster = cluster::target(&config.source).await?;
     let (tls, certificate) = start_tls(&config, cluster.as_ref(), &metrics.tls, &mut background)?;
-    let binder = Arc::new(Binder::new(Arc::clone(&config.settings)));
+    let resolver = Arc::new(Resolver::new(Arc::clone(&config.settings)));
     let config_map = config.config_map.as_ref().filter(|_| cluster.is_some());
     let config_map =
-        config_map.map(|_| ConfigMap::new(Arc::clone(&binder), metrics.accounts.mapping.clone()));
+        config_map.map(|_| ConfigMap::new(Arc::clone(&resolver), metrics.accounts.mapping.clone()));
     let readiness = Readiness::new(drain.clone())
         .with(certificate)
         .with(config_map.as_ref().map(ConfigMap::obstacle))
@@ -158,9 +155,12 @@ async fn serve(mut config: Config, metrics: Metrics) -> anyhow::Result<ExitCode>
 
     let recording = config.record.take().map(|folder| start_recording(folder, &metrics));
     let (recorder, recording) = recording.transpose()?.unzip();
-    let identities = start_identities(&config, &metrics.accounts, &mut background)?;
-    let accounts = Accounts { binder, config_map, identities, writer, metrics: metrics.accounts.clone() };
-    start_source(&config, cluster, accounts, &mut background)?;
+    let container_credentials = start_container_credentials(&config, &metrics.accounts, &mut background)?;
+    let assignments = Assignments::new(resolver)
+        .following_mapping(config_map.as_ref().map(ConfigMap::mappings))
+        .following_container_credentials(container_credentials);
+    let accounts = Accounts { assignments, config_map, writer, metrics: metrics.accounts.clone() };
+    start_source(&config, cluster, accounts, &mut background).await?;
 
     let core = Webhook::new(Arc::clone(&config.settings));
     let mutate = Mutate::new(core, cache, config.requests, metrics.clone(), recorder);
@@ -288,32 +288,31 @@ fn start_tls(
 
 /// What becomes of accounts, wherever they come from.
 struct Accounts {
-    binder: Arc<Binder>,
+    assignments: Assignments,
     config_map: Option<ConfigMap>,
-    identities: Option<IdentityNews>,
     writer: Writer,
     metrics: AccountMetrics,
 }
 
 /// Reads the list of the accounts with container credentials, if there is one, and follows it.
-fn start_identities(
+fn start_container_credentials(
     config: &Config,
     metrics: &AccountMetrics,
     background: &mut JoinSet<()>,
-) -> anyhow::Result<Option<IdentityNews>> {
-    let Some(path) = &config.identities else { return Ok(None) };
+) -> anyhow::Result<Option<News<ContainerCredentialsList>>> {
+    let Some(path) = &config.container_credentials else { return Ok(None) };
     let uri = config.settings.container_credentials.as_ref().map(|given| &given.full_uri);
     if let Some(uri) = uri.filter(|uri| !uri.is_http()) {
         warn!(%uri, "--container-credentials-full-uri: SDKs ask http:// and https:// only; pods are given it as it is");
     }
-    let file = IdentityFile::open(path, metrics.identities.clone());
+    let file = ContainerCredentialsFile::open(path, metrics.container_credentials.clone());
     let file = file.context("--watch-container-credentials-config")?;
-    let news = file.identities();
+    let news = file.news();
     background.spawn(file.follow(config.reload_interval));
     Ok(Some(news))
 }
 
-fn start_source(
+async fn start_source(
     config: &Config,
     cluster: Option<Target>,
     accounts: Accounts,
@@ -321,8 +320,8 @@ fn start_source(
 ) -> anyhow::Result<()> {
     match (&config.source, cluster) {
         (Source::Manifests(path), _) => {
-            let manifests = Manifests::open(path, accounts.binder, accounts.identities, accounts.writer)
-                .context("--service-accounts")?;
+            let manifests = Manifests::open(path, accounts.assignments, accounts.writer);
+            let manifests = manifests.await.context("--service-accounts")?;
             background.spawn(manifests.follow(config.reload_interval));
         }
         (_, Some(cluster)) => {
@@ -341,13 +340,12 @@ fn start_watch(
     namespace: Option<Namespace>,
     accounts: Accounts,
 ) -> anyhow::Result<oneshot::Receiver<()>> {
-    let Accounts { binder, config_map, identities, writer, metrics } = accounts;
+    let Accounts { assignments, config_map, writer, metrics } = accounts;
     let (started, start) = mpsc::channel();
     let (running, ended) = oneshot::channel();
     let watch = move || {
         let _running: oneshot::Sender<()> = running;
         let follow = async {
-            let sources = Sources { mappings: config_map.as_ref().map(ConfigMap::mappings), identities };
             let follow_mapping = async {
                 let Some((config_map, namespace)) = config_map.zip(namespace) else { return Ok(()) };
                 let client = cluster.clone().client()?;
@@ -358,7 +356,7 @@ fn start_watch(
             };
             let client = watch::client(cluster.clone(), metrics).context(cluster::NO_CLIENT)?;
             started.send(Ok(())).ok();
-            let (mapped, ()) = tokio::join!(follow_mapping, watch::follow(client, binder, sources, writer));
+            let (mapped, ()) = tokio::join!(follow_mapping, watch::follow(client, assignments, writer));
             mapped.context(cluster::NO_CLIENT)
         };
         let runtime = Builder::new_current_thread().enable_all().build().context("can't start the watch");

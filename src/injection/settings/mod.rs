@@ -7,7 +7,10 @@ use std::{borrow::Cow, fmt, str::FromStr, sync::Arc};
 
 use thiserror::Error;
 
-use super::aws_account::{AccountId, Partition};
+use super::{
+    aws_account::{AccountId, Partition},
+    compat::Compat,
+};
 
 /// The token's file within its volume, as EKS names it.
 pub const TOKEN_PATH: &str = "token";
@@ -41,7 +44,7 @@ pub struct Settings {
     pub region: Region,
     /// Whether `AWS_STS_REGIONAL_ENDPOINTS=regional` is injected.
     pub sts_regional_endpoints: bool,
-    /// Whose rules are followed.
+    /// Which webhook's rules are followed.
     pub compat: Compat,
     /// How pods are given container credentials, if any are.
     pub container_credentials: Option<ContainerCredentials>,
@@ -71,44 +74,6 @@ impl Default for Settings {
             compat: Compat::None,
             container_credentials: None,
             role_owner: None,
-        }
-    }
-}
-
-/// Whose pods this program's are to equal, where there is more than one way.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Compat {
-    /// Nobody's: our own rules.
-    #[default]
-    None,
-    /// Those of the AWS webhook, amazon-eks-pod-identity-webhook, but for what makes pods invalid or loses their fields.
-    Aws,
-}
-
-impl Compat {
-    /// Whether it is the AWS webhook's rules that are followed.
-    pub fn is_aws(self) -> bool {
-        self == Self::Aws
-    }
-}
-
-impl fmt::Display for Compat {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::None => "none",
-            Self::Aws => "aws",
-        })
-    }
-}
-
-impl FromStr for Compat {
-    type Err = InvalidSetting;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        match text {
-            "none" => Ok(Self::None),
-            "aws" => Ok(Self::Aws),
-            _ => Err(InvalidSetting::Compat),
         }
     }
 }

@@ -14,11 +14,9 @@ use std::{fs, future::Future, path::PathBuf, sync::Arc, time::Duration};
 
 use base64_simd::STANDARD;
 use eks_pod_identity_webhook::{
-    admission::{BadReview, Outcome, Scratch, Webhook},
-    injection::{
-        binding::{Account, Binder},
-        settings::Settings,
-    },
+    accounts::assignments::Assignments,
+    admission::{BadReview, Buffers, Outcome, Webhook},
+    injection::{account::Account, resolver::Resolver, settings::Settings},
 };
 use serde_json::Value;
 
@@ -55,21 +53,26 @@ pub(crate) fn all_recorded() -> Vec<String> {
     names
 }
 
-/// A binder with default settings.
-pub(crate) fn binder() -> Binder {
-    Binder::new(Arc::default())
+/// A resolver with default settings.
+pub(crate) fn resolver() -> Resolver {
+    Resolver::new(Arc::default())
+}
+
+/// What accounts are assigned by their annotations alone, with default settings.
+pub(crate) fn assignments() -> Assignments {
+    Assignments::new(Arc::new(resolver()))
 }
 
 /// An account with these annotations under the default settings.
 pub(crate) fn account(annotations: &[(&str, &str)]) -> Account {
-    binder().bind(annotations.iter().copied())
+    resolver().resolve(annotations.iter().copied())
 }
 
 /// The accounts that existed when the requests were recorded.
 pub(crate) fn recorded_account(namespace: &str, name: &str) -> Option<Account> {
     match (namespace, name) {
         ("payments", "api") => Some(account(&[(ROLE_ANNOTATION, ROLE)])),
-        ("payments", "plain" | "default") => Some(Account::Unannotated),
+        ("payments", "plain" | "default") => Some(Account::Nothing),
         _ => None,
     }
 }
@@ -87,7 +90,7 @@ pub(crate) fn admit(
     look_up: impl FnMut(&str, &str) -> Option<Account>,
 ) -> Result<Option<Answer>, BadReview> {
     let (webhook, mut body) = (Webhook::new(Arc::new(Settings::default())), body.into());
-    let outcome = webhook.admit(&mut body, &mut Scratch::default(), look_up)?;
+    let outcome = webhook.admit(&mut body, &mut Buffers::default(), look_up)?;
     Ok(outcome.map(|outcome| Answer { body, outcome }))
 }
 

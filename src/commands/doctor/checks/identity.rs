@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::{Read, Unread};
 use crate::{
-    injection::render,
+    injection::variable::Variable,
     kube::fields::{list, text},
     report::Finding,
 };
@@ -104,12 +104,13 @@ pub(crate) fn probe(account: (&str, &str), pod: &Read<Value>) -> Vec<Finding> {
     let env = list(pod, "/spec/containers/0/env");
     let value =
         |name: &str| env.iter().find(|entry| text(entry, "/name") == name).map(|entry| text(entry, "/value"));
-    let uri = value(render::CONTAINER_FULL_URI).map(|uri| format!("container credentials, from {uri}"));
-    let Some(role) = value(render::ROLE_ARN).map(str::to_owned).or(uri) else {
+    let uri =
+        value(Variable::ContainerFullUri.name()).map(|uri| format!("container credentials, from {uri}"));
+    let Some(role) = value(Variable::RoleArn.name()).map(str::to_owned).or(uri) else {
         let remedy = "annotate the account with its role; if it is: the findings above, or docs/troubleshooting.md, \"No variables\"";
         return vec![Finding::fail(CHECK, format!("{what} is given no role"), remedy)];
     };
-    let region = match value(render::REGION) {
+    let region = match value(Variable::Region.name()) {
         Some(region) => Finding::pass("region", region),
         None => {
             let remedy =

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use eks_pod_identity_webhook::{
-    admission::{Outcome, Request, Scratch, Webhook},
-    injection::binding::Account,
+    admission::{Buffers, Outcome, Request, Webhook},
+    injection::account::Account,
 };
 use proptest::{collection::vec, prelude::*, sample::select};
 use serde_json::{Value, json};
@@ -21,27 +21,27 @@ fn look_up(namespace: &str, name: &str) -> Option<Account> {
 }
 
 /// The answer without parsing, where there is one.
-fn skim(body: &[u8]) -> Option<(Outcome, Vec<u8>)> {
-    let (mut scratch, mut response) = (Scratch::default(), Vec::new());
-    let (_, outcome) = Webhook::new(Arc::default()).skim(body, look_up, &mut scratch)?;
-    scratch.take_response(&mut response);
+fn fast_path(body: &[u8]) -> Option<(Outcome, Vec<u8>)> {
+    let (mut buffers, mut response) = (Buffers::default(), Vec::new());
+    let (_, outcome) = Webhook::new(Arc::default()).fast_path(body, look_up, &mut buffers)?;
+    buffers.take_response(&mut response);
     Some((outcome, response))
 }
 
 /// The answer by way of the parser; `None` if the request is refused or its account unknown.
 fn parse(body: &[u8]) -> Option<(Outcome, Vec<u8>)> {
-    let (mut scratch, mut body) = (Scratch::default(), body.to_vec());
+    let (mut buffers, mut body) = (Buffers::default(), body.to_vec());
     let webhook = Webhook::new(Arc::default());
-    let document = scratch.parse(&mut body).ok()?;
+    let document = buffers.parse(&mut body).ok()?;
     let outcome = match webhook.read(&document).ok()? {
-        Request::Exempt(request) => webhook.allow(&request, &mut scratch),
+        Request::Exempt(request) => webhook.allow(&request, &mut buffers),
         Request::Pod(request) => {
             let account = look_up(request.namespace(), request.service_account())?;
-            webhook.answer(&request, &account, &mut scratch).ok()?
+            webhook.answer(&request, &account, &mut buffers).ok()?
         }
     };
     let mut response = Vec::new();
-    scratch.take_response(&mut response);
+    buffers.take_response(&mut response);
     Some((outcome, response))
 }
 
@@ -63,7 +63,7 @@ fn name_account(pod: &mut Value, account: &str) {
 }
 
 fn assert_agreement(body: &[u8]) {
-    let (Some(short), Some(long)) = (skim(body), parse(body)) else { return };
+    let (Some(short), Some(long)) = (fast_path(body), parse(body)) else { return };
     let [short, long] = [short, long].map(|(outcome, body)| (outcome, String::from_utf8(body).unwrap()));
     assert_eq!(short, long, "{}", String::from_utf8_lossy(body));
 }
@@ -74,7 +74,7 @@ fn recorded_requests_without_a_role_are_answered_unparsed_and_no_others() {
         let body = recorded(&name);
         assert_agreement(&body);
         let unparsed = matches!(&*name, "unannotated-account" | "default-account");
-        assert_eq!(skim(&body).is_some(), unparsed, "{name}");
+        assert_eq!(fast_path(&body).is_some(), unparsed, "{name}");
     }
 }
 
@@ -87,11 +87,11 @@ fn a_key_of_the_same_name_hides_nothing() {
             "spec": {"containers": [{"name": "a"}], "serviceAccountName": account, "serviceAccount": account},
         }))
     };
-    assert_eq!(skim(&pod("plain", "default")).unwrap().0, Outcome::NoRole);
+    assert_eq!(fast_path(&pod("plain", "default")).unwrap().0, Outcome::NoRole);
     for (account, decoy) in
         [("api", "plain"), ("plain", "api"), ("plain", "unknown"), ("", "plain"), ("plain", "")]
     {
-        assert_eq!(skim(&pod(account, decoy)), None, "{account:?} {decoy:?}");
+        assert_eq!(fast_path(&pod(account, decoy)), None, "{account:?} {decoy:?}");
     }
     assert_eq!(parse(&pod("api", "plain")).unwrap().0, Outcome::Injected);
     // In a string its quotes are escaped, so it is no needle.
@@ -99,7 +99,7 @@ fn a_key_of_the_same_name_hides_nothing() {
         "metadata": {"annotations": {"text": r#"{"serviceAccountName":"api"}"#}},
         "spec": {"containers": [{"name": "a"}], "serviceAccountName": "plain", "serviceAccount": "plain"},
     });
-    assert_eq!(skim(&creation_of(text)).unwrap().0, Outcome::NoRole);
+    assert_eq!(fast_path(&creation_of(text)).unwrap().0, Outcome::NoRole);
 }
 
 /// kube-apiserver names an account in every pod, unless its ServiceAccount plugin is switched off: then a label would
@@ -110,13 +110,13 @@ fn a_key_of_the_same_name_is_not_taken_for_the_pods_account() {
         "metadata": {"labels": {"serviceAccount": "plain", "serviceAccountName": "plain"}},
         "spec": {"containers": [{"name": "a"}]},
     }));
-    assert_eq!(skim(&pod), None);
+    assert_eq!(fast_path(&pod), None);
 }
 
 #[test]
 fn what_is_unusual_is_left_to_the_parser() {
     let usual = String::from_utf8(recorded("unannotated-account")).unwrap();
-    assert!(skim(usual.as_bytes()).is_some());
+    assert!(fast_path(usual.as_bytes()).is_some());
     for (old, new) in [
         (r#"{"kind":"#, r#"{ "kind":"#),
         (r#""serviceAccountName":"plain""#, r#""serviceAccountName": "plain""#),
@@ -132,7 +132,7 @@ fn what_is_unusual_is_left_to_the_parser() {
     ] {
         let unusual = usual.replacen(old, new, 1);
         assert_ne!(unusual, usual, "{old}");
-        assert_eq!(skim(unusual.as_bytes()), None, "{new}");
+        assert_eq!(fast_path(unusual.as_bytes()), None, "{new}");
     }
 }
 
@@ -195,7 +195,7 @@ fn many_generated_pods_are_answered_both_ways() {
         let mut pod = properties::pod().new_tree(&mut runner).unwrap().current();
         name_account(&mut pod, "plain");
         let body = creation_of(pod);
-        both += usize::from(skim(&body).is_some() && parse(&body).is_some());
+        both += usize::from(fast_path(&body).is_some() && parse(&body).is_some());
     }
     assert!(both > 300, "{both} of 500");
 }

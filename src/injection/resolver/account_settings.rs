@@ -1,37 +1,39 @@
-//! What annotations say beside the role → terms, shared where they equal the defaults.
+//! What annotations say beside the role → settings of the account, shared where they equal the defaults.
 
 use std::sync::Arc;
 
 use super::{
-    Binder, Mapped, RegionEnv, Terms,
+    Mapped, Resolver,
     annotations::{Annotations, parse_bool},
+    render_volume,
 };
 use crate::injection::{
+    account::{AccountSettings, RegionEnv},
     role_arn::{self, is_role_arn},
     settings::{Region, TOKEN_PATH, TokenExpiration},
     warning::{Warning, WarningKind, quote},
 };
 
-/// Reads what the annotations of an account say, over what its mapping says, over the settings. What can't be read is warned
-/// of and ignored.
+/// Reads the annotations of an account, then its mapping, then the settings. A value that can't be read is ignored with a
+/// warning.
 pub(super) fn read(
-    binder: &Binder,
+    resolver: &Resolver,
     role_arn: Option<&str>,
     annotations: &Annotations<'_>,
     mapped: Option<&Mapped>,
-) -> Arc<Terms> {
+) -> Arc<AccountSettings> {
     let malformed_role = role_arn.filter(|role_arn| !is_role_arn(role_arn));
-    if mapped.is_none() && malformed_role.is_none() && annotations.name_a_role_at_most() {
-        return Arc::clone(&binder.defaults);
+    if mapped.is_none() && malformed_role.is_none() && annotations.have_only_a_role() {
+        return Arc::clone(&resolver.defaults);
     }
-    let mut reader = Reader { binder, annotations, mapped, warnings: Vec::new() };
+    let mut reader = Reader { resolver, annotations, mapped, warnings: Vec::new() };
     if let Some(role_arn) = malformed_role {
         reader.warn_of_role(role_arn);
     }
     let (token_expiration, sts_regional_endpoints) =
         (reader.token_expiration(), reader.sts_regional_endpoints());
     let (audience, region) = (reader.audience(), reader.region());
-    Arc::new(Terms {
+    Arc::new(AccountSettings {
         volume: reader.volume(&audience, token_expiration),
         audience,
         token_expiration,
@@ -41,12 +43,11 @@ pub(super) fn read(
         include_containers: annotations.include_containers.map(Into::into),
         warnings: reader.warnings.into(),
         mapped_by: mapped.map(|mapped| Arc::clone(&mapped.key)),
-        without: None,
     })
 }
 
 struct Reader<'a> {
-    binder: &'a Binder,
+    resolver: &'a Resolver,
     annotations: &'a Annotations<'a>,
     mapped: Option<&'a Mapped>,
     warnings: Vec<Warning>,
@@ -55,7 +56,7 @@ struct Reader<'a> {
 impl Reader<'_> {
     fn token_expiration(&mut self) -> TokenExpiration {
         let expiration = self.mapped.and_then(|mapped| mapped.token_expiration);
-        let expiration = expiration.unwrap_or(self.binder.settings.token_expiration);
+        let expiration = expiration.unwrap_or(self.resolver.settings.token_expiration);
         let Some(text) = self.annotations.token_expiration else { return expiration };
         TokenExpiration::from_annotation(text).unwrap_or_else(|| {
             self.warn_of("token-expiration", text, "no whole number of seconds; ignored");
@@ -65,7 +66,7 @@ impl Reader<'_> {
 
     fn sts_regional_endpoints(&mut self) -> bool {
         let sts = self.mapped.and_then(|mapped| mapped.sts_regional_endpoints);
-        let sts = sts.unwrap_or(self.binder.settings.sts_regional_endpoints);
+        let sts = sts.unwrap_or(self.resolver.settings.sts_regional_endpoints);
         let Some(text) = self.annotations.sts_regional_endpoints else { return sts };
         parse_bool(text).unwrap_or_else(|| {
             self.warn_of("sts-regional-endpoints", text, "neither true nor false; ignored");
@@ -74,7 +75,7 @@ impl Reader<'_> {
     }
 
     fn audience(&self) -> Arc<str> {
-        let default = &self.binder.defaults.audience;
+        let default = &self.resolver.defaults.audience;
         match self.annotations.audience.or_else(|| self.mapped?.audience.as_deref()) {
             Some(audience) if audience != &**default => audience.into(),
             _ => Arc::clone(default),
@@ -82,7 +83,7 @@ impl Reader<'_> {
     }
 
     fn region(&mut self) -> Option<Arc<RegionEnv>> {
-        let (default, rendered) = (&self.binder.settings.region, &self.binder.defaults.region);
+        let (default, rendered) = (&self.resolver.settings.region, &self.resolver.defaults.region);
         let Some(text) = self.annotations.region else { return rendered.clone() };
         match text.trim().parse::<Region>() {
             Ok(region) if region == *default => rendered.clone(),
@@ -95,11 +96,11 @@ impl Reader<'_> {
     }
 
     fn volume(&self, audience: &Arc<str>, expiration: TokenExpiration) -> Arc<[u8]> {
-        let (settings, defaults) = (&self.binder.settings, &self.binder.defaults);
+        let (settings, defaults) = (&self.resolver.settings, &self.resolver.defaults);
         if Arc::ptr_eq(audience, &defaults.audience) && expiration == settings.token_expiration {
             return Arc::clone(&defaults.volume);
         }
-        Binder::render_volume(settings.volume_name.as_ref(), audience, expiration, TOKEN_PATH)
+        render_volume(settings.volume_name.as_ref(), audience, expiration, TOKEN_PATH)
     }
 
     fn warn_of_role(&mut self, role_arn: &str) {
@@ -115,7 +116,7 @@ impl Reader<'_> {
     }
 
     fn annotation(&self, name: &str) -> String {
-        format!("ServiceAccount annotation {}", self.binder.settings.annotation_prefix.key(name))
+        format!("ServiceAccount annotation {}", self.resolver.settings.annotation_prefix.key(name))
     }
 
     fn warn(&mut self, kind: WarningKind, source: &str, value: &str, remedy: &str) {

@@ -18,7 +18,7 @@ const TAIL: usize = 4096;
 
 /// What is searched for, prepared.
 #[derive(Debug)]
-pub(super) struct Needles {
+pub(super) struct Patterns {
     account: Finder<'static>,
     /// What makes a pod exempt, whatever its account.
     exempting: [Finder<'static>; 2],
@@ -26,13 +26,13 @@ pub(super) struct Needles {
 
 /// A request that was answered without parsing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Skimmed<'a> {
+pub struct FastRequest<'a> {
     pub(super) id: Id<'a>,
     namespace: &'a str,
     name: &'a str,
 }
 
-impl Needles {
+impl Patterns {
     pub(super) fn new(prefix: &AnnotationPrefix) -> Self {
         let finder = |needle: &str| Finder::new(needle).into_owned();
         let skip_label = prefix.key("skip-pod-identity-webhook");
@@ -42,18 +42,18 @@ impl Needles {
         }
     }
 
-    /// Reads the request, if every account that it may mean is one that `is_unannotated`.
-    pub(super) fn skim<'a>(
+    /// Reads the request, if every account that it may mean is one that `is_given_nothing`.
+    pub(super) fn fast_path<'a>(
         &self,
         body: &'a [u8],
-        mut is_unannotated: impl FnMut(&str, &str) -> bool,
-    ) -> Option<Skimmed<'a>> {
-        let skimmed = Skimmed::read_head(body)?;
-        let mut all_unannotated = |text: &'a [u8]| {
+        mut is_given_nothing: impl FnMut(&str, &str) -> bool,
+    ) -> Option<FastRequest<'a>> {
+        let request = FastRequest::read_head(body)?;
+        let mut all_given_nothing = |text: &'a [u8]| {
             let mut found = false;
             for position in self.account.find_iter(text) {
                 let mut rest = &text[position + self.account.needle().len()..];
-                if !is_unannotated(skimmed.namespace, name_after(&mut rest, b":\"")?) {
+                if !is_given_nothing(request.namespace, name_after(&mut rest, b":\"")?) {
                     return None;
                 }
                 found |= rest.starts_with(br#","serviceAccount":"#);
@@ -61,13 +61,13 @@ impl Needles {
             Some(found)
         };
         // The pod's own name stands near the end, so a pod with a role is soon given up.
-        all_unannotated(&body[body.len().saturating_sub(TAIL)..])?;
-        let found = all_unannotated(body)?;
-        (found && self.exempting.iter().all(|needle| needle.find(body).is_none())).then_some(skimmed)
+        all_given_nothing(&body[body.len().saturating_sub(TAIL)..])?;
+        let found = all_given_nothing(body)?;
+        (found && self.exempting.iter().all(|needle| needle.find(body).is_none())).then_some(request)
     }
 }
 
-impl<'a> Skimmed<'a> {
+impl<'a> FastRequest<'a> {
     /// The request's id, as kube-apiserver's audit log has it.
     pub fn uid(&self) -> &'a str {
         self.id.uid

@@ -1,8 +1,36 @@
 //! The annotations of a ServiceAccount, as text.
 
-use crate::injection::settings::Settings;
+use crate::injection::settings::{AnnotationPrefix, Settings};
 
-/// Those that are read here.
+/// The annotations under our prefix that an account without a role has. A role that is mapped to it later, or container
+/// credentials, are given under their terms.
+#[derive(Debug, Default)]
+pub struct OwnAnnotations(Vec<(Box<str>, Box<str>)>);
+
+impl OwnAnnotations {
+    /// No annotations.
+    pub const NONE: Self = Self(Vec::new());
+
+    pub(super) fn pick<'a>(
+        annotations: impl IntoIterator<Item = (&'a str, &'a str)>,
+        prefix: &AnnotationPrefix,
+    ) -> Self {
+        let own = annotations.into_iter().filter(|(key, _)| prefix.strip(key).is_some());
+        Self(own.map(|(key, value)| (key.into(), value.into())).collect())
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Each key with its value.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> + Clone {
+        self.0.iter().map(|(key, value)| (&**key, &**value))
+    }
+}
+
+/// The annotations that are read here.
 #[derive(Default, PartialEq)]
 pub(super) struct Annotations<'a> {
     pub(super) role_arn: Option<&'a str>,
@@ -15,7 +43,7 @@ pub(super) struct Annotations<'a> {
 }
 
 impl<'a> Annotations<'a> {
-    /// Those of the annotations that are read here.
+    /// Picks the annotations that are read here.
     pub(super) fn pick(
         annotations: impl IntoIterator<Item = (&'a str, &'a str)>,
         settings: &Settings,
@@ -28,9 +56,9 @@ impl<'a> Annotations<'a> {
                 Some("token-expiration") => picked.token_expiration = Some(value),
                 Some("sts-regional-endpoints") => picked.sts_regional_endpoints = Some(value),
                 Some("region") => picked.region = Some(value),
-                // The AWS webhook reads it on pods alone.
-                Some("skip-containers") if settings.compat.is_aws() => {}
-                Some("skip-containers") => picked.skip_containers = Some(value),
+                Some("skip-containers") if settings.compat.rules().account_skip_containers => {
+                    picked.skip_containers = Some(value);
+                }
                 Some("include-containers") => picked.include_containers = Some(value),
                 _ => {}
             }
@@ -38,8 +66,8 @@ impl<'a> Annotations<'a> {
         picked
     }
 
-    /// Whether they say nothing but, perhaps, a role.
-    pub(super) fn name_a_role_at_most(&self) -> bool {
+    /// Whether there is nothing beside a role.
+    pub(super) fn have_only_a_role(&self) -> bool {
         (Self { role_arn: None, ..*self }) == Self::default()
     }
 }
@@ -49,8 +77,8 @@ pub(super) fn non_empty(value: &str) -> Option<&str> {
     Some(value.trim()).filter(|value| !value.is_empty())
 }
 
-/// The spellings that Go's `strconv.ParseBool` takes, since the AWS webhook reads the annotation with it.
-pub(crate) fn parse_bool(text: &str) -> Option<bool> {
+/// Parses the spellings that Go's `strconv.ParseBool` takes, with which the AWS webhook reads the annotation.
+pub fn parse_bool(text: &str) -> Option<bool> {
     match text.trim() {
         "1" | "t" | "T" | "true" | "TRUE" | "True" => Some(true),
         "0" | "f" | "F" | "false" | "FALSE" | "False" => Some(false),

@@ -6,14 +6,14 @@ use super::{opts, register};
 
 /// What is counted of the file that lists them.
 #[derive(Clone, Debug)]
-pub struct IdentityMetrics {
+pub struct ContainerCredentialsMetrics {
     listed: IntGauge,
     ok: IntCounter,
     failed: IntCounter,
     successful: IntGauge,
 }
 
-impl IdentityMetrics {
+impl ContainerCredentialsMetrics {
     pub(super) fn new(registry: &Registry) -> Self {
         let help = "Accounts that the file of container credentials lists.";
         let listed = register(registry, IntGauge::with_opts(opts("container_credentials_identities", help)));

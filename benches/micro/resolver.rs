@@ -3,7 +3,7 @@
 use std::{hint::black_box, sync::Arc};
 
 use criterion::Criterion;
-use eks_pod_identity_webhook::injection::{binding::Binder, render, settings::TokenExpiration};
+use eks_pod_identity_webhook::injection::{render, resolver::Resolver, settings::TokenExpiration};
 
 use crate::fixtures;
 
@@ -17,15 +17,16 @@ const OWN: [(&str, &str); 5] = [
 ];
 
 pub(crate) fn bench(criterion: &mut Criterion) {
-    let mut group = criterion.benchmark_group("binding");
-    let binder = Binder::new(Arc::default());
-    group
-        .bench_function("defaults", |bencher| bencher.iter(|| binder.bind(black_box(fixtures::ANNOTATIONS))));
+    let mut group = criterion.benchmark_group("resolver");
+    let resolver = Resolver::new(Arc::default());
+    group.bench_function("defaults", |bencher| {
+        bencher.iter(|| resolver.resolve(black_box(fixtures::ANNOTATIONS)))
+    });
     group.bench_function("own audience, lifetime, region", |bencher| {
-        bencher.iter(|| binder.bind(black_box(OWN)))
+        bencher.iter(|| resolver.resolve(black_box(OWN)))
     });
     group.bench_function("no role", |bencher| {
-        bencher.iter(|| binder.bind(black_box([("app.kubernetes.io/name", "web")])));
+        bencher.iter(|| resolver.resolve(black_box([("app.kubernetes.io/name", "web")])));
     });
     let expiration = TokenExpiration::from_annotation("7200").unwrap();
     let mut out = Vec::new();

@@ -1,0 +1,114 @@
+//! Compatibility with other webhooks, rule by rule.
+
+use std::{fmt, str::FromStr};
+
+use super::{settings::InvalidSetting, variable::Variable};
+
+/// Which webhook's pods this program's pods equal, where there is more than one way.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Compat {
+    /// Our own rules.
+    #[default]
+    None,
+    /// Those of the AWS webhook, amazon-eks-pod-identity-webhook, except where it makes pods invalid or loses their fields.
+    Aws,
+}
+
+/// The rules that differ between webhooks.
+#[derive(Debug)]
+pub struct Rules {
+    /// `skip-containers` is read on ServiceAccounts, not only on pods.
+    pub account_skip_containers: bool,
+    /// Spaces around the names in lists of containers do not count.
+    pub trim_container_names: bool,
+    /// Only `nodeSelector` tells a Windows pod.
+    pub os_by_node_selector_only: bool,
+    /// A volume or mount that has the token volume's name is taken for it, whatever and wherever it is.
+    pub token_volume_by_name_only: bool,
+    /// A container that has one of the two variables of its identity is given neither.
+    pub identity_is_one_unit: bool,
+    /// A container that has the variables of identity, region and STS endpoints is not given the mount either.
+    pub skip_containers_with_all_variables: bool,
+    /// `AWS_ROLE_SESSION_NAME` is injected.
+    pub session_name: bool,
+    /// The volume and the label are added even where no container uses them.
+    pub volume_without_containers: bool,
+    /// The volume becomes the pod's first.
+    pub volume_first: bool,
+    /// The order in which variables are injected.
+    pub env_order: &'static [Variable],
+}
+
+const OURS: Rules = Rules {
+    account_skip_containers: true,
+    trim_container_names: true,
+    os_by_node_selector_only: false,
+    token_volume_by_name_only: false,
+    identity_is_one_unit: false,
+    skip_containers_with_all_variables: false,
+    session_name: true,
+    volume_without_containers: false,
+    volume_first: false,
+    env_order: &[
+        Variable::RoleArn,
+        Variable::ContainerFullUri,
+        Variable::TokenFile,
+        Variable::ContainerTokenFile,
+        Variable::Region,
+        Variable::DefaultRegion,
+        Variable::SessionName,
+        Variable::StsRegionalEndpoints,
+    ],
+};
+
+const AWS: Rules = Rules {
+    account_skip_containers: false,
+    trim_container_names: false,
+    os_by_node_selector_only: true,
+    token_volume_by_name_only: true,
+    identity_is_one_unit: true,
+    skip_containers_with_all_variables: true,
+    session_name: false,
+    volume_without_containers: true,
+    volume_first: true,
+    env_order: &[
+        Variable::StsRegionalEndpoints,
+        Variable::DefaultRegion,
+        Variable::Region,
+        Variable::RoleArn,
+        Variable::ContainerFullUri,
+        Variable::TokenFile,
+        Variable::ContainerTokenFile,
+    ],
+};
+
+impl Compat {
+    /// The rules to follow.
+    pub fn rules(self) -> &'static Rules {
+        match self {
+            Self::None => &OURS,
+            Self::Aws => &AWS,
+        }
+    }
+}
+
+impl fmt::Display for Compat {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::None => "none",
+            Self::Aws => "aws",
+        })
+    }
+}
+
+impl FromStr for Compat {
+    type Err = InvalidSetting;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "none" => Ok(Self::None),
+            "aws" => Ok(Self::Aws),
+            _ => Err(InvalidSetting::Compat),
+        }
+    }
+}

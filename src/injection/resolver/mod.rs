@@ -1,0 +1,179 @@
+//! Annotations, or a mapping in place of a role, → an account.
+
+mod account_settings;
+mod annotations;
+mod container_credentials;
+
+use std::sync::Arc;
+
+use self::annotations::{Annotations, non_empty};
+pub use self::annotations::{OwnAnnotations, parse_bool};
+use super::{
+    account::{Account, AccountSettings, Credentials, Grant, RegionEnv, Role},
+    render, role_arn,
+    settings::{Settings, TOKEN_PATH, TokenExpiration},
+};
+
+/// Turns what ServiceAccounts are annotated with, or mapped to, into [`Account`]s.
+#[derive(Debug)]
+pub struct Resolver {
+    settings: Arc<Settings>,
+    defaults: Arc<AccountSettings>,
+}
+
+/// What a role mapping says in place of annotations.
+#[derive(Debug)]
+pub struct Mapped {
+    /// Its key: `payments/api`, `test-*/api`.
+    pub key: Arc<str>,
+    /// The role; empty for none.
+    pub role: Box<str>,
+    /// The audience of the token.
+    pub audience: Option<Box<str>>,
+    /// The lifetime requested for the token.
+    pub token_expiration: Option<TokenExpiration>,
+    /// Whether `AWS_STS_REGIONAL_ENDPOINTS=regional` is injected.
+    pub sts_regional_endpoints: Option<bool>,
+}
+
+impl Resolver {
+    /// A resolver for these settings, with their defaults rendered.
+    pub fn new(settings: Arc<Settings>) -> Self {
+        let audience: Arc<str> = settings.token_audience.as_ref().into();
+        let defaults = AccountSettings {
+            volume: render_volume(
+                settings.volume_name.as_ref(),
+                &audience,
+                settings.token_expiration,
+                TOKEN_PATH,
+            ),
+            audience,
+            token_expiration: settings.token_expiration,
+            region: RegionEnv::new(&settings.region).map(Arc::new),
+            sts_regional_endpoints: settings.sts_regional_endpoints,
+            skip_containers: None,
+            include_containers: None,
+            warnings: Box::default(),
+            mapped_by: None,
+        };
+        Self { settings, defaults: Arc::new(defaults) }
+    }
+
+    /// What a ServiceAccount is given by its annotations alone.
+    pub fn resolve<'a>(&self, annotations: impl IntoIterator<Item = (&'a str, &'a str)>) -> Account {
+        let annotations = Annotations::pick(annotations, &self.settings);
+        self.with_role(annotations.role_arn, &annotations, None)
+    }
+
+    /// What a ServiceAccount without an annotated role is given by a mapping. Its annotations take precedence over what the
+    /// mapping says.
+    pub fn resolve_mapped<'a>(
+        &self,
+        mapped: &'a Mapped,
+        annotations: impl IntoIterator<Item = (&'a str, &'a str)>,
+    ) -> Account {
+        let annotations = Annotations::pick(annotations, &self.settings);
+        self.with_role(non_empty(&mapped.role), &annotations, Some(mapped))
+    }
+
+    /// The annotations that this program reads, to be resolved again later.
+    pub fn own<'a>(&self, annotations: impl IntoIterator<Item = (&'a str, &'a str)>) -> OwnAnnotations {
+        OwnAnnotations::pick(annotations, &self.settings.annotation_prefix)
+    }
+
+    fn with_role(
+        &self,
+        role: Option<&str>,
+        annotations: &Annotations<'_>,
+        mapped: Option<&Mapped>,
+    ) -> Account {
+        let Some(role) = role else { return Account::Nothing };
+        let arn = role_arn::complete(role, self.settings.role_owner.as_ref());
+        Account::Granted(Arc::new(Grant {
+            credentials: Credentials::Role(Role::new(&arn)),
+            settings: account_settings::read(self, Some(&arn), annotations, mapped),
+        }))
+    }
+}
+
+fn render_volume(name: &str, audience: &str, expiration: TokenExpiration, path: &str) -> Arc<[u8]> {
+    render::to_vec(|out| render::volume(out, name, audience, expiration, path)).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn resolve(annotations: &[(&str, &str)]) -> Option<Arc<Grant>> {
+        Resolver::new(Arc::default()).resolve(annotations.iter().copied()).grant().cloned()
+    }
+
+    const ROLE: (&str, &str) = ("eks.amazonaws.com/role-arn", "arn:aws:iam::111122223333:role/app");
+
+    #[test]
+    fn an_account_without_a_role_is_given_nothing() {
+        assert!(resolve(&[]).is_none());
+        assert!(resolve(&[("eks.amazonaws.com/role-arn", " \n")]).is_none());
+        assert!(resolve(&[("other.example.com/role-arn", ROLE.1)]).is_none());
+    }
+
+    #[test]
+    fn the_role_is_trimmed() {
+        let grant = resolve(&[("eks.amazonaws.com/role-arn", " a\"b\n")]).unwrap();
+        assert_eq!(grant.role().unwrap().arn(), "a\"b");
+    }
+
+    #[test]
+    fn bad_annotations_are_warned_of_and_fall_back() {
+        let grant = resolve(&[
+            ("eks.amazonaws.com/role-arn", "app"),
+            ("eks.amazonaws.com/token-expiration", "forever"),
+            ("eks.amazonaws.com/sts-regional-endpoints", "maybe"),
+        ])
+        .unwrap();
+        assert_eq!(grant.settings.token_expiration.seconds(), 3600);
+        assert!(!grant.settings.sts_regional_endpoints);
+        assert_eq!(grant.settings.warnings.len(), 3, "{:?}", grant.settings.warnings);
+    }
+
+    #[test]
+    fn an_empty_audience_is_the_default_and_an_empty_region_is_none() {
+        let grant =
+            resolve(&[ROLE, ("eks.amazonaws.com/audience", ""), ("eks.amazonaws.com/region", "")]).unwrap();
+        assert_eq!(&*grant.settings.audience, "sts.amazonaws.com");
+        assert!(grant.settings.region.is_none());
+        assert!(grant.settings.warnings.is_empty());
+    }
+
+    #[test]
+    fn values_that_go_into_every_container_are_bounded() {
+        let long = "é".repeat(100_000);
+        let grant =
+            resolve(&[("eks.amazonaws.com/role-arn", &long), ("eks.amazonaws.com/region", &long)]).unwrap();
+        assert_eq!(grant.role().unwrap().arn().len(), 2 * role_arn::MAX_CHARS);
+        assert_eq!(
+            &*grant.settings.region.as_ref().unwrap().region,
+            br#"{"name":"AWS_REGION","value":"us-east-1"}"#
+        );
+        assert_eq!(grant.settings.warnings.len(), 2, "{:?}", grant.settings.warnings);
+    }
+
+    #[test]
+    fn annotations_of_the_account_win_over_the_settings() {
+        let grant = resolve(&[
+            ROLE,
+            ("eks.amazonaws.com/audience", "vault"),
+            ("eks.amazonaws.com/token-expiration", "60"),
+            ("eks.amazonaws.com/region", "eu-central-1"),
+            ("eks.amazonaws.com/sts-regional-endpoints", "true"),
+        ])
+        .unwrap();
+        let volume = std::str::from_utf8(&grant.settings.volume).unwrap();
+        assert!(volume.contains(r#""audience":"vault","expirationSeconds":600"#), "{volume}");
+        assert_eq!(
+            &*grant.settings.region.as_ref().unwrap().default_region,
+            br#"{"name":"AWS_DEFAULT_REGION","value":"eu-central-1"}"#
+        );
+        assert!(grant.settings.sts_regional_endpoints);
+    }
+}

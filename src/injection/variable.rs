@@ -1,0 +1,90 @@
+//! The environment variables that this program injects or looks for.
+
+macro_rules! variables {
+    ($($(#[$doc:meta])* $variant:ident = $name:literal,)*) => {
+        /// A variable that this program injects.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum Variable {
+            $($(#[$doc])* $variant,)*
+        }
+
+        impl Variable {
+            /// Every variable, in the order of their numbers.
+            pub const ALL: &[Self] = &[$(Self::$variant,)*];
+
+            /// Its name.
+            pub const fn name(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $name,)*
+                }
+            }
+
+            /// The variable of this name, if it is one of them.
+            pub fn named(name: &str) -> Option<Self> {
+                // Nearly every name of a real container fails this test, and costs nothing more.
+                if !name.starts_with("AWS_") {
+                    return None;
+                }
+                match name {
+                    $($name => Some(Self::$variant),)*
+                    _ => None,
+                }
+            }
+        }
+    };
+}
+
+variables! {
+    /// The role to assume.
+    RoleArn = "AWS_ROLE_ARN",
+    /// Where the web identity token is.
+    TokenFile = "AWS_WEB_IDENTITY_TOKEN_FILE",
+    /// Read by most SDKs.
+    Region = "AWS_REGION",
+    /// Read by the CLI and by older SDKs.
+    DefaultRegion = "AWS_DEFAULT_REGION",
+    /// The session's name, which CloudTrail shows.
+    SessionName = "AWS_ROLE_SESSION_NAME",
+    /// For SDKs that would call the global endpoint.
+    StsRegionalEndpoints = "AWS_STS_REGIONAL_ENDPOINTS",
+    /// Where SDKs ask for container credentials.
+    ContainerFullUri = "AWS_CONTAINER_CREDENTIALS_FULL_URI",
+    /// The token to ask with.
+    ContainerTokenFile = "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE",
+}
+
+/// A set of variables.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Variables(u16);
+
+// Each variable has a bit of its own.
+const _: () = assert!(Variable::ALL.len() <= u16::BITS as usize);
+
+impl Variables {
+    /// Adds a variable.
+    pub fn insert(&mut self, variable: Variable) {
+        self.0 |= 1 << variable as u16;
+    }
+
+    /// Whether a variable is in the set.
+    pub fn contains(self, variable: Variable) -> bool {
+        self.0 & 1 << variable as u16 != 0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_variable_has_its_own_name_number_and_bit() {
+        for (index, &variable) in Variable::ALL.iter().enumerate() {
+            assert_eq!((variable as usize, Variable::named(variable.name())), (index, Some(variable)));
+            let mut one = Variables::default();
+            one.insert(variable);
+            let found: Vec<_> = Variable::ALL.iter().filter(|&&other| one.contains(other)).collect();
+            assert_eq!(found, [&variable]);
+        }
+        assert_eq!(Variable::named("AWS_OTHER"), None);
+    }
+}
