@@ -1,6 +1,7 @@
 """Monitors, rules and dashboards."""
 
 import json
+import re
 
 import pytest
 import yaml
@@ -79,7 +80,16 @@ def test_dashboards_link_to_the_runbook():
         linked = json.loads(text)
         *links, runbook = linked.pop("links")
         assert (runbook["title"], runbook["url"]) == ("Runbook", RUNBOOK)
-        assert links == original.pop("links") and linked == original
+        assert links == original.pop("links")
+        for panel in all_panels(linked):
+            section = re.search(r"Runbook: (\w+)\.$", panel.get("description", ""))
+            urls = [link["url"] for link in panel.pop("links", [])]
+            assert urls == ([f"{RUNBOOK}#{section[1].lower()}"] if section else [])
+        assert linked == original
+
+
+def all_panels(dashboard):
+    return [panel for row in dashboard["panels"] for panel in [row, *row.get("panels", [])]]
 
 
 def test_dashboards_of_the_grafana_operator():

@@ -79,7 +79,20 @@ namespaceSelector:
 {{- toYaml $rule }}
 {{- end }}
 
-{{/* A dashboard, with a link to the runbook: (list . "files/dashboards/overview.json"). Without a link, the file as it is. */}}
+{{/* Links panels to the section of the runbook that their description names: (list $panels $url). */}}
+{{- define "eks-pod-identity-webhook.linkPanels" -}}
+{{- $url := index . 1 }}
+{{- range $panel := index . 0 }}
+{{- with regexFind "Runbook: [A-Za-z]+" ($panel.description | default "") }}
+{{- $section := trimPrefix "Runbook: " . | lower }}
+{{- $link := dict "type" "link" "title" "Runbook" "icon" "doc" "targetBlank" true "url" (printf "%s#%s" $url $section) }}
+{{- $_ := list $link | set $panel "links" }}
+{{- end }}
+{{- include "eks-pod-identity-webhook.linkPanels" (list ($panel.panels | default list) $url) }}
+{{- end }}
+{{- end }}
+
+{{/* A dashboard, with links to the runbook: (list . "files/dashboards/overview.json"). Without a URL, the file as it is. */}}
 {{- define "eks-pod-identity-webhook.dashboard" -}}
 {{- $root := index . 0 }}
 {{- $text := $root.Files.Get (index . 1) }}
@@ -87,6 +100,7 @@ namespaceSelector:
 {{- $dashboard := fromJson $text }}
 {{- $link := dict "type" "link" "title" "Runbook" "icon" "doc" "targetBlank" true "tags" list "asDropdown" false
                   "includeVars" false "keepTime" false "tooltip" "What each alert means and what to do" "url" . }}
+{{- include "eks-pod-identity-webhook.linkPanels" (list $dashboard.panels .) }}
 {{- append ($dashboard.links | default list) $link | set $dashboard "links" | toPrettyJson }}
 {{- else }}
 {{- $text }}
