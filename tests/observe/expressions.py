@@ -10,7 +10,7 @@ ROOT = pathlib.Path(__file__).parents[2]
 RULES = yaml.safe_load((ROOT / "deploy/prometheus/rules.yaml").read_text())
 DASHBOARDS = {path.stem: json.loads(path.read_text()) for path in sorted((ROOT / "dashboards").glob("*.json"))}
 
-METRIC = re.compile(r"\b((?:pod_identity_webhook|process|apiserver)_[a-z0-9_]+|job:[a-z0-9_:]+)(\{[^}]*\})?(\[[^\]]+\])?")
+METRIC = re.compile(r"\b((?:pod_identity_webhook|process|apiserver|kube)_[a-z0-9_]+|ALERTS|job:[a-z0-9_:]+)(\{[^}]*\})?(\[[^\]]+\])?")
 
 
 def rules(kind):
@@ -19,8 +19,9 @@ def rules(kind):
 
 
 def panels(dashboard):
-    """The panels that show something."""
-    return [panel for panel in dashboard["panels"] if panel["type"] != "row"]
+    """The panels that show something, those in collapsed rows included."""
+    inner = [panel for row in dashboard["panels"] for panel in row.get("panels", [])]
+    return [panel for panel in [*dashboard["panels"], *inner] if panel["type"] not in ("row", "text")]
 
 
 def selectors(expression):
@@ -28,12 +29,14 @@ def selectors(expression):
     return [(found[1], found[2] or "", found[3] or "", expression[: found.start()]) for found in METRIC.finditer(expression)]
 
 
-def interpolated(text, seconds):
-    """The variables replaced, as Grafana does with everything selected. `seconds` is how long there has been data."""
-    for name, value in {"__rate_interval": "10s", "__range": f"{seconds}s", "cluster": ".*"}.items():
+def interpolated(text, variables):
+    """The variables replaced, as Grafana does with everything selected. `variables` are those that depend on the run."""
+    for name, value in {"__rate_interval": "10s", "__range": variables["range"], "cluster": ".*"}.items():
         text = text.replace(f"${name}", value)
+    for name in ("baseline", "candidate", "before", "window"):
+        text = text.replace(f"${name}", variables[name])
     text = re.sub(r"\$(namespace|job|instance|pod_namespace)\b", ".+", text)
-    assert "$" not in text, text
+    assert "$" not in text.replace('"$1"', ""), text
     return text
 
 

@@ -1,4 +1,4 @@
-"""What the live test runs: the webhook, Prometheus, and what kube-apiserver says of webhooks, replayed."""
+"""What the runs consist of: the webhook, Prometheus, and recorded metrics of other programs."""
 
 import contextlib
 import http.client
@@ -18,9 +18,12 @@ import urllib.request
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 from expressions import ROOT
+from objects import NAMESPACE
 
 BINARY = pathlib.Path(os.environ.get("BINARY", ROOT / "target/debug/eks-pod-identity-webhook"))
 DEADLINE = 20
+FIXTURES = ROOT / "tests/observe/fixtures"
+JOB = {"job": "eks-pod-identity-webhook", "cluster": "test", "namespace": NAMESPACE}
 
 
 def eventually(what, holds):
@@ -36,9 +39,9 @@ def eventually(what, holds):
 class Webhook:
     """The program itself."""
 
-    def __init__(self, folder, name, *flags):
+    def __init__(self, folder, name, *flags, binary=BINARY):
         self.name, self.log = name, folder / f"{name}.log"
-        command = [BINARY, "serve", *flags, "--listen=127.0.0.1:0", "--admin-listen=127.0.0.1:0", "--log-format=json"]
+        command = [binary, "serve", *flags, "--listen=127.0.0.1:0", "--admin-listen=127.0.0.1:0", "--log-format=json"]
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(command, stderr=log, env={"PATH": os.environ["PATH"]}, cwd=ROOT)
         try:
@@ -105,16 +108,17 @@ class Webhook:
 
 
 class Replayed:
-    """Serves an exposition that was recorded. Each scrape finds what was counted once more, so that counters grow."""
+    """Serves a recorded exposition. Each scrape finds everything counted once more, so that counters grow; with `grows=False`,
+    the recorded values."""
 
-    def __init__(self, path):
+    def __init__(self, path, grows=True):
         text = path.read_text()
 
         class Handler(BaseHTTPRequestHandler):
             scrapes = 0
 
             def do_GET(self):
-                Handler.scrapes += 1
+                Handler.scrapes = Handler.scrapes + 1 if grows else 1
                 body = re.sub(r"(?m)^([^#].*) ([0-9.e+-]+)$", lambda line: f"{line[1]} {float(line[2]) * Handler.scrapes}", text).encode()
                 self.send_response(200)
                 self.send_header("Content-Type", "text/plain; version=0.0.4")
@@ -133,12 +137,12 @@ class Replayed:
 class Prometheus:
     """The real one."""
 
-    def __init__(self, folder, scrape_configs):
+    def __init__(self, folder, scrape_configs, rules=ROOT / "deploy/prometheus/rules.yaml"):
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             self.address = "127.0.0.1:%d" % free.getsockname()[1]
         config = {"global": {"scrape_interval": "1s", "evaluation_interval": "1s"},
-                  "rule_files": [str(ROOT / "deploy/prometheus/rules.yaml")], "scrape_configs": scrape_configs}
+                  "rule_files": [str(rules)], "scrape_configs": scrape_configs}
         (folder / "prometheus.yaml").write_text(json.dumps(config))
         command = ["prometheus", f"--config.file={folder}/prometheus.yaml", f"--storage.tsdb.path={folder}/tsdb",
                    f"--web.listen-address={self.address}", "--log.level=warn"]
@@ -146,10 +150,10 @@ class Prometheus:
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(command, stdout=log, stderr=log)
         self.started = self.ended = None
-        targets = sum(len(config["static_configs"][0]["targets"]) for config in scrape_configs)
+        targets = sum(len(group["targets"]) for config in scrape_configs for group in config.get("static_configs", []))
         try:
             eventually("Prometheus is ready", self._is_ready)
-            eventually("everything is scraped", lambda: len(self.api("query", query="up == 1")["result"]) == targets)
+            eventually("everything is scraped", lambda: len(self.api("query", query="up == 1")["result"]) >= targets)
         except AssertionError:
             self.stop()
             raise
@@ -171,7 +175,7 @@ class Prometheus:
             raise AssertionError(f"{parameters}: {error.read().decode()}") from None
 
     def over_the_run(self, expression):
-        """What an expression was, second by second: labels and (time, value) of each series; NaN is no value."""
+        """What an expression was, second by second: labels and (time, value) of each series, without NaN and Inf."""
         data = self.api("query_range", query=expression, start=self.started, end=self.ended or time.time(), step=1)
         found = []
         for series in data["result"]:
@@ -180,6 +184,27 @@ class Prometheus:
                 found.append((series["metric"], values))
         return found
 
+    def at_the_end(self, expression):
+        """What an expression is at the end of the run: labels and value of each series, without NaN and Inf."""
+        data = self.api("query", query=expression, time=self.ended)
+        return [(each["metric"], float(each["value"][1])) for each in data["result"] if each["value"][1] not in ("NaN", "+Inf", "-Inf")]
+
     def stop(self):
         self.process.terminate()
         self.process.wait()
+
+
+def scrape(name, labels, *addresses):
+    return {"job_name": name, "static_configs": [{"targets": list(addresses), "labels": labels}]}
+
+
+def relabelled(version):
+    """Scrapes the version as another one: two revisions of a release call themselves the same."""
+    return {"metric_relabel_configs": [{"source_labels": ["__name__"], "regex": "pod_identity_webhook_build_info", "target_label": "version", "replacement": version}]}
+
+
+def kubeconfig_of(url):
+    return {"apiVersion": "v1", "kind": "Config", "current-context": "test",
+            "contexts": [{"name": "test", "context": {"cluster": "test", "user": "test", "namespace": NAMESPACE}}],
+            "clusters": [{"name": "test", "cluster": {"server": url}}],
+            "users": [{"name": "test", "user": {"token": "secret-token"}}]}
