@@ -3,6 +3,7 @@
 pub mod account;
 pub mod aws_account;
 pub mod compat;
+pub mod near_miss;
 pub mod render;
 pub mod resolver;
 pub mod role_arn;

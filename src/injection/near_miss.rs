@@ -1,0 +1,139 @@
+//! Annotation keys that are nearly ours: what whoever wrote them meant.
+//!
+//! EKS has other keys under the same prefix, and other controllers have keys of the same names, so only near misses are
+//! reported. The chart's `annotationPolicy` applies the same rules in CEL.
+
+/// The names of our annotations, without the prefix.
+pub const NAMES: [&str; 7] = [
+    "role-arn",
+    "audience",
+    "token-expiration",
+    "sts-regional-endpoints",
+    "region",
+    "skip-containers",
+    "include-containers",
+];
+
+/// Names that are not near one of ours, but can mean nothing else: (written, meant).
+const ALIASES: [(&str, &str); 6] = [
+    ("role", "role-arn"),
+    ("rolename", "role-arn"),
+    ("iamrole", "role-arn"),
+    ("arn", "role-arn"),
+    ("expiration", "token-expiration"),
+    ("excludecontainers", "skip-containers"),
+];
+
+/// The annotation of kube2iam and kiam.
+const KUBE2IAM: &str = "iam.amazonaws.com/role";
+
+/// How many characters in a row a name may differ in.
+const NAME_WINDOW: usize = 2;
+
+/// The same for the prefix: `eks.amazon.com` lacks three, `amazonaws.com` four.
+const PREFIX_WINDOW: usize = 4;
+
+/// No near miss is longer; what is compared of a longer key would only cost time.
+const MAX_LEN: usize = 128;
+
+/// The name of the annotation that `key` is a near miss of, under `prefix` (without a slash, such as
+/// `eks.amazonaws.com`); none if it is ours, or somebody else's.
+pub fn meant(key: &str, prefix: &str) -> Option<&'static str> {
+    if key == KUBE2IAM {
+        return Some("role-arn");
+    }
+    if key.len() > MAX_LEN {
+        return None;
+    }
+    let (written_prefix, name) = key.split_once('/')?;
+    match written_prefix == prefix {
+        true if NAMES.contains(&name) => None,
+        true => nearest(name),
+        false if is_near(&written_prefix.to_ascii_lowercase(), prefix, PREFIX_WINDOW) => nearest(name),
+        false => None,
+    }
+}
+
+fn nearest(name: &str) -> Option<&'static str> {
+    let name = plain(name);
+    let alias = ALIASES.iter().find(|(written, _)| *written == name).map(|(_, meant)| *meant);
+    alias.or_else(|| NAMES.into_iter().find(|known| is_near(&name, &plain(known), NAME_WINDOW)))
+}
+
+/// `Role-ARN`, `roleArn` and `role_arn` are spellings of one name.
+fn plain(name: &str) -> String {
+    let letters = name.chars().filter(|character| !matches!(character, '-' | '_' | '.'));
+    letters.map(|letter| letter.to_ascii_lowercase()).collect()
+}
+
+/// Whether two texts are equal but for one place, of at most `window` characters in either.
+fn is_near(one: &str, other: &str, window: usize) -> bool {
+    let (one, other) = (one.as_bytes(), other.as_bytes());
+    let before = one.iter().zip(other).take_while(|(a, b)| a == b).count();
+    let (one, other) = (&one[before..], &other[before..]);
+    let after = one.iter().rev().zip(other.iter().rev()).take_while(|(a, b)| a == b).count();
+    one.len().max(other.len()) - after <= window
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PREFIX: &str = "eks.amazonaws.com";
+
+    #[test]
+    fn near_misses_are_found_by_name_and_by_prefix() {
+        for (key, name) in [
+            ("eks.amazonaws.com/role-arm", "role-arn"),
+            ("eks.amazonaws.com/role-am", "role-arn"),
+            ("eks.amazonaws.com/Role-ARN", "role-arn"),
+            ("eks.amazonaws.com/roleArn", "role-arn"),
+            ("eks.amazonaws.com/role_arn", "role-arn"),
+            ("eks.amazonaws.com/role-anr", "role-arn"),
+            ("eks.amazonaws.com/role", "role-arn"),
+            ("eks.amazonaws.com/token-expirations", "token-expiration"),
+            ("eks.amazonaws.com/sts-regional-endpoint", "sts-regional-endpoints"),
+            ("eks.amazonaws.com/audiance", "audience"),
+            ("eks.amazonaws.com/skip-container", "skip-containers"),
+            ("eks.amazonaws.com/exclude-containers", "skip-containers"),
+            ("eks.amazonaws.com/include-container", "include-containers"),
+            ("eks.amazon.com/role-arn", "role-arn"),
+            ("eks.amazonaw.com/role-arn", "role-arn"),
+            ("amazonaws.com/role-arn", "role-arn"),
+            ("eks.amazonaws.com.cn/audience", "audience"),
+            ("eks.amazon.com/role-arm", "role-arn"),
+            ("EKS.amazonaws.com/role-arn", "role-arn"),
+            ("iam.amazonaws.com/role", "role-arn"),
+        ] {
+            assert_eq!(meant(key, PREFIX), Some(name), "{key}");
+        }
+    }
+
+    #[test]
+    fn keys_of_ours_and_of_others_are_not_near_misses() {
+        let ours = NAMES.map(|name| format!("{PREFIX}/{name}"));
+        let others = [
+            "eks.amazonaws.com/compute-type",
+            "eks.amazonaws.com/nodegroup",
+            "eks.amazonaws.com/fargate-profile",
+            "eks.amazonaws.com/",
+            "eks.amazonaws.com",
+            "role-arn",
+            "vault.example.com/role-arn",
+            "iam.amazonaws.com/permitted",
+            "kubernetes.io/service-account.name",
+            "",
+        ];
+        let long = format!("{PREFIX}/role-arn{}", "n".repeat(300));
+        for key in ours.iter().map(String::as_str).chain(others).chain([&*long]) {
+            assert_eq!(meant(key, PREFIX), None, "{key}");
+        }
+    }
+
+    #[test]
+    fn another_prefix_has_near_misses_of_its_own() {
+        assert_eq!(meant("iam.example.com/role-arm", "iam.example.com"), Some("role-arn"));
+        assert_eq!(meant("iam.exmple.com/role-arn", "iam.example.com"), Some("role-arn"));
+        assert_eq!(meant("eks.amazonaws.com/role-arm", "iam.example.com"), None);
+    }
+}
