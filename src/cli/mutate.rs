@@ -12,9 +12,13 @@ pub struct MutateArgs {
     /// Manifests or AdmissionReviews, in YAML or JSON; - for standard input
     #[arg(short, long, env = "MUTATE_FILE", value_name = "FILE")]
     pub file: PathBuf,
-    /// The ServiceAccounts: a YAML file, or a folder of them
+    /// Further ServiceAccounts, beside those of the input: a YAML file, or a folder of them
     #[arg(long, env, value_name = "PATH")]
-    pub service_accounts: PathBuf,
+    pub service_accounts: Option<PathBuf>,
+    /// Fail where a pod's ServiceAccount is in neither. Otherwise the pod is printed unchanged, with a note
+    #[arg(long, env = "MUTATE_STRICT", value_name = "BOOL", default_value = "false", default_missing_value = "true",
+        num_args = 0..=1, require_equals = true, action = clap::ArgAction::Set)]
+    pub strict: bool,
     /// The namespace of manifests that name none
     #[arg(short, long, env = "MUTATE_NAMESPACE", value_name = "NAME", default_value = "default")]
     pub namespace: String,

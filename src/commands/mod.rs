@@ -8,6 +8,7 @@ pub mod doctor;
 mod https;
 mod kubeconfig;
 pub mod mutate;
+mod offline;
 pub mod oidc;
 pub mod serve;
 pub mod trust_policy;

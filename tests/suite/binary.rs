@@ -222,7 +222,19 @@ fn every_kind_of_workload_is_injected() {
     items.push(with_template("batch/v1", "Job"));
     items.push(workload("batch/v1", "CronJob", json!({"jobTemplate": {"spec": {"template": template}}})));
     items.push(workload("v1", "Pod", template["spec"].clone()));
-    items.push(with_template("example.com/v1", "Deployment"));
+    items.push(with_template("extensions/v1beta1", "Deployment"));
+    items.push(with_template("v1", "ReplicationController"));
+    items.push(with_template("argoproj.io/v1alpha1", "Rollout"));
+    items.push(with_template("serving.knative.dev/v1", "Service"));
+    items.push(with_template("apps.openshift.io/v1", "DeploymentConfig"));
+    items
+        .push(json!({"apiVersion": "v1", "kind": "PodTemplate", "metadata": metadata, "template": template}));
+    items.push(workload(
+        "jobset.x-k8s.io/v1alpha2",
+        "JobSet",
+        json!({"replicatedJobs": [{"template": {"spec": {"template": template}}}]}),
+    ));
+    items.push(workload("example.com/v1", "Backup", json!({"containers": [{"name": "a"}]})));
     let list = json!({"apiVersion": "v1", "kind": "List", "items": items});
     let output = run_with_input(
         &["mutate", "-f", "-", "--service-accounts", &examples("service-accounts.yaml")],
@@ -238,11 +250,13 @@ fn every_kind_of_workload_is_injected() {
         let pointer = match item["kind"].as_str().unwrap() {
             "CronJob" => "/spec/jobTemplate/spec/template",
             "Pod" => "",
+            "PodTemplate" => "/template",
+            "JobSet" => "/spec/replicatedJobs/0/template/spec/template",
             _ => "/spec/template",
         };
-        let is_ours = item["apiVersion"] != "example.com/v1";
-        assert_eq!(env(item, pointer, "AWS_ROLE_ARN").is_some(), is_ours, "{item}");
-        if is_ours {
+        let has_pods = item["kind"] != "Backup";
+        assert_eq!(env(item, pointer, "AWS_ROLE_ARN").is_some(), has_pods, "{item}");
+        if has_pods {
             let session = env(item, pointer, "AWS_ROLE_SESSION_NAME").unwrap();
             assert_eq!(
                 session.get("value").is_some(),
@@ -282,13 +296,15 @@ fn bad_input_is_named_by_file_document_and_line() {
         (
             format!("a: 1\n---\n{}", pod("stranger")),
             &[
-                "standard input, document 2, line 3: Pod payments/p: ServiceAccount payments/stranger is not in",
+                "standard input, document 2, line 3: Pod payments/p: ServiceAccount payments/stranger is not in the input or in",
                 &accounts,
             ],
         ),
         (
             pod("api").replace("[{name: a}]", "{name: a}"),
-            &["standard input, document 1, line 1: Pod payments/p: ", "spec.containers is not an array"],
+            &[
+                "standard input, document 1, line 1: Pod payments/p: spec.containers is an object and must be a list",
+            ],
         ),
         (
             "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: d}\n".to_owned(),
@@ -301,13 +317,23 @@ fn bad_input_is_named_by_file_document_and_line() {
         ),
         (
             "apiVersion: apps/v1\nkind: Deployment\nspec: {template: []}\n".to_owned(),
-            &["Deployment default/: the AdmissionReview is malformed: request.object is not an object"],
+            &["Deployment default/: the pod template is a list and must be an object"],
+        ),
+        (
+            pod("api").replace("{name: p,", "{name: 123,"),
+            &["Pod payments/: metadata.name is the number 123 and must be a string; put it in quotes"],
+        ),
+        (
+            "apiVersion: v1\nkind: ServiceAccount\nmetadata: {name: a, annotations: {b: 1}}\n".to_owned(),
+            &["standard input: document 1, line 1: ServiceAccount default/a: annotation b is not a string"],
         ),
         ("kind: AdmissionReview\n".to_owned(), &["document 1, line 1: the body is no AdmissionReview"]),
         ("# nothing\n".to_owned(), &["standard input: no documents in it"]),
     ] {
-        let output =
-            run_with_input(&["mutate", "-f", "-", "--service-accounts", &accounts], input.as_bytes());
+        let output = run_with_input(
+            &["mutate", "--strict", "-f", "-", "--service-accounts", &accounts],
+            input.as_bytes(),
+        );
         assert_eq!(output.status.code(), Some(1), "{input:?}");
         assert_eq!(stdout(&output), "", "{input:?}: nothing is printed");
         for part in parts {
@@ -457,8 +483,95 @@ fn mutated(input: &str) -> String {
 const POD: &str = "apiVersion: v1\nkind: Pod\nmetadata: {name: p, namespace: payments}\nspec:\n  serviceAccountName: api\n  \
                    containers: [{name: a}]\n";
 
+/// An account with a role, as a chart declares it.
+const ACCOUNT: &str = "apiVersion: v1\nkind: ServiceAccount\nmetadata:\n  name: api\n  annotations: {eks.amazonaws.com/role-arn: \"arn:aws:iam::111122223333:role/input\"}\n";
+
 #[test]
-fn what_is_not_injected_is_printed_as_it_was_written() {
+fn accounts_of_the_input_count_and_others_pass_through_with_a_note() {
+    let deployment = |account: &str| {
+        format!(
+            "apiVersion: apps/v1\nkind: Deployment\nmetadata: {{name: {account}}}\nspec:\n  template:\n    spec:\n      \
+             serviceAccountName: {account}\n      containers: [{{name: a}}]\n"
+        )
+    };
+    let (api, stranger) = (deployment("api"), deployment("stranger"));
+    let input = format!("{stranger}---\n{stranger}---\n{api}---\n{ACCOUNT}");
+    let output = run_with_input(&["mutate", "-f", "-", "-n", "shop"], input.as_bytes());
+    assert!(output.status.success(), "{}", stderr(&output));
+    assert!(stdout(&output).starts_with(&format!("{stranger}---\n{stranger}---\n")), "{}", stdout(&output));
+    assert!(stdout(&output).ends_with(&format!("---\n{ACCOUNT}")), "{}", stdout(&output));
+    assert_eq!(stdout(&output).matches("role/input").count(), 2);
+    let note = "note: standard input, document 1, line 1: Deployment shop/stranger is not changed: ServiceAccount shop/stranger \
+                is not in the input (or give --service-accounts); add it there, without a role if it has none\n";
+    assert_eq!(stderr(&output), note, "once for each account");
+
+    let strict = run_with_input(&["mutate", "-f", "-", "--strict"], input.as_bytes());
+    assert_eq!((strict.status.code(), stdout(&strict)), (Some(1), ""));
+    assert!(
+        stderr(&strict)
+            .contains("Deployment default/stranger: ServiceAccount default/stranger is not in the input")
+    );
+
+    // What is listed is added to the input, whose own accounts stand.
+    let dir = tempfile::tempdir().unwrap();
+    let listed = dir.path().join("accounts.yaml");
+    let others = ACCOUNT.replace("role/input", "role/listed")
+        + "---\n"
+        + &ACCOUNT.replace("name: api", "name: stranger").replace("role/input", "role/listed");
+    fs::write(&listed, others).unwrap();
+    let output = run_with_input(
+        &["mutate", "-f", "-", "--service-accounts", listed.to_str().unwrap(), "--strict"],
+        input.as_bytes(),
+    );
+    assert!(output.status.success(), "{}", stderr(&output));
+    assert_eq!(
+        (stdout(&output).matches("role/input").count(), stdout(&output).matches("role/listed").count()),
+        (2, 2)
+    );
+}
+
+#[test]
+fn a_review_of_an_unknown_account_has_no_answer() {
+    let output = run_with_input(&["mutate", "-f", "-"], &recorded("minimal"));
+    assert_eq!(output.status.code(), Some(1));
+    assert!(
+        stderr(&output).contains("ServiceAccount payments/api is not in the input"),
+        "{}",
+        stderr(&output)
+    );
+}
+
+#[test]
+fn documents_that_are_not_injected_stay_byte_for_byte() {
+    for untouched in [
+        "kind: ConfigMap\ndata:\n  text: |\n    no final newline",
+        "kind: ConfigMap\ndata:\n  text: |+\n    a\n\n\n",
+        "---\n# first\nkind: A\n--- # second\nkind: B\n---\n# nothing\n---\n",
+        "\u{feff}kind: A\r\n---\r\nkind: B\r\n",
+        "{\"kind\":\"A\"} {\"kind\":\"B\"}\n\n",
+        "%YAML 1.2\n---\nkind: A\n...\n",
+    ] {
+        assert_eq!(mutated(untouched), untouched);
+        let after = mutated(&format!("{POD}---\n{}", untouched.trim_start_matches('\u{feff}')));
+        assert!(
+            after.ends_with(untouched.trim_start_matches('\u{feff}')) && after.contains("AWS_ROLE_ARN"),
+            "{after}"
+        );
+    }
+    // A document on the line of its marker is replaced on lines of its own.
+    let flow = "kind: A\n--- {apiVersion: v1, kind: Pod, metadata: {name: p, namespace: payments}, spec: {serviceAccountName: api, containers: [{name: a}]}}\n---\nkind: B";
+    let injected = mutated(flow);
+    assert!(
+        injected.starts_with("kind: A\n---\napiVersion: v1\n") && injected.ends_with("\n---\nkind: B"),
+        "{injected}"
+    );
+    let yaml = ["mutate", "-f", "-", "-o", "yaml"];
+    let block = "kind: ConfigMap\ndata:\n  text: |\n    no final newline";
+    assert_eq!(stdout(&run_with_input(&yaml, block.as_bytes())), block);
+}
+
+#[test]
+fn documents_that_are_not_injected_are_printed_as_they_were_written() {
     for untouched in [
         "# licence\n---\nkind: ConfigMap\ndata:\n  keep: |+\n    a\n\n\n",
         "kind: ConfigMap\n---\n# about b\n---\nkind: Other",

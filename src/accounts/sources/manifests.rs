@@ -26,8 +26,11 @@ use crate::{
         account::Account,
         resolver::{OwnAnnotations, Resolver},
     },
-    yaml::{self, BadDocument, Parsed},
+    yaml::{self, BadDocument, Document, Parsed},
 };
+
+/// The namespace of manifests that name none, as with kubectl.
+const DEFAULT_NAMESPACE: &str = "default";
 
 /// A ServiceAccount that a manifest declares.
 #[derive(Debug)]
@@ -71,6 +74,15 @@ pub struct Loaded {
 }
 
 impl Loaded {
+    /// Adds what other manifests declare, which stands where both declare the same.
+    pub fn with(mut self, other: Self) -> Self {
+        self.accounts.extend(other.accounts);
+        if other.mapping.len() > 0 {
+            self.mapping = other.mapping;
+        }
+        self
+    }
+
     /// Resolves the accounts, under the mapping that was declared with them.
     pub fn resolve(self, assignments: &mut Assignments) -> impl Iterator<Item = (String, String, Account)> {
         assignments.set_mapping(self.mapping);
@@ -91,6 +103,20 @@ pub fn load(path: &Path, resolver: &Resolver) -> Result<Loaded, BadManifests> {
         found
             .read_file(&text, resolver)
             .map_err(|error| BadManifests::Malformed { path: path.clone(), error })?;
+    }
+    Ok(found.into())
+}
+
+/// Reads the ServiceAccounts of documents that were parsed, and the ConfigMap that maps roles to them. Accounts without a
+/// namespace are in `namespace`.
+pub fn declared_in(
+    documents: &[(Document<'_>, Parsed)],
+    resolver: &Resolver,
+    namespace: &str,
+) -> Result<Loaded, BadDocument> {
+    let mut found = Found::default();
+    for (document, Parsed { value, .. }) in documents {
+        found.read_document(document, value, resolver, namespace)?;
     }
     Ok(found.into())
 }
@@ -213,31 +239,41 @@ impl Found {
     fn read_file(&mut self, text: &str, resolver: &Resolver) -> Result<(), BadDocument> {
         for document in yaml::documents(text) {
             let Parsed { value, .. } = document.parse()?;
-            self.read(&value, resolver).map_err(|message| BadDocument {
-                number: document.number,
-                line: document.line,
-                message,
-            })?;
+            self.read_document(&document, &value, resolver, DEFAULT_NAMESPACE)?;
         }
         Ok(())
     }
 
+    fn read_document(
+        &mut self,
+        document: &Document<'_>,
+        value: &Value,
+        resolver: &Resolver,
+        namespace: &str,
+    ) -> Result<(), BadDocument> {
+        self.read(value, resolver, namespace).map_err(|message| BadDocument {
+            number: document.number,
+            line: document.line,
+            message,
+        })
+    }
+
     /// Adds what is in one document, which may be a list.
-    fn read(&mut self, document: &Value, resolver: &Resolver) -> Result<(), String> {
+    fn read(&mut self, document: &Value, resolver: &Resolver, namespace: &str) -> Result<(), String> {
         let kind = document["kind"].as_str().unwrap_or_default();
         if document["apiVersion"] != "v1" {
             return Ok(());
         }
         let items = || document["items"].as_array().into_iter().flatten();
         match kind {
-            "ServiceAccount" => self.accounts.push(read_account(document, resolver)?),
+            "ServiceAccount" => self.accounts.push(read_account(document, resolver, namespace)?),
             // The items of a typed list carry no kind of their own.
             "ServiceAccountList" => {
                 for item in items() {
-                    self.accounts.push(read_account(item, resolver)?);
+                    self.accounts.push(read_account(item, resolver, namespace)?);
                 }
             }
-            "List" => items().try_for_each(|item| self.read(item, resolver))?,
+            "List" => items().try_for_each(|item| self.read(item, resolver, namespace))?,
             "ConfigMap" if document["metadata"]["name"] == CONFIG_MAP => {
                 let mapping = Mapping::of_config_map(document, resolver);
                 let mapping = mapping.map_err(|error| format!("ConfigMap {CONFIG_MAP}: {error}"))?;
@@ -251,11 +287,11 @@ impl Found {
     }
 }
 
-fn read_account(manifest: &Value, resolver: &Resolver) -> Result<Declared, String> {
+fn read_account(manifest: &Value, resolver: &Resolver, default_namespace: &str) -> Result<Declared, String> {
     let metadata = &manifest["metadata"];
     let name = metadata["name"].as_str().ok_or("a ServiceAccount has no metadata.name")?;
     let namespace = match &metadata["namespace"] {
-        Value::Null => "default",
+        Value::Null => default_namespace,
         namespace => namespace
             .as_str()
             .ok_or_else(|| format!("ServiceAccount {name}: its namespace is not a string"))?,

@@ -5,7 +5,8 @@
 
 use std::{collections::HashSet, sync::Arc};
 
-use serde_json::Value;
+use json_patch::Patch;
+use serde_json::{Value, json};
 use thiserror::Error;
 
 use super::{
@@ -13,7 +14,8 @@ use super::{
     owner::Owner,
 };
 use crate::{
-    admission::{BadReview, Buffers, Outcome, Webhook},
+    admission::{BadReview, Outcome},
+    commands::offline::OfflineAdmission,
     injection::{
         account::{Account, Credentials, Grant},
         compat::Rules,
@@ -25,9 +27,8 @@ use crate::{
 
 /// Looks at pods, under the settings of the webhook.
 pub(crate) struct Auditor {
-    webhook: Webhook,
+    admission: OfflineAdmission,
     rules: &'static Rules,
-    buffers: Buffers,
 }
 
 /// What is to be said of a pod.
@@ -58,7 +59,7 @@ pub(crate) struct Unreadable {
 impl Auditor {
     /// An auditor who expects what a webhook with these settings injects.
     pub(crate) fn new(settings: Arc<Settings>) -> Self {
-        Self { rules: settings.compat.rules(), webhook: Webhook::new(settings), buffers: Buffers::default() }
+        Self { rules: settings.compat.rules(), admission: OfflineAdmission::new(settings) }
     }
 
     /// Looks at one pod.
@@ -94,9 +95,9 @@ impl Auditor {
         let had_identity = has_identity(&pod);
         let others = OtherRoles::take_from(&mut pod, role, self.rules);
 
-        let (answer, outcome) =
+        let (patch, outcome) =
             self.admit(&pod, grant).map_err(|why| Unreadable { name: name.clone(), why })?;
-        let lacks = missing::read_patch(&answer, &pod);
+        let lacks = missing::read_patch(&patch, &pod);
         // A volume that no container would use gives nothing; the AWS webhook adds it all the same.
         let gives_nothing = !had_identity && lacks.iter().all(|(container, _)| container.is_empty());
         if lacks.is_empty() || gives_nothing {
@@ -130,17 +131,12 @@ impl Auditor {
     }
 
     /// What the webhook would answer if this pod were created now.
-    fn admit(&mut self, pod: &Value, grant: &Arc<Grant>) -> Result<(Value, Outcome), BadReview> {
-        let mut body = format!(
-            r#"{{"apiVersion":"admission.k8s.io/v1","kind":"AdmissionReview","request":{{"uid":"audit","operation":"CREATE",
-            "resource":{{"group":"","version":"v1","resource":"pods"}},"namespace":{},"object":{{"metadata":{},"spec":{}}}}}}}"#,
-            pod["metadata"]["namespace"], pod["metadata"], pod["spec"]
-        )
-        .into_bytes();
+    fn admit(&mut self, pod: &Value, grant: &Arc<Grant>) -> Result<(Patch, Outcome), BadReview> {
+        let created = json!({"metadata": pod["metadata"], "spec": pod["spec"]});
         let look_up = |_: &str, _: &str| Some(Account::Granted(Arc::clone(grant)));
-        let outcome = self.webhook.admit(&mut body, &mut self.buffers, look_up)?;
-        let answer = serde_json::from_slice(&body).map_err(|error| BadReview::NotJson(error.to_string()))?;
-        Ok((answer, outcome.unwrap_or(Outcome::UnknownAccount)))
+        let answer = self.admission.create(text(pod, "/metadata/namespace"), &created, look_up)?;
+        Ok(answer
+            .map_or((Patch::default(), Outcome::UnknownAccount), |answer| (answer.patch, answer.outcome)))
     }
 }
 
@@ -197,8 +193,6 @@ impl OtherRoles {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
     use crate::injection::{compat::Compat, resolver::Resolver};
 
@@ -231,10 +225,8 @@ mod tests {
     fn injected(mut pod: Value) -> Value {
         let resolver = Resolver::new(Arc::default());
         let account = resolver.resolve([("eks.amazonaws.com/role-arn", ROLE)]);
-        let (answer, _) = Auditor::new(Arc::default()).admit(&pod, account.grant().unwrap()).unwrap();
-        let patch = answer["response"]["patch"].as_str().unwrap();
-        let patch = base64_simd::STANDARD.decode_to_vec(patch).unwrap();
-        json_patch::patch(&mut pod, &serde_json::from_slice::<json_patch::Patch>(&patch).unwrap()).unwrap();
+        let (patch, _) = Auditor::new(Arc::default()).admit(&pod, account.grant().unwrap()).unwrap();
+        json_patch::patch(&mut pod, &patch).unwrap();
         pod
     }
 

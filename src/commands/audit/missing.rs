@@ -1,6 +1,6 @@
 //! What a pod lacks, read from the patch that the core answers with.
 
-use base64_simd::STANDARD;
+use json_patch::{AddOperation, Patch, PatchOperation};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -78,16 +78,16 @@ impl MissingInjection {
     }
 }
 
-/// What the patch of an answer would add to a pod: the container (empty for the pod itself), and what.
-pub(super) fn read_patch(answer: &Value, pod: &Value) -> Vec<(String, String)> {
-    let encoded = text(answer, "/response/patch");
-    let patch = STANDARD.decode_to_vec(encoded).unwrap_or_default();
-    let patch: Vec<Value> = serde_json::from_slice(&patch).unwrap_or_default();
-    patch.iter().flat_map(|operation| read_operation(operation, pod)).collect()
+/// What a patch would add to a pod: the container (empty for the pod itself), and what.
+pub(super) fn read_patch(patch: &Patch, pod: &Value) -> Vec<(String, String)> {
+    let added = patch.0.iter().filter_map(|operation| match operation {
+        PatchOperation::Add(AddOperation { path, value }) => Some((path.to_string(), value)),
+        _ => None,
+    });
+    added.flat_map(|(path, value)| read_added(&path, value, pod)).collect()
 }
 
-fn read_operation(operation: &Value, pod: &Value) -> Vec<(String, String)> {
-    let path = text(operation, "/path");
+fn read_added(path: &str, value: &Value, pod: &Value) -> Vec<(String, String)> {
     if path.starts_with("/metadata/labels") {
         return vec![(String::new(), "label".to_owned())];
     }
@@ -102,7 +102,7 @@ fn read_operation(operation: &Value, pod: &Value) -> Vec<(String, String)> {
         _ => text(added, "/name").to_owned(),
     };
     // A list that is missing is added whole.
-    let added = match &operation["value"] {
+    let added = match value {
         Value::Array(all) => &all[..],
         one => std::slice::from_ref(one),
     };

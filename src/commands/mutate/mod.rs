@@ -1,6 +1,9 @@
 //! `mutate`: the core without a cluster, for manifests in a pipeline and for recorded requests.
 
+mod field_types;
 mod injector;
+mod output;
+mod pod_locations;
 
 use std::{
     io::{self, Read},
@@ -10,59 +13,86 @@ use std::{
 
 use anyhow::{Context, anyhow, bail};
 
-use self::injector::{Injector, Kind, Mutated};
+use self::{
+    injector::{Accounts, Injector},
+    output::Printed,
+};
 use crate::{
     accounts::{
         assignments::{Assignments, container_credentials_file},
-        sources::manifests,
+        sources::manifests::{self, Loaded},
     },
-    admission::Webhook,
-    cli::{MutateArgs, Output},
-    injection::resolver::Resolver,
-    yaml::{self, Document},
+    cli::MutateArgs,
+    injection::{resolver::Resolver, settings::Settings},
+    yaml::{self, Document, Parsed},
 };
 
-/// Reads, injects and prints. Nothing is printed unless everything could be read and answered.
+/// Reads, injects and prints. Nothing is printed unless every document could be read and injected.
 pub fn run(args: MutateArgs) -> anyhow::Result<()> {
+    let (file, text) = read(&args.file)?;
+    let documents = parse(&file, &text)?;
     let container_credentials = args.injection.container.file().map(container_credentials_file::load);
     let container_credentials =
         container_credentials.transpose().context("--watch-container-credentials-config")?;
-    let settings = Arc::new(args.injection.into_settings());
+    let settings: Arc<Settings> = Arc::new(args.injection.into_settings());
     let mut assignments = Assignments::new(Arc::new(Resolver::new(Arc::clone(&settings))));
-    let loaded =
-        manifests::load(&args.service_accounts, assignments.resolver()).context("--service-accounts")?;
-    for refused in loaded.mapping.refused() {
-        eprintln!("warning: {}: malformed role mapping {refused}", args.service_accounts.display());
-    }
     if let Some(list) = container_credentials {
         assignments.set_container_credentials(Arc::new(list));
     }
-    let (file, text) = read(&args.file)?;
+    let (declared, origin) =
+        declared(&file, &documents, &args.namespace, args.service_accounts.as_deref(), &assignments)?;
+    let known = declared.resolve(&mut assignments);
+    let known = known.map(|(namespace, name, account)| ((namespace, name), account)).collect();
+    let accounts = Accounts { known, origin, is_strict: args.strict };
 
-    let accounts_path = args.service_accounts.display().to_string();
-    let mut injector = Injector::new(
-        Webhook::new(settings),
-        loaded.resolve(&mut assignments),
-        accounts_path,
-        args.namespace,
-    );
+    let mut injector = Injector::new(settings, accounts, args.namespace);
     let mut printed = Vec::new();
-    for document in yaml::documents(&text) {
-        let (number, line) = (document.number, document.line);
-        // A document that can't be parsed knows the line within it.
-        let parsed = document.parse().with_context(|| file.clone())?;
-        let place = || format!("{file}, document {number}, line {line}");
-        let is_json = parsed.is_json;
-        let mutated = injector.mutate(&document, parsed).with_context(place)?;
-        for warning in &mutated.warnings {
-            eprintln!("warning: {}: {warning}", place());
+    for (document, parsed) in &documents {
+        let place = || format!("{file}, document {}, line {}", document.number, document.line);
+        let mutated = injector.mutate(document, parsed).with_context(place)?;
+        for (kind, message) in &mutated.messages {
+            eprintln!("{kind}: {}: {message}", place());
         }
-        printed.push(print(&document, is_json, &mutated, args.output).with_context(place)?);
+        printed.push(Printed::new(*document, parsed, &mutated, args.output).with_context(place)?);
     }
-    if printed.is_empty() {
+    super::print(&output::render(&text, &printed, args.output))
+}
+
+/// The accounts of the input and of `--service-accounts`, of which the input's stand, and where they are from.
+fn declared(
+    file: &str,
+    documents: &[(Document<'_>, Parsed)],
+    namespace: &str,
+    service_accounts: Option<&Path>,
+    assignments: &Assignments,
+) -> anyhow::Result<(Loaded, String)> {
+    let resolver = assignments.resolver();
+    let input = manifests::declared_in(documents, resolver, namespace).with_context(|| file.to_owned())?;
+    warn_of_refused(file, &input);
+    let Some(path) = service_accounts else {
+        return Ok((input, "the input (or give --service-accounts)".to_owned()));
+    };
+    let listed = manifests::load(path, resolver).context("--service-accounts")?;
+    let path = path.display().to_string();
+    warn_of_refused(&path, &listed);
+    Ok((listed.with(input), format!("the input or in {path}")))
+}
+
+fn warn_of_refused(origin: &str, loaded: &Loaded) {
+    for refused in loaded.mapping.refused() {
+        eprintln!("warning: {origin}: malformed role mapping {refused}");
+    }
+}
+
+fn parse<'a>(file: &str, text: &'a str) -> anyhow::Result<Vec<(Document<'a>, Parsed)>> {
+    let documents = yaml::documents(text).into_iter();
+    // The error of a document names the line in the file.
+    let parsed = documents.map(|document| Ok((document, document.parse().with_context(|| file.to_owned())?)));
+    let parsed = parsed.collect::<anyhow::Result<Vec<_>>>()?;
+    if parsed.is_empty() {
         bail!("{file}: no documents in it");
     }
-    super::print(&join(&printed))
+    Ok(parsed)
 }
 
 fn read(path: &Path) -> anyhow::Result<(String, String)> {
@@ -80,53 +110,4 @@ fn read(path: &Path) -> anyhow::Result<(String, String)> {
         anyhow!("{name}, line {line}: not UTF-8")
     })?;
     Ok((name, text))
-}
-
-/// A document as it is to be printed.
-struct Printed {
-    text: String,
-    /// Whether a marker has to part it from its neighbours.
-    is_separated: bool,
-}
-
-fn print(
-    document: &Document<'_>,
-    is_json: bool,
-    mutated: &Mutated,
-    output: Option<Output>,
-) -> anyhow::Result<Printed> {
-    let verbatim = || document.text.to_owned();
-    let is_unchanged = mutated.patch.0.is_empty();
-    let text = match (output, &mutated.kind) {
-        (Some(Output::Patch), _) => serde_json::to_string(&mutated.patch)?,
-        (None, Kind::Review { answer }) => answer.clone(),
-        // Whatever was not changed is printed as it was written, comments and all.
-        (None, Kind::Manifest) if is_unchanged => verbatim(),
-        (Some(Output::Yaml), Kind::Manifest) if is_unchanged && !is_json => verbatim(),
-        (None, Kind::Manifest) if is_json => serde_json::to_string_pretty(&mutated.value)?,
-        (Some(Output::Json), _) => serde_json::to_string_pretty(&mutated.value)?,
-        (Some(Output::Yaml) | None, _) => serde_saphyr::to_string(&mutated.value)?,
-    };
-    let is_separated = match (output, &mutated.kind) {
-        (Some(Output::Yaml), _) => true,
-        (Some(Output::Patch | Output::Json), _) | (None, Kind::Review { .. }) => false,
-        (None, Kind::Manifest) => !is_json || document.is_separated,
-    };
-    Ok(Printed { text, is_separated })
-}
-
-fn join(printed: &[Printed]) -> String {
-    let mut out = String::new();
-    for (index, document) in printed.iter().enumerate() {
-        if index > 0 && (document.is_separated || printed[index - 1].is_separated) {
-            // Directives may only follow the end of a document.
-            out.push_str(if document.text.starts_with('%') { "...\n" } else { "---\n" });
-        }
-        // The blank lines at the end of a document may belong to a block scalar (`|+`).
-        out.push_str(&document.text);
-        if !document.text.ends_with('\n') {
-            out.push('\n');
-        }
-    }
-    out
 }
