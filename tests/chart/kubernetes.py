@@ -18,8 +18,7 @@ utils.schema_contents = functools.cache(utils.schema_contents)
 
 def validate(obj):
     """Raises where the oldest or the newest Kubernetes would refuse or drop a field."""
-    group = obj["apiVersion"].partition("/")[0]
-    if group in ("cert-manager.io", "monitoring.coreos.com", "grafana.integreatly.org"):
+    if obj["kind"] in CUSTOM:
         jsonschema.validate(obj, CUSTOM[obj["kind"]])
         return
     for version in (SINCE.get(obj["kind"], OLDEST), NEWEST):
@@ -31,12 +30,12 @@ def validate_once(text, version):
     kubernetes_validate.validate(json.loads(text), version, strict=True)
 
 
-def closed(required, **properties):
+def closed(required="", /, **properties):
     return {"type": "object", "additionalProperties": False, "required": required.split(), "properties": properties}
 
 
 def custom(api_version, kind, spec):
-    metadata = closed("name namespace labels", name=STRING, namespace=STRING, labels=STRINGS, annotations=STRINGS)
+    metadata = closed("name namespace", name=STRING, namespace=STRING, labels=STRINGS, annotations=STRINGS)
     return closed(
         "apiVersion kind metadata spec",
         apiVersion={"const": api_version},
@@ -136,6 +135,48 @@ CUSTOM = {
     ),
     "PrometheusRule": custom(
         "monitoring.coreos.com/v1", "PrometheusRule", closed("groups", groups={"type": "array", "items": GROUP})
+    ),
+    "Application": custom(
+        "argoproj.io/v1alpha1",
+        "Application",
+        closed(
+            "project source destination",
+            project=STRING,
+            source=closed(
+                "repoURL targetRevision path",
+                repoURL=STRING,
+                targetRevision=STRING,
+                path=STRING,
+                helm=closed(valuesObject={"type": "object"}),
+            ),
+            destination=closed("server namespace", server=STRING, namespace=STRING),
+            syncPolicy=closed(
+                automated=closed(prune={"type": "boolean"}, selfHeal={"type": "boolean"}),
+                syncOptions={"type": "array", "items": STRING},
+            ),
+        ),
+    ),
+    "GitRepository": custom(
+        "source.toolkit.fluxcd.io/v1",
+        "GitRepository",
+        closed("interval url", interval=DURATION, url=STRING, ref=closed("branch", branch=STRING)),
+    ),
+    "HelmRelease": custom(
+        "helm.toolkit.fluxcd.io/v2",
+        "HelmRelease",
+        closed(
+            "interval chart",
+            interval=DURATION,
+            targetNamespace=STRING,
+            releaseName=STRING,
+            install=closed(createNamespace={"type": "boolean"}),
+            test=closed(enable={"type": "boolean"}),
+            chart=closed(
+                "spec",
+                spec=closed("chart sourceRef", chart=STRING, sourceRef=closed("kind name", kind=STRING, name=STRING)),
+            ),
+            values={"type": "object"},
+        ),
     ),
     "GrafanaDashboard": custom(
         "grafana.integreatly.org/v1beta1",
