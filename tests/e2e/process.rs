@@ -30,11 +30,16 @@ impl Process {
     }
 
     /// The process itself, not the shell that guards it.
-    #[allow(dead_code, reason = "benches/cluster uses it")]
     pub(crate) fn pid(&self) -> u32 {
         let guard = self.guard.id();
         let children = fs::read_to_string(format!("/proc/{guard}/task/{guard}/children")).unwrap();
         children.split(' ').next().unwrap().parse().unwrap()
+    }
+
+    #[allow(dead_code, reason = "tests/e2e uses it")]
+    pub(crate) fn signal(&self, signal: &str) {
+        let status = Command::new("kill").args([signal, &self.pid().to_string()]).status().unwrap();
+        assert!(status.success());
     }
 
     pub(crate) fn log(&self) -> String {

@@ -2,7 +2,7 @@
 //! Deployment and the rights of their ServiceAccount and no others. No pod runs here: a Service of type ExternalName leads
 //! to loopback, by the name that the certificate is for.
 
-use std::{fs, net::SocketAddr, path::Path, time::Duration};
+use std::{env, fs, net::SocketAddr, path::PathBuf, time::Duration};
 
 use serde_json::{Value, json};
 use tokio::sync::OnceCell;
@@ -122,8 +122,11 @@ impl Cluster {
             "--admin-listen=127.0.0.1:0".to_owned(),
             "--log-format=json".to_owned(),
         ]);
-        let program = Path::new(env!("CARGO_BIN_EXE_eks-pod-identity-webhook"));
-        let process = Process::start(program, args, dir.join(name).with_extension("log"));
+        // A release build, for figures.
+        let program = env::var_os("E2E_PROGRAM").map(PathBuf::from);
+        let program =
+            program.unwrap_or_else(|| PathBuf::from(env!("CARGO_BIN_EXE_eks-pod-identity-webhook")));
+        let process = Process::start(&program, args, dir.join(name).with_extension("log"));
         let listening = || {
             let log = process.log();
             let mut lines = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
@@ -171,8 +174,22 @@ impl Cluster {
 
 impl Replica {
     pub(crate) async fn metric(&self, series: &str) -> f64 {
+        self.process_metric(&format!("pod_identity_webhook_{series}")).await
+    }
+
+    /// A metric that is not of the program alone, by its whole name.
+    pub(crate) async fn process_metric(&self, series: &str) -> f64 {
         let (_, exposition) = plain_get(self.admin, "/metrics").await;
-        metric(&exposition, &format!("pod_identity_webhook_{series}"))
+        metric(&exposition, series)
+    }
+
+    /// Stops the process until [`Self::resume`].
+    pub(crate) fn pause(&self) {
+        self.process.signal("-STOP");
+    }
+
+    pub(crate) fn resume(&self) {
+        self.process.signal("-CONT");
     }
 
     /// Status and text of the readiness probe.

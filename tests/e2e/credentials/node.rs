@@ -108,9 +108,9 @@ impl Node {
         fs::write(self.dir.join("state.json"), self.state.to_string()).unwrap();
         let [(file, token)] = &container.tokens[..] else { panic!("not one token: {:?}", container.env) };
         fs::write(self.dir.join("token"), token).unwrap();
-        let pid = fs::read_to_string(self.dir.join("node.pid")).unwrap();
+        let pid = self.stand_in.pid().to_string();
         let mut command = tokio::process::Command::new("nsenter");
-        command.args(["--user", "--mount", "--net", "--preserve-credentials", "--target", pid.trim()]);
+        command.args(["--user", "--mount", "--net", "--preserve-credentials", "--target", &pid]);
         command.args(["unshare", "--mount", "sh", "-c", ENTER, "sh"]);
         command.arg(self.dir.join("token")).arg(file).args(&sdk.command);
         command.env_clear().envs(container.env.iter().cloned());
