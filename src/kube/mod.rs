@@ -1,8 +1,12 @@
-//! The API server as this program uses it: clients, one object by name, its clock, pauses after failures, errors in words.
+//! The API server as this program uses it: clients, calls and their errors in words, collections, one object by name, its clock,
+//! and pauses after failures.
 
 pub mod backoff;
+pub mod call;
 pub mod client;
 pub mod clock;
+pub mod collection;
+pub mod documents;
 pub mod fields;
 pub mod object;
 pub mod proxy;

@@ -16,16 +16,13 @@ use hyper::{
 };
 use kube::{Client, client::Body, core::WatchEvent};
 use serde_json::Value;
-use thiserror::Error;
 use tokio::{
     sync::watch,
     time::{sleep, timeout},
 };
 
-use super::{clock::Clock, root_cause::root_cause};
-
-/// How long a call may take that is no watch.
-const CALL_TIMEOUT: Duration = Duration::from_secs(15);
+pub use super::call::CallError;
+use super::{call::CALL_TIMEOUT, clock::Clock};
 
 /// How long one watch call lasts. The get that follows is the remedy for whatever a watch may have missed.
 const WATCH_SECONDS: u32 = 60;
@@ -61,40 +58,6 @@ impl Observed {
     pub fn version(&self) -> Option<&str> {
         self.object()?["metadata"]["resourceVersion"].as_str()
     }
-}
-
-/// Why a call failed.
-#[derive(Debug, Error)]
-pub enum CallError {
-    /// It was answered with an error.
-    #[error("the API server answered {code}: {message}")]
-    Refused {
-        /// The status code.
-        code: StatusCode,
-        /// What the API server says of it.
-        message: String,
-    },
-    /// It got no answer.
-    #[error("{0}{cause}", cause = cause(.0))]
-    Failed(#[from] kube::Error),
-    /// No answer came in time.
-    #[error("no answer within {CALL_TIMEOUT:?}")]
-    TimedOut,
-    /// The answer is not what it should be.
-    #[error("an answer that can't be read: {0}")]
-    Unreadable(String),
-}
-
-impl CallError {
-    /// Whether the object is no longer what the call was based on: 409 by resourceVersion, 422 by the `test` of a
-    /// patch.
-    pub fn is_conflict(&self) -> bool {
-        matches!(self, Self::Refused { code, .. } if matches!(code.as_u16(), 409 | 422))
-    }
-}
-
-fn cause(error: &kube::Error) -> String {
-    std::error::Error::source(error).map(|cause| format!(": {}", root_cause(cause))).unwrap_or_default()
 }
 
 /// What an object is called and how it is reached.

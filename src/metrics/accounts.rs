@@ -9,8 +9,8 @@ pub const ACCOUNT_STATES: [&str; 5] =
     ["annotated", "mapped", "malformed", "container_credentials", "unannotated"];
 
 /// What can fail where accounts come from.
-pub const SOURCE_FAILURES: [&str; 6] =
-    ["list", "watch_start", "watch_event", "watch_stream", "no_resource_version", "manifests"];
+pub const SOURCE_FAILURES: [&str; 7] =
+    ["list", "watch_start", "watch_event", "watch_stream", "watch_ended", "no_resource_version", "manifests"];
 
 /// What is counted of the accounts.
 #[derive(Clone, Debug)]
@@ -19,6 +19,8 @@ pub struct AccountMetrics {
     pub mapping: MappingMetrics,
     /// Of the file of container credentials.
     pub container_credentials: ContainerCredentialsMetrics,
+    /// Retries of the watch.
+    pub retries: IntCounter,
     known: IntGaugeVec,
     applied: IntCounter,
     deleted: IntCounter,
@@ -32,7 +34,7 @@ pub struct AccountMetrics {
 }
 
 impl AccountMetrics {
-    pub(super) fn new(registry: &Registry) -> Self {
+    pub(super) fn new(registry: &Registry, retries: &IntCounterVec) -> Self {
         let help =
             "Known ServiceAccounts, by where their role comes from and whether it has the form of an ARN.";
         let known = register(registry, IntGaugeVec::new(opts("accounts", help), &["state"]));
@@ -51,6 +53,7 @@ impl AccountMetrics {
         Self {
             mapping: MappingMetrics::new(registry),
             container_credentials: ContainerCredentialsMetrics::new(registry),
+            retries: retries.with_label_values(&["account_watch"]),
             known,
             applied: events.with_label_values(&["applied"]),
             deleted: events.with_label_values(&["deleted"]),

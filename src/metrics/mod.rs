@@ -100,13 +100,16 @@ impl Metrics {
     pub fn with_namespaces(most: usize) -> Self {
         let registry = Registry::new();
         let gauge = |name, help| register(&registry, IntGauge::with_opts(opts(name, help)));
+        let help = "Retries of calls to the API server, by what is retried.";
+        let retries = IntCounterVec::new(opts("retries_total", help), &["operation"]);
+        let retries = register(&registry, retries);
         let help = "Lines of the log that were dropped because nobody read those before them.";
         let log_lines_dropped = IntCounter::with_opts(opts("log_lines_dropped_total", help));
         let metrics = Self {
             ready: gauge("ready", "1 while requests should be sent here, as /readyz says."),
             draining: gauge("draining", "1 once the process has been told to end."),
             admissions: AdmissionMetrics::new(&registry, most),
-            accounts: AccountMetrics::new(&registry),
+            accounts: AccountMetrics::new(&registry, &retries),
             tls: TlsMetrics::new(&registry),
             http: HttpMetrics::new(&registry),
             recordings: RecordingMetrics::new(&registry),

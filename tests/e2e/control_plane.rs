@@ -36,6 +36,11 @@ pub(crate) struct Version {
 }
 
 impl Version {
+    /// Whether WatchList is on: in 1.32, and since 1.34.
+    pub(crate) fn streams_initial_events(&self) -> bool {
+        matches!(self.minor, 32 | 34..)
+    }
+
     /// Asks the kube-apiserver in a folder.
     pub(crate) fn of(assets: &Path) -> Self {
         let program = assets.join("kube-apiserver");

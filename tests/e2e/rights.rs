@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use crate::{
     api::{Api, path_of},
+    control_plane::Version,
     harness::{Test, tests},
     support::manifests,
     wait::eventually,
@@ -62,6 +63,12 @@ pub(crate) const GRANTED: [Granted; 8] = [
         UNCOVERED,
     ),
 ];
+
+/// The verbs that the program uses. Where the API server streams ServiceAccounts, it does not list them.
+pub(crate) fn used(version: &Version) -> Vec<Granted> {
+    let streams = version.streams_initial_events();
+    GRANTED.into_iter().filter(|granted| !(streams && granted.verb == "list")).collect()
+}
 
 const SECRET_WATCH: &str = r#"tls_self_managed_errors_total{operation="secret_watch"}"#;
 const CONFIGURATION_WATCH: &str = r#"tls_self_managed_errors_total{operation="configuration_watch"}"#;
@@ -139,10 +146,10 @@ async fn without_any_one_verb_something_breaks() {
     let mut cluster = Cluster::start("rights").await;
     cluster.kill_program();
     let (api, program) = (cluster.api().await, cluster.api_of_program().await);
-    for granted in &GRANTED {
+    for granted in used(&cluster.plane.version()) {
         let without = format!("without-{}-{}", granted.verb, granted.resource);
         start_over(&api).await;
-        api.apply(&role_without(granted)).await.unwrap();
+        api.apply(&role_without(&granted)).await.unwrap();
         // The API server reads roles from a watch.
         eventually(&without, async || !may(&program, granted.access()).await).await;
 

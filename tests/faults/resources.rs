@@ -36,7 +36,7 @@ pub(crate) const TESTS: &[Test] = tests![
 const O_NONBLOCK: i32 = 0o4000;
 
 /// Starts the only replica, by a shell that does something first, and waits until it is called.
-async fn replica_after(cluster: &Cluster, script: &str, args: &[&str]) -> Daemon {
+pub(crate) async fn replica_after(cluster: &Cluster, script: &str, args: &[&str]) -> Daemon {
     let replica = cluster.replica_by(command_after(script), args).await;
     cluster.balancer.sees(&replica, true).await;
     replica

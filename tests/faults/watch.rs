@@ -8,20 +8,31 @@ use std::{
     time::{Duration, Instant},
 };
 
+use serde_json::json;
 use tokio::time::sleep;
 
 use crate::{
+    cgroup::Cgroup,
     cluster::{ANNOTATED, Cluster, counts, duration_of_a_fault, metric_of, role},
     harness::{Test, tests},
     load::{Caller, Load, Tally},
+    resources::replica_after,
     reviews::Review,
-    support::{ROLE, api_server::ApiServer, daemon::Daemon, eventually},
+    support::{
+        ROLE,
+        api_server::{ApiServer, InitialEvents},
+        daemon::Daemon,
+        eventually, within,
+    },
 };
 
 pub(crate) const TESTS: &[Test] = tests![
     an_outage_that_ends_without_history_fails_no_call,
     a_list_that_trickles_fails_no_call_and_is_waited_for,
-    a_hundred_thousand_accounts_that_change_fail_no_call;
+    a_hundred_thousand_accounts_that_change_fail_no_call,
+    a_hundred_thousand_accounts_are_listed_in_pages_where_nothing_streams,
+    a_watch_that_ends_at_once_fails_no_call_and_is_logged_once,
+    accounts_with_large_annotations_take_little_memory;
     on_demand: a_half_open_watch_is_given_up_and_fails_no_call,
 ];
 
@@ -158,6 +169,78 @@ async fn a_hundred_thousand_accounts_that_change_fail_no_call() {
     let load = Load::on(&cluster.target, settled.collect());
     load.goes_on(2 * ASKED as u64).await;
     load.end().await.none_failed("once they stay", "as they are now");
+}
+
+async fn a_hundred_thousand_accounts_are_listed_in_pages_where_nothing_streams() {
+    const ACCOUNTS: usize = 100_000;
+    let cluster = Cluster::start().await;
+    cluster.api.initial_events(InitialEvents::Refused);
+    cluster.api.has_had("payments", (0..ACCOUNTS).map(name), ROLE);
+    let begun = Instant::now();
+    let [mut replica] = cluster.replicas::<1>(&[]).await;
+    let ready = begun.elapsed();
+    assert_eq!(metric_of(&replica, ANNOTATED).await, (ACCOUNTS + 1) as f64);
+    assert!(cluster.api.pages() < 30, "pages are large: {}", cluster.api.pages());
+    let cpu = metric_of(&replica, "process_cpu_seconds_total").await;
+    let memory = metric_of(&replica, "process_resident_memory_peak_bytes").await / 1e6;
+    println!("  ready after {ready:.1?}, {cpu:.2} s of CPU, {memory:.0} MB at most");
+    cluster.gives(&name(ACCOUNTS - 1), ROLE).await;
+    replica.child.kill().await.unwrap();
+    let fallback = "the API server does not stream ServiceAccounts; they are listed in pages";
+    assert_eq!(replica.rest_of_the_log().await.matches(fallback).count(), 1);
+}
+
+async fn a_watch_that_ends_at_once_fails_no_call_and_is_logged_once() {
+    let cluster = Cluster::start().await;
+    let [mut replica] = cluster.replicas::<1>(&[]).await;
+    let load = cluster.load();
+    eventually("it watches", || cluster.api.open_watches() == 1).await;
+    let (begun, watches) = (Instant::now(), cluster.api.watches());
+    cluster.api.end_watches_at_once(true);
+    let ended = r#"watch_errors_total{reason="watch_ended"}"#;
+    within("six failures", async {
+        while metric_of(&replica, ended).await < 6.0 {
+            sleep(Duration::from_millis(20)).await;
+        }
+    })
+    .await;
+    let (lasted, calls) = (begun.elapsed(), cluster.api.watches() - watches);
+    cluster.api.end_watches_at_once(false);
+    cluster.api.apply("payments", "new", role(ROLE));
+    cluster.gives("new", ROLE).await;
+    replica.line("can watch ServiceAccounts again").await;
+    let figures = format!("{calls} calls in {lasted:.1?}");
+    load.end().await.none_failed("watches that end at once", &figures);
+    let warnings = replica.seen.iter().filter(|line| line.contains("can't watch ServiceAccounts")).count();
+    assert_eq!(warnings, 1);
+}
+
+/// Kubernetes allows 256 KiB of annotations, and JSON writes some characters in six bytes. This server is quicker at as many
+/// bytes of others.
+async fn accounts_with_large_annotations_take_little_memory() {
+    const ACCOUNTS: usize = 200;
+    const MOST: f64 = 128.0 * 1048576.0;
+    for by in [InitialEvents::Streamed, InitialEvents::Refused] {
+        let group = Cgroup::with_memory(256 << 20);
+        let cluster = Cluster::start().await;
+        cluster.api.initial_events(by);
+        let annotations = json!({"foreign": "x".repeat(6 * 260_000)});
+        cluster.api.has_had_annotated("tenant", (0..ACCOUNTS).map(name), &annotations);
+        let script = group.as_ref().map_or_else(|_| "exec".to_owned(), Cgroup::enter);
+        let mut replica = replica_after(&cluster, &script, &[]).await;
+        for lists in 2..4 {
+            eventually("it watches", || cluster.api.open_watches() == 1).await;
+            cluster.api.compact();
+            cluster.api.break_watches();
+            counts(&replica, "watch_lists_total", f64::from(lists)).await;
+            eventually("it watches", || cluster.api.open_watches() == 1).await;
+        }
+        let peak = metric_of(&replica, "process_resident_memory_peak_bytes").await;
+        println!("  {by:?}: {:.0} MiB resident at most", peak / 1048576.0);
+        assert!(peak < MOST, "{by:?}: {peak} bytes");
+        assert_eq!(metric_of(&replica, r#"accounts{state="unannotated"}"#).await, ACCOUNTS as f64 + 2.0);
+        replica.child.kill().await.unwrap();
+    }
 }
 
 /// So many of the accounts that change are asked about.

@@ -65,7 +65,7 @@ async fn pods_that_were_missed_are_found_with_their_owner_and_the_cure() {
              232 pods: 1 have their identity, 230 lack it\n"
         )
     );
-    assert_eq!((api.pod_pages(), api.asked_for_whole_objects()), (3, 0));
+    assert_eq!((api.pod_pages(), api.asked_for_whole_objects()), (2, 0));
 }
 
 #[tokio::test]

@@ -5,7 +5,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use eks_pod_identity_webhook::{
@@ -18,10 +18,47 @@ use serde_json::{Value, json};
 
 use crate::support::{
     self, ROLE, ROLE_ANNOTATION,
-    api_server::ApiServer,
+    api_server::{ApiServer, InitialEvents},
     eventually, metric, recorded,
     server::{Options, Server},
 };
+
+/// Runs each of the tests against a server that streams and against one that only lists in pages.
+macro_rules! by_stream_and_in_pages {
+    ($($test:ident),+ $(,)?) => {
+        mod by_stream {
+            $(#[tokio::test]
+            async fn $test() {
+                super::$test(super::InitialEvents::Streamed).await;
+            })+
+        }
+
+        mod in_pages {
+            $(#[tokio::test]
+            async fn $test() {
+                super::$test(super::InitialEvents::Refused).await;
+            })+
+        }
+    };
+}
+
+by_stream_and_in_pages!(
+    changes_are_followed,
+    readiness_waits_for_the_whole_list,
+    a_relist_leaves_no_ghost_and_no_gap,
+    a_list_that_breaks_off_leaves_no_ghost,
+    a_list_that_trickles_is_read_to_its_end,
+    a_half_open_watch_is_given_up_after_65_seconds_and_goes_on_where_it_was,
+    a_broken_watch_goes_on_where_it_was,
+    an_outage_is_served_through_and_caught_up_with,
+    a_watch_on_which_nothing_happens_is_known_to_work,
+    missing_rights_are_counted_and_gotten_over,
+    a_watch_refused_with_410_is_listed_anew,
+    a_watch_that_is_refused_again_and_again_is_listed_anew,
+    the_change_in_a_malformed_event_is_not_lost,
+    an_account_that_is_deleted_while_others_are_listed_leaves_no_ghost,
+    a_watch_that_ends_at_once_is_retried_with_growing_pauses,
+);
 
 struct Watched {
     api: ApiServer,
@@ -31,8 +68,8 @@ struct Watched {
 
 impl Watched {
     /// A watch of an API server that has some accounts.
-    async fn start(accounts: &[&str]) -> Self {
-        let api = ApiServer::start().await;
+    async fn start(by: InitialEvents, accounts: &[&str]) -> Self {
+        let api = server(by).await;
         for name in accounts {
             api.apply("a", name, role());
         }
@@ -70,13 +107,18 @@ impl Watched {
     }
 }
 
+async fn server(by: InitialEvents) -> ApiServer {
+    let api = ApiServer::start().await;
+    api.initial_events(by);
+    api
+}
+
 fn role() -> Value {
     json!({ROLE_ANNOTATION: ROLE})
 }
 
-#[tokio::test]
-async fn changes_are_followed() {
-    let watched = Watched::start(&["first"]).await;
+async fn changes_are_followed(by: InitialEvents) {
+    let watched = Watched::start(by, &["first"]).await;
     watched.synced().await;
     assert!(watched.has_role("first") && watched.is_unknown("second"));
 
@@ -111,9 +153,8 @@ async fn changes_are_followed() {
     );
 }
 
-#[tokio::test]
-async fn readiness_waits_for_the_whole_list() {
-    let api = ApiServer::start().await;
+async fn readiness_waits_for_the_whole_list(by: InitialEvents) {
+    let api = server(by).await;
     for index in 0..600 {
         api.apply("payments", &format!("account-{index:03}"), role());
     }
@@ -145,13 +186,12 @@ async fn readiness_waits_for_the_whole_list() {
     }
     assert_eq!(ready, (200, "ok\n".to_owned()));
     assert_eq!(client.mutate(&recorded("minimal")).await.status, 200);
-    assert!(api.pages() > 1);
+    assert_eq!(api.pages() > 1, by == InitialEvents::Refused);
 }
 
-#[tokio::test]
-async fn a_relist_leaves_no_ghost_and_no_gap() {
+async fn a_relist_leaves_no_ghost_and_no_gap(by: InitialEvents) {
     let names: Vec<_> = (0..1200).map(|index| format!("account-{index:04}")).collect();
-    let watched = Watched::start(&names.iter().map(|name| &**name).collect::<Vec<_>>()).await;
+    let watched = Watched::start(by, &names.iter().map(|name| &**name).collect::<Vec<_>>()).await;
     watched.api.apply("a", "ghost", role());
     watched.synced().await;
     watched.sees("ghost").await;
@@ -197,10 +237,9 @@ async fn a_relist_leaves_no_ghost_and_no_gap() {
     assert_eq!(watched.metric(r#"accounts{state="annotated"}"#), 1201.0);
 }
 
-#[tokio::test]
-async fn a_list_that_breaks_off_leaves_no_ghost() {
+async fn a_list_that_breaks_off_leaves_no_ghost(by: InitialEvents) {
     let names: Vec<_> = (0..600).map(|index| format!("account-{index:04}")).collect();
-    let watched = Watched::start(&names.iter().map(|name| &**name).collect::<Vec<_>>()).await;
+    let watched = Watched::start(by, &names.iter().map(|name| &**name).collect::<Vec<_>>()).await;
     watched.synced().await;
     // The first page of the next list holds account-0000, the second fails; then it is deleted.
     watched.api.fail_lists(&[200, 500]);
@@ -216,9 +255,88 @@ async fn a_list_that_breaks_off_leaves_no_ghost() {
     assert_eq!(watched.metric(r#"watch_errors_total{reason="list"}"#), 1.0);
 }
 
+async fn an_account_that_is_deleted_while_others_are_listed_leaves_no_ghost(by: InitialEvents) {
+    let api = server(by).await;
+    for index in 0..200 {
+        api.apply("a", &format!("account-{index:03}"), role());
+    }
+    api.hold_pages(true);
+    let watched = Watched::follow(api);
+    watched.sees("account-000").await;
+    watched.api.delete("a", "account-000");
+    watched.api.apply("a", "account-001", json!({}));
+    watched.api.hold_pages(false);
+    watched.synced().await;
+    eventually("the ghost is gone", || watched.is_unknown("account-000")).await;
+    eventually("the role is gone", || !watched.has_role("account-001")).await;
+    assert!(watched.has_role("account-199"));
+    assert_eq!(watched.api.lists(), 1);
+}
+
 #[tokio::test]
-async fn a_list_that_trickles_is_read_to_its_end() {
-    let api = ApiServer::start().await;
+async fn initial_events_that_break_off_are_followed_by_pages_this_once() {
+    for status in [500, 410] {
+        let api = ApiServer::start().await;
+        for index in 0..200 {
+            api.apply("a", &format!("account-{index:03}"), role());
+        }
+        api.fail_lists(&[200, status]);
+        let watched = Watched::follow(api);
+        watched.synced().await;
+        assert!(watched.has_role("account-199"));
+        assert_eq!(watched.metric(r#"watch_errors_total{reason="list"}"#), 1.0);
+        assert_eq!((watched.api.lists(), watched.api.pages()), (2, 3), "a stream, and a list in two pages");
+
+        watched.api.delete("a", "account-000");
+        watched.api.compact();
+        watched.api.break_watches();
+        eventually("the deletion is seen", || watched.is_unknown("account-000")).await;
+        assert_eq!((watched.api.lists(), watched.api.pages()), (3, 4), "another stream");
+    }
+}
+
+/// Such a server sends all accounts, too, and bookmarks, but none that says that these are all.
+#[tokio::test]
+async fn a_server_that_ignores_the_request_for_initial_events_is_listed_in_pages() {
+    let api = server(InitialEvents::Ignored).await;
+    for index in 0..200 {
+        api.apply("a", &format!("account-{index:03}"), role());
+    }
+    let watched = Watched::follow(api);
+    watched.sees("account-199").await;
+    assert!(!watched.cache.is_synced());
+    watched.synced().await;
+    assert_eq!((watched.api.lists(), watched.api.pages()), (2, 3), "a stream, and a list in two pages");
+    assert_eq!(watched.metric(r#"watch_errors_total{reason="list"}"#), 0.0);
+
+    watched.api.delete("a", "account-000");
+    watched.api.compact();
+    watched.api.break_watches();
+    eventually("the deletion is seen", || watched.is_unknown("account-000")).await;
+    assert_eq!((watched.api.lists(), watched.api.pages()), (3, 5), "no other stream");
+}
+
+async fn a_watch_that_ends_at_once_is_retried_with_growing_pauses(by: InitialEvents) {
+    let watched = Watched::start(by, &["first"]).await;
+    watched.synced().await;
+    let begun = Instant::now();
+    let watches = watched.api.watches();
+    watched.api.end_watches_at_once(true);
+    let ended = r#"watch_errors_total{reason="watch_ended"}"#;
+    eventually("five failures", || watched.metric(ended) >= 5.0).await;
+    assert!(begun.elapsed() > Duration::from_millis(200 + 400 + 800 + 1600), "{:?}", begun.elapsed());
+    assert!(watched.api.watches() - watches <= 6);
+    assert_eq!(watched.metric(r#"retries_total{operation="account_watch"}"#), watched.metric(ended));
+    assert_eq!(watched.api.lists(), 1, "a list would not help");
+    assert!(watched.has_role("first"));
+
+    watched.api.end_watches_at_once(false);
+    watched.api.apply("a", "second", role());
+    watched.sees("second").await;
+}
+
+async fn a_list_that_trickles_is_read_to_its_end(by: InitialEvents) {
+    let api = server(by).await;
     api.has_had("a", (0..600).map(|index| format!("account-{index:04}")), ROLE);
     api.trickle(Some(Duration::from_micros(100)));
     let watched = Watched::follow(api);
@@ -227,9 +345,8 @@ async fn a_list_that_trickles_is_read_to_its_end() {
 }
 
 /// The connection is there and nothing comes: kube waits for 5 s longer than a watch call lasts.
-#[tokio::test]
-async fn a_half_open_watch_is_given_up_after_65_seconds_and_goes_on_where_it_was() {
-    let watched = Watched::start(&["first"]).await;
+async fn a_half_open_watch_is_given_up_after_65_seconds_and_goes_on_where_it_was(by: InitialEvents) {
+    let watched = Watched::start(by, &["first"]).await;
     watched.synced().await;
     watched.api.mute_watches();
     watched.api.apply("a", "meanwhile", role());
@@ -247,9 +364,8 @@ async fn a_half_open_watch_is_given_up_after_65_seconds_and_goes_on_where_it_was
     assert_eq!(watched.api.lists(), 1, "nothing had to be listed again");
 }
 
-#[tokio::test]
-async fn a_broken_watch_goes_on_where_it_was() {
-    let watched = Watched::start(&["first"]).await;
+async fn a_broken_watch_goes_on_where_it_was(by: InitialEvents) {
+    let watched = Watched::start(by, &["first"]).await;
     watched.synced().await;
     watched.api.break_watches();
     watched.api.apply("a", "meanwhile", role());
@@ -258,9 +374,8 @@ async fn a_broken_watch_goes_on_where_it_was() {
     assert!(watched.api.watches() >= 2);
 }
 
-#[tokio::test]
-async fn an_outage_is_served_through_and_caught_up_with() {
-    let mut watched = Watched::start(&["first", "deleted"]).await;
+async fn an_outage_is_served_through_and_caught_up_with(by: InitialEvents) {
+    let mut watched = Watched::start(by, &["first", "deleted"]).await;
     watched.synced().await;
     watched.api.stop().await;
     eventually("the outage is noticed", || {
@@ -271,10 +386,8 @@ async fn an_outage_is_served_through_and_caught_up_with() {
     assert_eq!(watched.metric("watch_synced"), 1.0);
     assert_eq!(watched.metric("watch_failing"), 1.0);
     let last_contact = watched.metric("watch_last_contact_timestamp_seconds");
-    assert!(
-        last_contact >= watched.metric("watch_last_sync_timestamp_seconds"),
-        "the watch came after the list"
-    );
+    let last_sync = watched.metric("watch_last_sync_timestamp_seconds");
+    assert_eq!(last_contact >= last_sync, by == InitialEvents::Refused, "the watch is a call after the list");
 
     watched.api.delete("a", "deleted");
     watched.api.apply("a", "new", role());
@@ -285,9 +398,8 @@ async fn an_outage_is_served_through_and_caught_up_with() {
     assert!(watched.metric("watch_last_contact_timestamp_seconds") > last_contact);
 }
 
-#[tokio::test]
-async fn a_watch_on_which_nothing_happens_is_known_to_work() {
-    let watched = Watched::start(&["first"]).await;
+async fn a_watch_on_which_nothing_happens_is_known_to_work(by: InitialEvents) {
+    let watched = Watched::start(by, &["first"]).await;
     watched.synced().await;
     let last_contact = watched.metric("watch_last_contact_timestamp_seconds");
     watched.api.break_watches();
@@ -299,9 +411,8 @@ async fn a_watch_on_which_nothing_happens_is_known_to_work() {
     assert_eq!(watched.metric(r#"watch_events_total{type="applied"}"#), 0.0);
 }
 
-#[tokio::test]
-async fn missing_rights_are_counted_and_gotten_over() {
-    let api = ApiServer::start().await;
+async fn missing_rights_are_counted_and_gotten_over(by: InitialEvents) {
+    let api = server(by).await;
     api.apply("a", "first", role());
     api.fail_lists(&[403, 403]);
     let watched = Watched::follow(api);
@@ -316,9 +427,8 @@ async fn missing_rights_are_counted_and_gotten_over() {
     assert_eq!(watched.metric(r#"watch_errors_total{reason="watch_start"}"#), 1.0);
 }
 
-#[tokio::test]
-async fn a_watch_refused_with_410_is_listed_anew() {
-    let watched = Watched::start(&["first"]).await;
+async fn a_watch_refused_with_410_is_listed_anew(by: InitialEvents) {
+    let watched = Watched::start(by, &["first"]).await;
     watched.synced().await;
     watched.api.fail_watches(&[410]);
     watched.api.break_watches();
@@ -327,9 +437,8 @@ async fn a_watch_refused_with_410_is_listed_anew() {
     assert_eq!(watched.api.lists(), 2);
 }
 
-#[tokio::test]
-async fn a_watch_that_is_refused_again_and_again_is_listed_anew() {
-    let watched = Watched::start(&["first"]).await;
+async fn a_watch_that_is_refused_again_and_again_is_listed_anew(by: InitialEvents) {
+    let watched = Watched::start(by, &["first"]).await;
     watched.synced().await;
     // As after a restore from a backup, when our resourceVersion lies in the server's future.
     watched.api.fail_watches(&[504, 504, 504, 504, 504]);
@@ -339,9 +448,8 @@ async fn a_watch_that_is_refused_again_and_again_is_listed_anew() {
     watched.sees("second").await;
 }
 
-#[tokio::test]
-async fn the_change_in_a_malformed_event_is_not_lost() {
-    let watched = Watched::start(&["first"]).await;
+async fn the_change_in_a_malformed_event_is_not_lost(by: InitialEvents) {
+    let watched = Watched::start(by, &["first"]).await;
     watched.synced().await;
     watched.api.apply_with_malformed_event("a", "second", role());
     watched.sees("second").await;

@@ -13,6 +13,7 @@ use tokio::sync::watch;
 use self::{container_credentials::ContainerCredentialsList, mapping::Mapping};
 use crate::injection::{
     account::Account,
+    annotation_keys::AnnotationKeys,
     resolver::{OwnAnnotations, Resolver},
 };
 
@@ -49,6 +50,11 @@ impl Assignments {
             container_credentials: Followed::default(),
             without_role: HashMap::new(),
         }
+    }
+
+    /// The annotations that matter.
+    pub fn annotation_keys(&self) -> AnnotationKeys {
+        self.resolver.annotation_keys()
     }
 
     /// Follows the mappings that come.

@@ -1,8 +1,9 @@
 //! Where ServiceAccounts come from: a cluster's watch, or manifests on disk.
 
+mod event;
 pub mod list;
 pub mod manifests;
-mod metadata;
+mod service_accounts;
 pub mod watch;
 
 use super::{
@@ -22,6 +23,8 @@ pub enum SourceFailure {
     WatchEvent,
     /// The watch: its connection broke, or what came could not be read.
     WatchStream,
+    /// The watch: it ended right after it began, without an error.
+    WatchEnded,
     /// An object without a resourceVersion.
     NoResourceVersion,
     /// Reading changed manifests.
@@ -34,6 +37,7 @@ impl Label for SourceFailure {
         Self::WatchStart,
         Self::WatchEvent,
         Self::WatchStream,
+        Self::WatchEnded,
         Self::NoResourceVersion,
         Self::Manifests,
     ];
@@ -44,6 +48,7 @@ impl Label for SourceFailure {
             Self::WatchStart => "watch_start",
             Self::WatchEvent => "watch_event",
             Self::WatchStream => "watch_stream",
+            Self::WatchEnded => "watch_ended",
             Self::NoResourceVersion => "no_resource_version",
             Self::Manifests => "manifests",
         }

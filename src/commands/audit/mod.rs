@@ -8,7 +8,7 @@ mod report;
 use std::{process::ExitCode, sync::Arc};
 
 use anyhow::{Context, anyhow};
-use serde::Deserialize;
+use hyper::StatusCode;
 use serde_json::Value;
 
 use self::{examination::Auditor, report::Report};
@@ -24,15 +24,15 @@ use crate::{
     },
     cli::AuditArgs,
     injection::resolver::Resolver,
-    kube::root_cause::root_cause,
+    kube::{
+        call::CallError,
+        collection::{Collection, Form},
+    },
     metrics::Metrics,
 };
 
 /// Pods lack something; 1 is that it could not be told.
 const LACKING: u8 = 3;
-
-/// How many pods are asked for at once. A page is in memory whole, as text and parsed.
-const PAGE: usize = 100;
 
 /// Pods that are finished need nothing any more.
 const SELECTOR: &str = "fieldSelector=status.phase!%3DSucceeded,status.phase!%3DFailed";
@@ -66,13 +66,12 @@ async fn audit(args: AuditArgs) -> anyhow::Result<ExitCode> {
 
     let mut auditor = Auditor::new(settings);
     let mut report = Report::default();
-    let mut pages = Pages { client, namespace, next: Some(String::new()) };
-    while let Some(pods) = pages.next().await? {
-        for pod in pods {
-            let of = pod["metadata"]["namespace"].as_str().unwrap_or_default();
-            if !args.excluded_namespaces.iter().any(|excluded| excluded == of) {
-                report.add(auditor.examine(pod, |namespace, name| cache.look_up(namespace, name))?);
-            }
+    let mut pods = pods(client, namespace).list().await.map_err(|error| refused("pods", error))?;
+    while let Some(pod) = pods.next().await.map_err(|error| refused("pods", error))? {
+        let pod: Value = serde_json::from_slice(&pod).context("the API server, pods: not a pod")?;
+        let of = pod["metadata"]["namespace"].as_str().unwrap_or_default();
+        if !args.excluded_namespaces.iter().any(|excluded| excluded == of) {
+            report.add(auditor.examine(pod, |namespace, name| cache.look_up(namespace, name))?);
         }
     }
 
@@ -92,49 +91,21 @@ async fn mapping(client: &kube::Client, namespace: &str, resolver: &Resolver) ->
     Ok(mapping)
 }
 
-/// The pods of a namespace, or all, page by page.
-struct Pages<'a> {
-    client: kube::Client,
-    namespace: Option<&'a str>,
-    /// Where the next page begins; `None` after the last.
-    next: Option<String>,
-}
-
-#[derive(Deserialize)]
-struct Page {
-    metadata: PageMeta,
-    items: Vec<Value>,
-}
-
-#[derive(Deserialize)]
-struct PageMeta {
-    #[serde(default, rename = "continue")]
-    next: String,
-}
-
-impl Pages<'_> {
-    async fn next(&mut self) -> anyhow::Result<Option<Vec<Value>>> {
-        let Some(token) = self.next.take() else { return Ok(None) };
-        let namespace =
-            self.namespace.map(|namespace| format!("/namespaces/{namespace}")).unwrap_or_default();
-        let path = format!("/api/v1{namespace}/pods?limit={PAGE}&{SELECTOR}&continue={token}");
-        let request = hyper::Request::get(path).body(Vec::new())?;
-        let text = self.client.request_text(request).await.map_err(|error| refused("pods", error))?;
-        let page: Page = serde_json::from_str(&text).context("the API server, pods: no list of them")?;
-        self.next = Some(page.metadata.next).filter(|next| !next.is_empty());
-        Ok(Some(page.items))
-    }
+/// The pods of a namespace, or all of them, that are not finished.
+fn pods(client: kube::Client, namespace: Option<&str>) -> Collection {
+    let namespace = namespace.map(|namespace| format!("/namespaces/{namespace}")).unwrap_or_default();
+    let path = format!("/api/v1{namespace}/pods");
+    Collection { client, path, selector: SELECTOR.to_owned(), form: Form::Whole }
 }
 
 /// Why there is no list, with what would give one.
-fn refused(resource: &str, error: kube::Error) -> anyhow::Error {
-    let kube::Error::Api(status) = error else {
-        return anyhow!("can't list {resource}: {}", root_cause(&error));
-    };
-    let remedy = match status.code {
-        403 => format!("; it takes the rule {{apiGroups: [\"\"], resources: [{resource}], verbs: [list]}}"),
-        410 => "; the list took longer than the API server keeps it: try again".to_owned(),
+fn refused(resource: &str, error: CallError) -> anyhow::Error {
+    let remedy = match error.code() {
+        Some(StatusCode::FORBIDDEN) => {
+            format!("; it takes the rule {{apiGroups: [\"\"], resources: [{resource}], verbs: [list]}}")
+        }
+        Some(StatusCode::GONE) => "; the list took longer than the API server keeps it: try again".to_owned(),
         _ => String::new(),
     };
-    anyhow!("can't list {resource}: {}{remedy}", status.message)
+    anyhow!("can't list {resource}: {error}{remedy}")
 }

@@ -10,6 +10,7 @@ use self::annotations::{Annotations, non_empty};
 pub use self::annotations::{OwnAnnotations, parse_bool};
 use super::{
     account::{Account, AccountSettings, Credentials, Grant, RegionEnv, Role},
+    annotation_keys::AnnotationKeys,
     render, role_arn,
     settings::{Settings, TOKEN_PATH, TokenExpiration},
 };
@@ -57,6 +58,11 @@ impl Resolver {
             mapped_by: None,
         };
         Self { settings, defaults: Arc::new(defaults) }
+    }
+
+    /// The annotations that matter.
+    pub fn annotation_keys(&self) -> AnnotationKeys {
+        AnnotationKeys::of(&self.settings)
     }
 
     /// What a ServiceAccount is given by its annotations alone.

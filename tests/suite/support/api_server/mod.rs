@@ -1,6 +1,7 @@
 //! A small API server that misbehaves on demand: ServiceAccounts as metadata, listed in pages and watched; pods,
 //! listed in pages; and a Secret and a webhook configuration, by name.
 
+mod accounts;
 pub(crate) mod objects;
 mod pods;
 
@@ -9,14 +10,13 @@ use std::{
     convert::Infallible,
     io,
     net::SocketAddr,
-    ops::Bound::{Excluded, Unbounded},
     sync::{Arc, Mutex, MutexGuard},
     time::Duration,
 };
 
 use bytes::Bytes;
 use eks_pod_identity_webhook::{accounts::sources::watch, metrics::AccountMetrics};
-use futures::{StreamExt, stream};
+use futures::{Stream, StreamExt, stream};
 use http_body_util::{BodyExt, Full, StreamBody, combinators::BoxBody};
 use hyper::{
     Request, Response, StatusCode,
@@ -34,7 +34,8 @@ use tokio::{
 };
 use tokio_rustls::TlsAcceptor;
 
-use self::objects::Objects;
+pub(crate) use self::accounts::InitialEvents;
+use self::{accounts::object, objects::Objects};
 use super::{ROLE_ANNOTATION, pki::Pair};
 
 type Body = BoxBody<Bytes, io::Error>;
@@ -61,6 +62,9 @@ struct State {
     list_statuses: VecDeque<u16>,
     /// Statuses that the next watches are answered with.
     watch_statuses: VecDeque<u16>,
+    initial_events: InitialEvents,
+    /// Whether watches end at once, without an error.
+    ends_watches_at_once: bool,
     lists: usize,
     pages: usize,
     watches: usize,
@@ -158,10 +162,20 @@ impl ApiServer {
 
     /// Has had accounts with this role for longer than history goes back.
     pub(crate) fn has_had(&self, namespace: &str, names: impl Iterator<Item = String>, role: &str) {
+        self.has_had_annotated(namespace, names, &json!({ROLE_ANNOTATION: role}));
+    }
+
+    /// Has had accounts with these annotations for longer than history goes back.
+    pub(crate) fn has_had_annotated(
+        &self,
+        namespace: &str,
+        names: impl Iterator<Item = String>,
+        annotations: &Value,
+    ) {
         let mut state = self.state();
         for name in names {
             state.revision += 1;
-            let account = (state.revision, json!({ROLE_ANNOTATION: role}));
+            let account = (state.revision, annotations.clone());
             state.accounts.insert((namespace.to_owned(), name), account);
         }
         state.compacted = state.revision;
@@ -186,10 +200,8 @@ impl ApiServer {
 
     pub(crate) fn bookmark(&self) {
         let mut state = self.state();
-        let metadata = json!({"resourceVersion": state.revision.to_string(), "creationTimestamp": null});
-        let object =
-            json!({"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": metadata});
-        state.send(&json!({"type": "BOOKMARK", "object": object}).to_string());
+        let line = accounts::bookmark(state.revision, &json!(null));
+        state.send(&line);
     }
 
     /// Forgets history: watches from before can't go on.
@@ -219,7 +231,22 @@ impl ApiServer {
         }
     }
 
-    /// What the next pages of lists are answered with; 200 lets one through.
+    /// What it does when a watch asks for initial events.
+    pub(crate) fn initial_events(&self, initial_events: InitialEvents) {
+        self.state().initial_events = initial_events;
+    }
+
+    /// Ends watches at once from now on, without an error, or lets them last.
+    pub(crate) fn end_watches_at_once(&self, at_once: bool) {
+        let mut state = self.state();
+        state.ends_watches_at_once = at_once;
+        if at_once {
+            state.watchers.clear();
+        }
+    }
+
+    /// What the next pages of lists are answered with; 200 lets one through. Of a stream of initial events, the first status
+    /// is that of the call, and the second decides how it ends.
     pub(crate) fn fail_lists(&self, statuses: &[u16]) {
         self.state().list_statuses.extend(statuses);
     }
@@ -298,22 +325,8 @@ impl State {
     }
 }
 
-fn object(namespace: &str, name: &str, revision: u64, annotations: &Value) -> Value {
-    json!({
-        "kind": "PartialObjectMetadata",
-        "apiVersion": "meta.k8s.io/v1",
-        "metadata": {
-            "name": name,
-            "namespace": namespace,
-            "uid": format!("{namespace}-{name}"),
-            "resourceVersion": revision.to_string(),
-            "annotations": annotations,
-        },
-    })
-}
-
 async fn respond(
-    state: &Mutex<State>,
+    state: &Arc<Mutex<State>>,
     mut hold: tokio_watch::Receiver<bool>,
     request: Request<Incoming>,
 ) -> Response<Body> {
@@ -342,13 +355,16 @@ async fn respond(
     let authorization =
         request.headers().get("authorization").map(|value| value.to_str().unwrap().to_owned());
     state.lock().unwrap().authorization = authorization;
+    if parameter("sendInitialEvents").is_some() {
+        return accounts::watch_from_start(state, hold);
+    }
     if parameter("watch").is_some() {
-        return watch_accounts(state, parameter("resourceVersion").unwrap().parse().unwrap());
+        return accounts::watch(state, parameter("resourceVersion").unwrap().parse().unwrap());
     }
     if after.is_some() {
         hold.wait_for(|hold| !hold).await.ok();
     }
-    list_accounts(&mut state.lock().unwrap(), namespace.as_deref(), after, limit)
+    accounts::list(&mut state.lock().unwrap(), namespace.as_deref(), after, limit)
 }
 
 /// Of a path that lists or watches accounts or pods: the namespace, if it is of one, and the resource.
@@ -362,74 +378,16 @@ fn collection(path: &str) -> Option<(Option<String>, String)> {
     matches!(resource, "pods" | "serviceaccounts").then(|| (namespace, resource.to_owned()))
 }
 
-/// A page of accounts, of all namespaces or one: those after the one that the last page ended with, as `namespace.name`.
-fn list_accounts(state: &mut State, of: Option<&str>, after: Option<String>, limit: usize) -> Response<Body> {
-    state.lists += usize::from(after.is_none());
-    state.pages += 1;
-    match state.list_statuses.pop_front() {
-        None | Some(200) => {}
-        Some(status) => return failure(status),
-    }
-    let after = after.as_ref().map(|after| after.split_once('.').unwrap());
-    let after = after.map(|(namespace, name)| (namespace.to_owned(), name.to_owned()));
-    let rest = state.accounts.range((after.map_or(Unbounded, Excluded), Unbounded));
-    let mut rest = rest.filter(|((namespace, _), _)| of.is_none_or(|of| namespace == of));
-    let items = rest
-        .by_ref()
-        .take(limit)
-        .map(|((namespace, name), (revision, annotations))| object(namespace, name, *revision, annotations));
-    let items: Vec<_> = items.collect();
-    let last = items.last().filter(|_| rest.next().is_some()).map(|item| &item["metadata"]);
-    let next =
-        last.map(|last| [&last["namespace"], &last["name"]].map(|part| part.as_str().unwrap()).join("."));
-    let list = json!({
-        "kind": "PartialObjectMetadataList",
-        "apiVersion": "meta.k8s.io/v1",
-        "metadata": {"resourceVersion": state.revision.to_string(), "continue": next.unwrap_or_default()},
-        "items": items,
-    });
-    match state.trickle {
-        None => whole(StatusCode::OK, &list),
-        Some(pause) => trickled(&list, pause),
-    }
-}
-
-fn watch_accounts(state: &Mutex<State>, since: u64) -> Response<Body> {
-    let mut state = state.lock().unwrap();
-    state.watches += 1;
-    match state.watch_statuses.pop_front() {
-        None | Some(200) => {}
-        Some(status) => return failure(status),
-    }
-    let (sender, receiver) = mpsc::unbounded_channel();
-    if since < state.compacted {
-        let gone = json!({"type": "ERROR", "object": status(410)});
-        sender.send(WatchFrame::Line(gone.to_string())).unwrap();
-    } else {
-        for (_, event) in state.events.iter().filter(|(revision, _)| *revision > since) {
-            sender.send(WatchFrame::Line(event.clone())).unwrap();
-        }
-        state.watchers.push(sender);
-    }
-    streamed(receiver)
-}
-
 fn streamed(receiver: mpsc::UnboundedReceiver<WatchFrame>) -> Response<Body> {
+    Response::new(BodyExt::boxed(StreamBody::new(frames(receiver))))
+}
+
+fn frames(receiver: mpsc::UnboundedReceiver<WatchFrame>) -> impl Stream<Item = io::Result<Frame<Bytes>>> {
     let lines = stream::unfold(receiver, |mut receiver| async { Some((receiver.recv().await?, receiver)) });
-    let frames = lines.map(|frame| match frame {
+    lines.map(|frame| match frame {
         WatchFrame::Line(line) => Ok(Frame::data(Bytes::from(line + "\n"))),
         WatchFrame::Abort => Err(io::Error::other("broken on demand")),
-    });
-    Response::new(BodyExt::boxed(StreamBody::new(frames)))
-}
-
-fn trickled(body: &Value, pause: Duration) -> Response<Body> {
-    let pieces: Vec<_> = body.to_string().as_bytes().chunks(1024).map(Bytes::copy_from_slice).collect();
-    let frames = stream::iter(pieces).then(move |piece| async move {
-        tokio::time::sleep(pause).await;
-        Ok(Frame::data(piece))
-    });
-    Response::new(BodyExt::boxed(StreamBody::new(frames)))
+    })
 }
 
 fn failure(code: u16) -> Response<Body> {
