@@ -74,6 +74,15 @@ CASES = {
         "requirePodIdentity": {"enabled": True},
     },
     "require": {"requirePodIdentity": {"enabled": True}},
+    "annotation-policy-denies": {"annotationPolicy": {"action": "Deny"}, "config": {"annotationPrefix": "example.com/"}},
+    "annotation-policy-off": {"annotationPolicy": {"action": "Off"}},
+    "role-policy": {
+        "rolePolicy": {"enabled": True, "default": "arn:aws:iam::111122223333:role/tenants/{namespace}/*"}
+    },
+    "role-policy-warns": {
+        "rolePolicy": {"enabled": True, "default": "deny", "action": "Warn"},
+        "config": {"awsAccountId": "111122223333", "annotationPrefix": "example.com"},
+    },
     "require-with-policy": {
         "requirePodIdentity": {"enabled": True, "validatingPolicy": True},
         "config": {"annotationPrefix": "example.com/"},

@@ -35,6 +35,10 @@ class Rendered:
         (one,) = self.all(kind)
         return one
 
+    def named(self, kind, suffix):
+        (one,) = [o for o in self.all(kind) if o["metadata"]["name"].endswith(suffix)]
+        return one
+
     @property
     def full_name(self):
         return self.the("Deployment")["metadata"]["name"]

@@ -23,6 +23,10 @@ COMPONENTS = {
         ["ServiceMonitor", "PrometheusRule"],
     ),
     "gke-quota/quota.yaml": ({"resourceQuota": {"enabled": True}}, ["ResourceQuota"]),
+    "role-policy/policy.yaml": (
+        {"rolePolicy": {"enabled": True}, "annotationPolicy": {"action": "Off"}},
+        ["ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding"],
+    ),
 }
 
 LAST = ["MutatingWebhookConfiguration", "Deployment"]
@@ -84,6 +88,9 @@ def for_tests():
         "config-map": (ROOT / "deploy/kubernetes/namespace.yaml").read_text()
         + "---\n"
         + plain({"config": {"watchConfigMap": True}}),
+        "account-policies": plain(
+            CASES["role-policy"], ["ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding"]
+        ),
         "policy-settings": plain(CASES["policy-settings"]),
         "require-pod-identity": (ROOT / "deploy/kubernetes/namespace.yaml").read_text() + "---\n" + plain(require),
     }

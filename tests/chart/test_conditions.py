@@ -32,7 +32,7 @@ def test_mirror_pods_alone_are_left_out():
 
 def admitted(pod):
     """Whether the policy for pods that require an identity would admit this one."""
-    spec = rendered("require-with-policy").the("ValidatingAdmissionPolicy")["spec"]
+    spec = rendered("require-with-policy").named("ValidatingAdmissionPolicy", "-require")["spec"]
     variables = {v["name"]: evaluate(v["expression"], object=pod) for v in spec["variables"]}
     return all(evaluate(v["expression"], object=pod, variables=variables) for v in spec["validations"])
 

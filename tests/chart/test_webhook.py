@@ -226,20 +226,20 @@ def test_an_object_selector_is_not_for_pods_that_require_an_identity():
 def test_the_policy_looks_at_the_pods_that_require_an_identity(case):
     out = rendered(case)
     prefix = "example.com" if case == "require-with-policy" else "eks.amazonaws.com"
-    policy = out.the("ValidatingAdmissionPolicy")
+    policy = out.named("ValidatingAdmissionPolicy", "-require")
     assert policy["spec"]["matchConstraints"]["objectSelector"] == {
         "matchLabels": {f"{prefix}/require-pod-identity": "true"}
     }
     (rule,) = policy["spec"]["matchConstraints"]["resourceRules"]
     assert rule["operations"] == ["CREATE"] and rule["resources"] == ["pods"]
     assert policy["spec"]["failurePolicy"] == "Fail"
-    binding = out.the("ValidatingAdmissionPolicyBinding")["spec"]
+    binding = out.named("ValidatingAdmissionPolicyBinding", "-require")["spec"]
     assert binding == {"policyName": policy["metadata"]["name"], "validationActions": ["Deny"]}
 
 
 def test_the_policy_is_asked_for():
-    assert not rendered("require").all("ValidatingAdmissionPolicy")
-    assert not render({"requirePodIdentity": {"validatingPolicy": True}}).all("ValidatingAdmissionPolicy")
+    for out in rendered("require"), render({"requirePodIdentity": {"validatingPolicy": True}}):
+        assert not any(policy["metadata"]["name"].endswith("-require") for policy in out.all("ValidatingAdmissionPolicy"))
 
 
 def test_the_policy_leaves_out_what_the_webhook_leaves_out():

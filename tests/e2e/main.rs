@@ -16,6 +16,7 @@ mod support;
 mod wait;
 mod webhook;
 
+mod account_policies;
 mod accounts;
 mod audit;
 mod certificates;
@@ -41,6 +42,7 @@ fn main() -> std::process::ExitCode {
         eprintln!("Kubernetes {}", control_plane::Version::of(assets).full);
     }
     let modules = [
+        account_policies::TESTS,
         accounts::TESTS,
         audit::TESTS,
         certificates::TESTS,

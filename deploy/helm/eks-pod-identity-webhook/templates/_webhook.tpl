@@ -6,6 +6,25 @@
 {{- append .Values.webhook.excludedNamespaces (include "eks-pod-identity-webhook.namespace" .) | uniq | toYaml }}
 {{- end }}
 
+{{/* The ARN of a role, in CEL: (list . "expression of what was annotated"). With `awsAccountId`, a name is completed. */}}
+{{- define "eks-pod-identity-webhook.role" -}}
+{{- $root := index . 0 }}
+{{- $role := index . 1 }}
+{{- /* An account ID of `env` may have come as a number. */}}
+{{- with include "eks-pod-identity-webhook.setting" (list $root "awsAccountId" "") }}
+{{- $partition := include "eks-pod-identity-webhook.setting" (list $root "awsPartition" "aws") }}
+{{- $arn := printf "'arn:%s:iam::%012.0f:role/' + (role.startsWith('/') ? role.substring(1) : role)" $partition (float64 .) }}
+{{- $role = printf "[%s].map(role, role.startsWith('arn:') ? role : %s)[0]" $role $arn }}
+{{- end }}
+{{- $role }}
+{{- end }}
+
+{{/* What a namespace without the annotation `permitted-roles` may use: globs. */}}
+{{- define "eks-pod-identity-webhook.permittedByDefault" -}}
+{{- $default := .Values.rolePolicy.default }}
+{{- if eq $default "allow" }}*{{ else if ne $default "deny" }}{{ $default }}{{ end }}
+{{- end }}
+
 {{/* Mirror pods show what a kubelet runs already, and may not be changed. */}}
 {{- define "eks-pod-identity-webhook.notAMirrorPod" -}}
 !has(object.metadata.annotations) || !('kubernetes.io/config.mirror' in object.metadata.annotations)

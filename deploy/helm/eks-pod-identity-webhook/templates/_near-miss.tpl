@@ -1,0 +1,17 @@
+{{/* Near misses of annotation keys, in CEL: the rules of src/injection/near_miss.rs. */}}
+
+{{/* The annotations of ServiceAccounts, without the prefix. */}}
+{{- define "eks-pod-identity-webhook.annotationNames" -}}
+[role-arn, audience, token-expiration, sts-regional-endpoints, region, skip-containers, include-containers]
+{{- end }}
+
+{{/* Whether the text `written` is a CEL string but for one place of at most so many characters in either:
+     (list "written" "eks.amazonaws.com" 4). The place begins at `i`, and takes `k` characters of the string. */}}
+{{- define "eks-pod-identity-webhook.isNear" -}}
+{{- $written := index . 0 }}
+{{- $text := index . 1 }}
+{{- $window := index . 2 | int -}}
+[{{ untilStep 0 (add1 (len $text) | int) 1 | join ", " }}].exists(i, [{{ untilStep 0 (add1 $window | int) 1 | join ", " }}].exists(k,
+  i + k <= {{ len $text }} && {{ $written }}.startsWith('{{ $text }}'.substring(0, i)) && {{ $written }}.endsWith('{{ $text }}'.substring(i + k))
+  && size({{ $written }}) >= {{ len $text }} - k && size({{ $written }}) <= {{ add (len $text) $window }} - k))
+{{- end }}

@@ -1,0 +1,134 @@
+//! The policies for ServiceAccounts: mistakes are reported to whoever writes them, and a namespace uses its own roles only.
+
+use hyper::StatusCode;
+use serde_json::{Value, json};
+
+use crate::{
+    api::Api,
+    control_plane::ControlPlane,
+    harness::{Test, tests},
+    support::{ROLE, manifests},
+    wait::eventually,
+};
+
+pub(crate) const TESTS: &[Test] = tests![
+    mistakes_in_annotations_reach_whoever_writes_the_account,
+    a_namespace_uses_the_roles_that_it_permits
+];
+
+/// `annotationPolicy` as by default, and `rolePolicy` with a default of `arn:…:role/tenants/{namespace}/*`.
+const POLICIES: &str = "tests/fixtures/rendered/account-policies.yaml";
+
+const PREFIX: &str = "eks.amazonaws.com";
+
+async fn mistakes_in_annotations_reach_whoever_writes_the_account() {
+    let (_plane, api) = with_policies("annotation-policy").await;
+    let keys: Value = serde_json::from_str(include_str!("../fixtures/annotation-keys.json")).unwrap();
+    for (key, name) in keys["near"].as_object().unwrap() {
+        let name = name.as_str().unwrap();
+        let expected = format!(r#"annotation "{key}" is ignored; did you mean {PREFIX}/{name}?"#);
+        let (_, warnings) = write(&api, &json!({key: "arn:aws:iam::111122223333:role/a"})).await;
+        assert!(warnings.contains(&expected), "{key}: {warnings:?}");
+    }
+    for key in keys["not"].as_array().unwrap() {
+        let (_, warnings) = write(&api, &json!({key.as_str().unwrap(): "value"})).await;
+        assert_eq!(warnings, "", "{key}");
+    }
+    let key = |name: &str| format!("{PREFIX}/{name}");
+    let of_china = "arn:aws-cn:iam::111122223333:role/tenants/annotations/a";
+    for (annotations, expected) in [
+        (json!({key("role-arn"): "app"}), "is not the ARN of an IAM role"),
+        (
+            json!({key("role-arn"): format!("{}{}", "arn:aws:iam::111122223333:role/", "a".repeat(65))}),
+            "more than 64",
+        ),
+        (json!({key("role-arn"): "arn:aws:iam::111122223333:role/a//b"}), "has an empty part"),
+        (json!({key("token-expiration"): "soon"}), "is not a number of seconds"),
+        (json!({key("token-expiration"): "5"}), "600 to 4294967296"),
+        (json!({key("sts-regional-endpoints"): "maybe"}), "neither true nor false"),
+        (json!({key("region"): "us-east-1a"}), "it is an availability zone"),
+        (json!({key("region"): "Frankfurt"}), "is not the name of a region"),
+        (
+            json!({key("role-arn"): of_china, key("region"): "us-east-1"}),
+            "in partition aws, but the role is in aws-cn",
+        ),
+    ] {
+        let (_, warnings) = write(&api, &annotations).await;
+        assert!(warnings.contains(expected), "{annotations}: {warnings:?}");
+    }
+    let sound = json!({
+        key("role-arn"): of_china, key("region"): "cn-north-1", key("token-expiration"): "900",
+        key("sts-regional-endpoints"): "true", key("audience"): "a", key("skip-containers"): "b",
+    });
+    assert_eq!(write(&api, &sound).await.1, "");
+}
+
+async fn a_namespace_uses_the_roles_that_it_permits() {
+    let (_plane, api) = with_policies("role-policy").await;
+    let role = |role: &str| json!({format!("{PREFIX}/role-arn"): role});
+    let own = role("arn:aws:iam::111122223333:role/tenants/accounts/api");
+    eventually("the policy", async || write(&api, &role(ROLE)).await.0 == StatusCode::FORBIDDEN).await;
+    assert_eq!(write(&api, &own).await.0, StatusCode::CREATED);
+    assert_eq!(write(&api, &json!({"example.com/a": "b"})).await.0, StatusCode::CREATED);
+    let (_, _, text) = write_whole(&api, &role(ROLE)).await;
+    let expected = "the namespace accounts permits arn:aws:iam::111122223333:role/tenants/accounts/* (annotation \
+        eks.amazonaws.com/permitted-roles of the Namespace), not arn:aws:iam::111122223333:role/payments-api";
+    assert!(text.contains(expected), "{text}");
+
+    let permitted = "arn:aws:iam::*:role/payments-*, arn:aws:iam::1.1122223333:role/q";
+    let annotations = json!({"metadata": {"annotations": {"eks.amazonaws.com/permitted-roles": permitted}}});
+    api.merge("/api/v1/namespaces/accounts", &annotations).await.unwrap();
+    eventually("the annotation", async || write(&api, &role(ROLE)).await.0 == StatusCode::CREATED).await;
+    for refused in ["arn:aws:iam::111122223333:role/q", "arn:aws:iam::111122223333:role/tenants/accounts/api"]
+    {
+        assert_eq!(write(&api, &role(refused)).await.0, StatusCode::FORBIDDEN, "{refused}");
+    }
+    // An account that was there before goes on, whoever else writes to it.
+    let before = "/api/v1/namespaces/accounts/serviceaccounts/before";
+    api.merge(before, &json!({"metadata": {"labels": {"a": "b"}}})).await.unwrap();
+    let other = json!({"metadata": {"annotations": role("arn:aws:iam::111122223333:role/other")}});
+    assert!(api.merge(before, &other).await.unwrap_err().to_string().contains("permits"));
+}
+
+/// A control plane with both policies, and the namespace `accounts` with an account of a role that nobody permits.
+async fn with_policies(name: &str) -> (ControlPlane, Api) {
+    let plane = ControlPlane::start(name).await;
+    let api = plane.api().await;
+    api.create("/api/v1/namespaces", &json!({"metadata": {"name": "accounts"}})).await.unwrap();
+    api.create_account(
+        "accounts",
+        "before",
+        &json!({format!("{PREFIX}/role-arn"): "arn:aws:iam::111122223333:role/x"}),
+    )
+    .await;
+    for object in manifests::read(POLICIES) {
+        api.apply(&object).await.unwrap_or_else(|error| panic!("{error}: {object}"));
+    }
+    let misspelled = json!({format!("{PREFIX}/role-arm"): "x"});
+    eventually("the policies", async || !write(&api, &misspelled).await.1.is_empty()).await;
+    (plane, api)
+}
+
+/// Writes an account as a dry run: the status, and the warnings.
+async fn write(api: &Api, annotations: &Value) -> (StatusCode, String) {
+    let (status, warnings, _) = write_whole(api, annotations).await;
+    (status, warnings)
+}
+
+async fn write_whole(api: &Api, annotations: &Value) -> (StatusCode, String, String) {
+    let account = json!({"metadata": {"generateName": "a-", "annotations": annotations}});
+    let path = "/api/v1/namespaces/accounts/serviceaccounts?dryRun=All";
+    let response = api.create_raw(path, &account).await;
+    let warnings =
+        response.headers().get_all("warning").iter().map(|value| unquoted(value.to_str().unwrap()));
+    let (status, warnings) = (response.status(), warnings.collect::<Vec<_>>().join("\n"));
+    let body = http_body_util::BodyExt::collect(response.into_body()).await.unwrap().to_bytes();
+    let status_object: Value = serde_json::from_slice(&body).unwrap();
+    (status, warnings, status_object["message"].as_str().unwrap_or_default().to_owned())
+}
+
+/// The text of a header `299 - "…"` (RFC 9110, quoted-string).
+fn unquoted(warning: &str) -> String {
+    let text = warning.splitn(3, ' ').last().unwrap_or_default();
+    text.trim_matches('"').replace(r#"\""#, "\"")
+}
