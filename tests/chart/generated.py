@@ -31,12 +31,12 @@ COMPONENTS = {
 
 LAST = ["MutatingWebhookConfiguration", "Deployment"]
 
-# These two say that Helm made an object and will change it, which is not so here.
+# These two labels say that Helm manages the object, which is not the case here.
 HELM_LABELS = re.compile(r"^ +(app\.kubernetes\.io/managed-by: Helm|helm\.sh/chart: .*)\n", re.MULTILINE)
 
 
 def generated():
-    """Every generated file with the text that it should have."""
+    """Every generated file, with its text."""
     readme, definition = CHART / "README.md", CHART / "Chart.yaml"
     own = {readme: with_table(readme.read_text()), definition: with_publication(definition.read_text())}
     return own | plain_manifests() | plain_policy() | for_tests() | copies()
@@ -78,10 +78,10 @@ def plain_policy():
 
 
 def for_tests():
-    """What `tests/suite` and `tests/e2e` apply beside that. They have no Helm."""
+    """Further renders that `tests/suite` and `tests/e2e` apply. They have no Helm."""
     require = {"requirePodIdentity": {"enabled": True, "validatingPolicy": True}}
     rendered = {
-        # What the README installs.
+        # The region as an environment variable.
         "install": (ROOT / "deploy/kubernetes/namespace.yaml").read_text()
         + "---\n"
         + plain({"env": {"AWS_REGION": "us-west-2"}}),
@@ -116,7 +116,7 @@ def copies():
 
 
 def stale_copies():
-    """Files of the chart that have no source any more."""
+    """Copies in the chart whose source no longer exists."""
     there = [*(CHART / "files").glob("dashboards/*.json"), *(CHART / "files").glob("rules.yaml")]
     return set(there) - set(copies())
 

@@ -1,4 +1,4 @@
-"""Strict validation of objects: Kubernetes' own kinds by its published schemas, the others by what is said here."""
+"""Strict validation of objects: Kubernetes' own kinds by its published schemas, custom resources by the schemas here."""
 
 import functools
 import json
@@ -17,7 +17,7 @@ utils.schema_contents = functools.cache(utils.schema_contents)
 
 
 def validate(obj):
-    """Raises where the oldest or the newest Kubernetes would refuse or drop a field."""
+    """Raises if the oldest or the newest Kubernetes would reject the object or drop a field."""
     if obj["kind"] in CUSTOM:
         jsonschema.validate(obj, CUSTOM[obj["kind"]])
         return
@@ -80,7 +80,7 @@ GROUP = closed(
     rules={"type": "array", "minItems": 1, "items": RULE},
 )
 
-# The fields of these kinds that the chart uses, as their definitions describe them.
+# The fields that the chart and the examples use of these kinds, as in their CustomResourceDefinitions.
 CUSTOM = {
     "Issuer": custom(
         "cert-manager.io/v1",

@@ -55,7 +55,7 @@ def documented_rules(page):
 
 
 @pytest.mark.parametrize("case", ["checks", "mappings", "globals", "policy-checks", "long-name", "every-setting"])
-def test_the_program_takes_the_arguments(case):
+def test_the_program_accepts_the_arguments(case):
     """Each command gets as far as finding no cluster; a mistyped flag or value is exit code 2."""
     out = render(CASES[case] | {"checks": CASES["checks"]["checks"]}) if case == "every-setting" else rendered(case)
     pods = [job["spec"]["jobTemplate"]["spec"]["template"]["spec"] for job in out.all("CronJob")]
@@ -116,8 +116,8 @@ def test_audit_expects_the_pods_that_the_webhook_makes():
     assert pod["volumes"] == rendered("mappings").pod["spec"]["volumes"]
 
 
-def test_audit_is_given_every_setting_that_it_takes():
-    """A setting that `serve` and `audit` share, and that audit is not given, would make it report sound pods."""
+def test_audit_gets_every_setting_that_it_has():
+    """Without a setting that it shares with `serve`, audit would report pods that are correct."""
     listing = subprocess.run([binary(), "audit", "--help"], capture_output=True, text=True, check=True).stdout
     takes = set(re.findall(r"^\s+(?:-\w, )?--([a-z-]+)", listing, flags=re.MULTILINE))
     out = render(CASES["every-setting"] | {"checks": {"audit": {"enabled": True}}})

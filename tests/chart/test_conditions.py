@@ -1,4 +1,4 @@
-"""What the conditions say of the pods that an API server sent."""
+"""The CEL conditions, evaluated on pods that an API server sent."""
 
 import json
 
@@ -23,7 +23,7 @@ def pods():
             yield path.stem, pod
 
 
-def test_mirror_pods_alone_are_left_out():
+def test_only_mirror_pods_are_left_out():
     (entry,) = rendered("defaults").the("MutatingWebhookConfiguration")["webhooks"]
     (condition,) = entry["matchConditions"]
     left_out = [name for name, pod in pods() if not evaluate(condition["expression"], object=pod)]
@@ -42,7 +42,7 @@ def test_a_pod_that_requires_an_identity_needs_one(name, pod):
     assert admitted(pod) == ("AWS_WEB_IDENTITY_TOKEN_FILE" in json.dumps(pod["spec"]))
 
 
-def test_one_container_is_enough_be_it_an_init_container():
+def test_one_container_is_enough_even_an_init_container():
     assert admitted({"spec": {"containers": [{"name": "a", "env": [{"name": "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE"}]}]}})
     token = [{"name": "OTHER"}, {"name": "AWS_WEB_IDENTITY_TOKEN_FILE", "value": "/token"}]
     assert admitted({"spec": {"containers": [{"name": "a"}], "initContainers": [{"name": "b", "env": token}]}})

@@ -1,4 +1,4 @@
-"""What `deploy/check --update` writes is up to date, and usable."""
+"""The files that `deploy/check --update` writes are up to date and usable."""
 
 import base64
 import re
@@ -23,7 +23,7 @@ def test_is_up_to_date(path):
     assert path.exists() and path.read_text() == generated()[path], UPDATE
 
 
-def test_the_chart_holds_no_copy_without_a_source():
+def test_every_copy_in_the_chart_has_a_source():
     assert stale_copies() == set(), UPDATE
 
 
@@ -39,7 +39,7 @@ def test_every_value_is_documented():
     assert list(leaves(default_values())) == list(documented())
 
 
-def test_the_readme_names_no_value_that_there_is_not():
+def test_every_value_that_the_readme_sets_exists():
     readme = (CHART / "README.md").read_text()
     for argument in re.findall(r"--set(?:-string|-file|-json)? '?([A-Za-z.]+)=", readme):
         top, *rest = argument.split(".")
@@ -51,7 +51,7 @@ def test_the_readme_names_no_value_that_there_is_not():
 
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_the_plain_manifests_are_what_the_chart_renders(variant):
-    """Said once more on the objects: nothing but Helm's two labels and the namespace differ."""
+    """Compared as objects: only Helm's two labels and the namespace differ."""
     plain = list(yaml.safe_load_all((ROOT / f"deploy/kubernetes/{variant}/webhook.yaml").read_text()))
     assert plain[0]["kind"] == "Namespace"
     assert plain[-1]["kind"] == "MutatingWebhookConfiguration"

@@ -1,4 +1,4 @@
-"""Started with what the chart renders, the program is ready where the probes look and answers where it is asked."""
+"""Started as the chart renders it, the program becomes ready at the probes' paths and answers at the webhook's."""
 
 import json
 import os
@@ -13,7 +13,7 @@ import pytest
 
 from chart import ROOT, binary, render
 
-# Without a cluster: accounts from a file, and a certificate of the moment instead of a mounted Secret.
+# Without a cluster: accounts from a file, and a self-signed certificate instead of a mounted Secret.
 VALUES = {
     "listenAddress": "127.0.0.1",
     "tls": {"mode": "secret", "secret": {"name": "unused"}},
@@ -57,11 +57,11 @@ def probe(out, name):
         return False
 
 
-def test_is_ready_answers_and_ends(running):
+def test_becomes_ready_answers_and_exits(running):
     out, process = running
     deadline = time.monotonic() + 20
     while not probe(out, "readinessProbe"):
-        assert process.poll() is None, "it ended"
+        assert process.poll() is None, "it exited"
         assert time.monotonic() < deadline, "it is not ready"
         time.sleep(0.05)
     assert probe(out, "livenessProbe")

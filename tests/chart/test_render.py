@@ -1,4 +1,4 @@
-"""Every case: Helm's lint is silent, and Kubernetes takes the objects, the oldest that is supported and the newest."""
+"""Helm's lint has no findings in any case, and the oldest and the newest supported Kubernetes accept every object. The notes."""
 
 import helm_python
 import pytest
@@ -17,12 +17,12 @@ def test_lint(case, version):
     assert [m["error"] for m in report["messages"] if m["severity"] != INFO] == []
 
 
-def test_kubernetes_takes_every_object(case):
+def test_kubernetes_accepts_every_object(case):
     for obj in rendered(case).objects + rendered(case).hooks:
         validate(obj)
 
 
-def test_objects_are_named_once_and_placed(case):
+def test_names_are_unique_and_namespaces_are_right(case):
     objects = rendered(case).objects
     cluster_wide = {
         "ClusterRole",
@@ -60,7 +60,7 @@ def test_the_cases_render_every_template():
     assert templates == set()
 
 
-def test_in_policy_mode_nothing_runs():
+def test_policy_mode_does_not_install_the_program():
     kinds = {obj["kind"] for obj in rendered("policy").objects}
     assert not kinds & {
         "Deployment",
@@ -132,7 +132,7 @@ def test_the_notes_say_what_to_do_next():
     assert "doctor" in notes and "https://docs.example.com/runbook" in notes
 
 
-def test_the_notes_say_what_one_replica_means():
+def test_the_notes_warn_of_one_replica():
     assert "get no role" in rendered("one-replica").notes
     assert "are rejected" in rendered("fail-closed").notes
     assert "With one replica" not in rendered("defaults").notes

@@ -1,4 +1,4 @@
-"""Values that mean nothing or can't work are refused before anything is installed."""
+"""Values that do not exist or cannot work are rejected before anything is installed."""
 
 import re
 
@@ -42,7 +42,7 @@ from chart import default_values, render, schema
     ],
     ids=str,
 )
-def test_what_can_not_work_is_refused_with_the_reason(values, reason):
+def test_values_that_cannot_work_are_rejected_with_the_reason(values, reason):
     with pytest.raises(helm_python.HelmError, match=re.escape(reason)):
         render(values)
 
@@ -71,7 +71,7 @@ def test_the_schema_has_every_value_and_no_other():
     assert {path for path in keys(schema()) if not opaque.search(path)} == documented
 
 
-def test_no_object_of_the_schema_is_open_by_accident():
+def test_objects_of_the_schema_reject_unknown_keys():
     # A parent chart may have other globals.
     open_on_purpose = {"global", "podSecurityContext", "securityContext"}
 
@@ -156,6 +156,6 @@ def test_no_object_of_the_schema_is_open_by_accident():
     ],
     ids=str,
 )
-def test_the_schema_refuses(typo):
+def test_the_schema_rejects(typo):
     with pytest.raises(helm_python.HelmValuesError):
         render(typo)

@@ -1,4 +1,4 @@
-"""Certificates, rights, and what the API server asks about."""
+"""Certificates, rights, and the pods that the API server calls the webhook for."""
 
 import itertools
 
@@ -30,7 +30,7 @@ def watches_config_map(out):
     return out.flags.get("watch-config-map", env.get("WATCH_CONFIG_MAP")) == "true"
 
 
-def test_the_config_map_is_watched_where_it_should_be():
+def test_the_config_map_is_watched_if_a_setting_says_so():
     cases = ["defaults", "config-map", "config-map-by-env", "config-map-not", "every-setting"]
     assert [watches_config_map(rendered(case)) for case in cases] == [False, True, True, False, True]
 
@@ -85,8 +85,8 @@ def bundles(out):
 
 
 @pytest.mark.parametrize("case", WEBHOOK)
-def test_self_managed_objects_are_the_programs_to_fill(case):
-    """An upgrade changes only fields that the chart names: neither the Secret's data nor caBundle may be one."""
+def test_the_chart_leaves_the_fields_of_the_program_unset(case):
+    """An upgrade changes only fields that the chart sets. The Secret's data and caBundle must not be among them."""
     out = rendered(case)
     if "tls-self-managed" not in out.flags:
         assert not out.all("Secret")
@@ -144,7 +144,7 @@ def test_an_existing_secret():
 
 
 def test_a_change_of_mode_never_shares_a_secret():
-    """Helm would delete the one that cert-manager has begun to write."""
+    """Otherwise Helm would delete a Secret that cert-manager has already written."""
     own = rendered("defaults").the("Secret")["metadata"]["name"]
     assert own not in [c["spec"]["secretName"] for c in rendered("tls-cert-manager").all("Certificate")]
 
@@ -174,18 +174,18 @@ def selects(selector, labels):
     )
 
 
-def test_the_webhook_does_not_wait_for_itself(webhook):
+def test_the_webhook_does_not_depend_on_itself(webhook):
     for entry in webhook.the("MutatingWebhookConfiguration")["webhooks"]:
         assert not selects(entry["namespaceSelector"], {"kubernetes.io/metadata.name": webhook.namespace})
 
 
-def test_kube_system_is_left_alone():
+def test_kube_system_is_left_out():
     (entry,) = rendered("defaults").the("MutatingWebhookConfiguration")["webhooks"]
     assert not selects(entry["namespaceSelector"], {"kubernetes.io/metadata.name": "kube-system"})
     assert selects(entry["namespaceSelector"], {"kubernetes.io/metadata.name": "default"})
 
 
-def test_a_namespace_selector_is_an_addition():
+def test_a_namespace_selector_applies_in_addition():
     for entry in rendered("selectors").the("MutatingWebhookConfiguration")["webhooks"]:
         selector = entry["namespaceSelector"]
         assert selects(selector, {"kubernetes.io/metadata.name": "default", "team": "a"})
@@ -223,7 +223,7 @@ def test_an_object_selector_is_not_for_pods_that_require_an_identity():
 
 
 @pytest.mark.parametrize("case", ["require-with-policy", "policy-require"])
-def test_the_policy_looks_at_the_pods_that_require_an_identity(case):
+def test_the_policy_checks_pods_that_require_an_identity(case):
     out = rendered(case)
     prefix = "example.com" if case == "require-with-policy" else "eks.amazonaws.com"
     policy = out.named("ValidatingAdmissionPolicy", "-require")
@@ -237,7 +237,7 @@ def test_the_policy_looks_at_the_pods_that_require_an_identity(case):
     assert binding == {"policyName": policy["metadata"]["name"], "validationActions": ["Deny"]}
 
 
-def test_the_policy_is_asked_for():
+def test_the_policy_is_off_by_default():
     for out in rendered("require"), render({"requirePodIdentity": {"validatingPolicy": True}}):
         assert not any(policy["metadata"]["name"].endswith("-require") for policy in out.all("ValidatingAdmissionPolicy"))
 

@@ -1,4 +1,4 @@
-"""The Deployment and what stands around it agree with each other and with the program."""
+"""The Deployment agrees with the objects around it, and with the program."""
 
 import os
 import subprocess
@@ -15,8 +15,7 @@ SELF_MANAGED = {
     "tls-cluster-domain", "tls-ca-validity", "tls-leaf-validity", "tls-rotation-overlap",
 }  # fmt: skip
 
-# Flags that are no values of `config`: set by the chart, left at the path where it mounts the certificate, or for
-# trying things out.
+# Flags that are not in `config`: the chart sets them, mounts the certificate at their default path, or they are for trials.
 SET_BY_THE_CHART = {"listen", "admin-listen"} | SELF_MANAGED
 NOT_FOR_THE_CHART = {"tls-cert-file", "tls-key-file", "tls-self-signed", "tls-san", "kube-api"}
 
@@ -30,7 +29,7 @@ def test_config_has_every_setting():
     assert config == serve_flags().keys() - SET_BY_THE_CHART - NOT_FOR_THE_CHART
 
 
-def test_the_defaults_that_are_documented_are_the_programs():
+def test_documented_defaults_are_those_of_the_program():
     for key in default_values()["config"]:
         default = serve_flags()[flag(key)]
         if default is not None:
@@ -38,7 +37,7 @@ def test_the_defaults_that_are_documented_are_the_programs():
 
 
 @pytest.mark.parametrize("case", WEBHOOK)
-def test_the_program_takes_the_arguments_and_environment(case):
+def test_the_program_accepts_the_arguments_and_environment(case):
     """It gets as far as finding no cluster, certificate or file here; a mistyped flag or value is exit code 2."""
     out = rendered(case)
     args = out.container["args"]
@@ -143,7 +142,7 @@ def test_selectors_select_the_pods(webhook):
         )
 
 
-def test_the_pod_may_end_its_drain():
+def test_the_grace_period_covers_the_drain():
     def grace(case):
         return rendered(case).pod["spec"]["terminationGracePeriodSeconds"]
 
@@ -172,8 +171,8 @@ def test_memory_is_limited_and_cpu_is_not():
     assert resources["requests"].keys() == {"cpu", "memory"}
 
 
-def test_nothing_wedges():
-    """Neither a node's drain nor an update waits for ever, whatever the number of replicas."""
+def test_drains_and_updates_do_not_block():
+    """With any number of replicas, neither a node drain nor an update waits forever."""
     for case in ("defaults", "one-replica", "host-network"):
         budget = rendered(case).the("PodDisruptionBudget")["spec"]
         assert budget["maxUnavailable"] == 1 and "minAvailable" not in budget
