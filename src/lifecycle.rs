@@ -3,9 +3,13 @@
 use std::{
     fmt,
     sync::atomic::{AtomicBool, Ordering},
+    time::Duration,
 };
 
-use tokio::sync::watch;
+use tokio::{sync::watch, time::sleep};
+
+/// How often conditions are looked at by those who wait for them.
+const CONDITIONS_INTERVAL: Duration = Duration::from_millis(20);
 
 /// How far the process has got. Phases only advance.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -47,6 +51,11 @@ impl Drain {
     /// Whether the end has begun.
     pub fn has_begun(&self) -> bool {
         *self.0.borrow() > Phase::Serving
+    }
+
+    /// Waits until the end has begun; also ends when the announcer is gone.
+    pub async fn beginning(&mut self) {
+        self.0.wait_for(|phase| *phase > Phase::Serving).await.ok();
     }
 
     /// Waits until connections are to be closed; also ends when the announcer is gone.
@@ -107,6 +116,13 @@ impl Readiness {
             return Some("the webhook's port is not open yet");
         }
         self.conditions.iter().find_map(|condition| condition())
+    }
+
+    /// Waits until no condition is in the way.
+    pub async fn conditions_met(&self) {
+        while self.conditions.iter().any(|condition| condition().is_some()) {
+            sleep(CONDITIONS_INTERVAL).await;
+        }
     }
 }
 

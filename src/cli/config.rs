@@ -1,10 +1,20 @@
 //! What was typed → what `serve` runs on.
 
-use std::{fmt, net::SocketAddr, num::NonZero, path::PathBuf, sync::Arc, thread, time::Duration};
+use std::{
+    fmt,
+    net::{IpAddr, SocketAddr},
+    num::NonZero,
+    path::PathBuf,
+    sync::Arc,
+    thread,
+    time::Duration,
+};
 
 use thiserror::Error;
 
-use super::{ClusterArgs, FlagInUse, LimitArgs, RecordArgs, SelfManagedArgs, ServeArgs, SourceArgs, TlsArgs};
+use super::{
+    ClusterArgs, FlagInUse, Http2, LimitArgs, RecordArgs, SelfManagedArgs, ServeArgs, SourceArgs, TlsArgs,
+};
 use crate::{
     injection::settings::Settings,
     recording::Folder,
@@ -35,6 +45,8 @@ pub struct Config {
     pub admin_listen: SocketAddr,
     /// The certificate.
     pub certificate: Certificate,
+    /// Whether other processes may listen on the same ports.
+    pub is_port_shared: bool,
     /// How often files are looked at.
     pub reload_interval: Duration,
     /// The most connections.
@@ -170,7 +182,8 @@ impl TryFrom<ServeArgs> for Config {
         let reload_interval = args.source.reload_interval;
         let watch_config_map = args.source.watch_config_map;
         let config_map = watch_config_map.then(|| Namespace(args.tls.self_managed.namespace.clone()));
-        let (source, certificate) = (Source::from(args.source), Certificate::try_from(args.tls)?);
+        let http2 = args.listen.http2.is_offered_at(args.listen.listen.ip());
+        let (source, certificate) = (Source::from(args.source), Certificate::of(args.tls, http2)?);
         if matches!((&source, &certificate), (Source::Manifests(_), Certificate::SelfManaged(_))) {
             return Err(Contradiction::NoCluster);
         }
@@ -181,6 +194,7 @@ impl TryFrom<ServeArgs> for Config {
             container_credentials: args.injection.container.file().map(Into::into),
             settings: Arc::new(args.injection.into_settings()),
             listen: args.listen.listen,
+            is_port_shared: args.listen.reuse_port,
             admin_listen: args.listen.admin_listen,
             certificate,
             max_connections,
@@ -196,6 +210,7 @@ impl TryFrom<ServeArgs> for Config {
                 lookup_grace: args.limits.lookup_grace,
                 waits: 0,
                 memory: args.limits.max_request_memory,
+                streams: 0,
                 threads: args.limits.threads.map_or_else(default_threads, usize::from),
             },
             debug: args.listen.debug_endpoints.then_some(args.flags),
@@ -213,6 +228,7 @@ impl Config {
     /// whose accounts are known.
     pub fn limit_connections(&mut self, most: usize) {
         self.max_connections = most;
+        self.requests.streams = most;
         self.requests.waits = most.div_ceil(2);
     }
 }
@@ -261,11 +277,19 @@ impl Source {
     }
 }
 
-impl TryFrom<TlsArgs> for Certificate {
-    type Error = Contradiction;
+impl Http2 {
+    fn is_offered_at(self, address: IpAddr) -> bool {
+        match self {
+            Self::Auto => address.is_loopback(),
+            Self::On => true,
+            Self::Off => false,
+        }
+    }
+}
 
-    fn try_from(args: TlsArgs) -> Result<Self, Contradiction> {
-        let clients = Clients { ca: args.tls_client_ca_file, min_version: args.tls_min_version };
+impl Certificate {
+    fn of(args: TlsArgs, http2: bool) -> Result<Self, Contradiction> {
+        let clients = Clients { ca: args.tls_client_ca_file, min_version: args.tls_min_version, http2 };
         match (args.self_managed.tls_self_managed, args.tls_self_signed) {
             (true, true) => Err(Contradiction::TwoCertificates),
             (true, false) => {

@@ -38,7 +38,7 @@ pub use self::{
     mutate::{MutateArgs, Output},
     oidc::{OidcCommand, OidcGenerateArgs, OidcKeysArgs, OidcVerifyArgs},
     serve::{
-        FlagInUse, LimitArgs, ListenArgs, LogArgs, LogFormat, RecordArgs, SelfManagedArgs, ServeArgs,
+        FlagInUse, Http2, LimitArgs, ListenArgs, LogArgs, LogFormat, RecordArgs, SelfManagedArgs, ServeArgs,
         SourceArgs, TlsArgs,
     },
     trust_policy::{PolicyForm, TrustPolicyArgs},

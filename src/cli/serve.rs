@@ -126,6 +126,14 @@ pub struct ListenArgs {
         default_value_if("compat", "aws", "[::]:9999")
     )]
     pub admin_listen: SocketAddr,
+    /// Share both ports with another process of the same user, so that a new version takes over without a refused
+    /// connection. The webhook's port is opened only when everything else is ready
+    #[arg(long, env, value_name = "BOOL", default_value = "false", default_missing_value = "true",
+        num_args = 0..=1, require_equals = true, action = clap::ArgAction::Set)]
+    pub reuse_port: bool,
+    /// Offer HTTP/2. auto: if the webhook listens on a loopback address, which is where the API server uses it
+    #[arg(long, env, value_name = "WHEN", default_value = "auto")]
+    pub http2: Http2,
     /// Count admissions by namespace too, for the first so many that are seen and the rest together; 0 for none. Each
     /// has six time series
     #[arg(long, env, value_name = "COUNT", default_value = "0", value_parser = clap::value_parser!(u16))]
@@ -134,6 +142,17 @@ pub struct ListenArgs {
     #[arg(long, env, value_name = "BOOL", default_value = "false", default_missing_value = "true",
         num_args = 0..=1, require_equals = true, action = clap::ArgAction::Set)]
     pub debug_endpoints: bool,
+}
+
+/// When HTTP/2 is offered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Http2 {
+    /// On loopback
+    Auto,
+    /// Always
+    On,
+    /// Never
+    Off,
 }
 
 /// The certificate.

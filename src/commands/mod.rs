@@ -36,9 +36,9 @@ fn block_on(work: Work) -> anyhow::Result<ExitCode> {
     run(Builder::new_multi_thread().enable_all(), work)
 }
 
-/// The same, on so many threads.
-fn block_on_threads(threads: usize, work: Work) -> anyhow::Result<ExitCode> {
-    run(Builder::new_multi_thread().worker_threads(threads).enable_all(), work)
+/// The same, on this thread alone.
+fn block_on_one_thread(work: Work) -> anyhow::Result<ExitCode> {
+    run(Builder::new_current_thread().enable_all(), work)
 }
 
 fn run(runtime: &mut Builder, work: Work) -> anyhow::Result<ExitCode> {

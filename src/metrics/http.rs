@@ -53,6 +53,7 @@ impl Closed {
 /// What is counted of connections and HTTP.
 #[derive(Clone, Debug)]
 pub struct HttpMetrics {
+    requests: [IntCounter; 2],
     responses: Vec<IntCounter>,
     closed: [IntCounter; Closed::ALL.len()],
     /// Connections that are open.
@@ -77,6 +78,9 @@ impl HttpMetrics {
     pub(super) fn new(registry: &Registry) -> Self {
         let help = "HTTP responses to whole requests on the webhook's port, by status code.";
         let responses = register(registry, IntCounterVec::new(opts("http_responses_total", help), &["code"]));
+        let help = "HTTP requests on the webhook's port, by protocol.";
+        let requests =
+            register(registry, IntCounterVec::new(opts("http_requests_total", help), &["protocol"]));
         let help = "TLS handshakes, by how they ended.";
         let handshakes = IntCounterVec::new(opts("tls_handshakes_total", help), &["result"]);
         let handshakes = register(registry, handshakes);
@@ -89,6 +93,7 @@ impl HttpMetrics {
         let limit = IntGauge::with_opts(opts("connections_limit", help));
         let codes = CODES.iter().map(u16::to_string).chain(["other".to_owned()]);
         Self {
+            requests: ["http1", "http2"].map(|protocol| requests.with_label_values(&[protocol])),
             responses: codes.map(|code| responses.with_label_values(&[&*code])).collect(),
             closed: Closed::ALL.map(|reason| closed.with_label_values(&[reason.as_str()])),
             connections_open: register(registry, open),
@@ -100,6 +105,11 @@ impl HttpMetrics {
             handshakes_timed_out: handshakes.with_label_values(&["timed_out"]),
             handshakes_evicted: handshakes.with_label_values(&["evicted"]),
         }
+    }
+
+    /// Counts a request.
+    pub fn request(&self, is_http2: bool) {
+        self.requests[usize::from(is_http2)].inc();
     }
 
     /// Counts a response.

@@ -15,6 +15,10 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
+/// How many bytes of HTTP/2 a peer may send beyond its requests: settings, pings, resets and the frames around bodies.
+/// Bodies that are under way count as well until they are read.
+const MAX_OVERHEAD: usize = 1 << 20;
+
 /// How long a peer may take.
 #[derive(Clone, Copy, Debug)]
 pub struct Timeouts {
@@ -28,7 +32,16 @@ pub struct Timeouts {
     pub idle: Duration,
 }
 
-/// What a connection is doing. Its listener, its reads and writes, its service and its watchdog share it.
+/// How requests share a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Protocol {
+    /// One after the other.
+    Http1,
+    /// At the same time, as streams.
+    Http2,
+}
+
+/// What a connection is doing. Its listener, its reads and writes, its requests and its watchdog share it.
 #[derive(Clone, Debug)]
 pub(super) struct Activity(Arc<Shared>);
 
@@ -36,33 +49,41 @@ pub(super) struct Activity(Arc<Shared>);
 struct Shared {
     state: Mutex<State>,
     evicted: Notify,
-    body_taken: Notify,
+    response_taken: Notify,
 }
 
 #[derive(Debug)]
 struct State {
-    phase: Phase,
-    since: Instant,
+    protocol: Protocol,
     has_been_used: bool,
-    /// Whether the body of the response is still to be written.
-    has_unwritten_body: bool,
+    /// When it was opened, or its last request ended.
+    idle_since: Instant,
+    /// When the header began that is not complete.
+    header_since: Option<Instant>,
+    /// Those that have not ended, in places that are used again.
+    requests: Vec<Option<(Phase, Instant)>>,
+    /// Bytes of HTTP/2 that belong to no completed request.
+    overhead: usize,
 }
 
-/// Whose turn it is.
+/// How far a request has got.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
-    /// The peer's, to shake hands or to send its first request. Bytes make no difference, so a trickle gains nothing.
-    Opened,
-    /// The peer's, to send the next request.
-    Idle,
-    /// The peer's, to complete the header.
-    Header,
-    /// The peer's, to complete the body.
+    /// The peer is to complete its body.
     Body,
-    /// Ours.
+    /// We are to answer it.
     Answer,
-    /// The peer's, to read the response.
+    /// The peer is to take the response.
     Response,
+    /// The last byte of the response was taken, and is to be flushed.
+    Taken,
+}
+
+/// A request from the end of its header until its response is written, or it is dropped.
+#[derive(Debug)]
+pub(super) struct Exchange {
+    activity: Activity,
+    place: usize,
 }
 
 /// Which limit a peer has exceeded.
@@ -89,71 +110,79 @@ impl Activity {
     /// A connection that was just accepted.
     pub(super) fn new() -> Self {
         let state = State {
-            phase: Phase::Opened,
-            since: Instant::now(),
+            protocol: Protocol::Http1,
             has_been_used: false,
-            has_unwritten_body: false,
+            idle_since: Instant::now(),
+            header_since: None,
+            requests: Vec::new(),
+            overhead: 0,
         };
         let state = Mutex::new(state);
-        Self(Arc::new(Shared { state, evicted: Notify::new(), body_taken: Notify::new() }))
-    }
-
-    /// The peer has sent bytes.
-    pub(super) fn received(&self) {
-        let mut state = self.state();
-        if state.phase == Phase::Idle {
-            state.enter(Phase::Header);
-        }
+        Self(Arc::new(Shared { state, evicted: Notify::new(), response_taken: Notify::new() }))
     }
 
     /// The handshake is over.
-    pub(super) fn handshake_done(&self) {
-        let mut state = self.state();
-        // Its age still counts from when it was accepted where connections are evicted.
-        state.phase = Phase::Idle;
+    pub(super) fn speaks(&self, protocol: Protocol) {
+        self.state().protocol = protocol;
     }
 
-    /// A request's header is complete. Waits until the last response is taken: whoever sends one request after the
-    /// other and reads no response holds one of each.
-    pub(super) async fn begin_request(&self) {
-        while self.state().has_unwritten_body {
-            self.0.body_taken.notified().await;
+    /// How requests share it.
+    pub(super) fn protocol(&self) -> Protocol {
+        self.state().protocol
+    }
+
+    /// The peer has sent bytes. Returns whether it has sent too many that belong to no request.
+    pub(super) fn received(&self, bytes: usize) -> bool {
+        let mut state = self.state();
+        match state.protocol {
+            Protocol::Http1 => {
+                if state.is_idle() {
+                    state.header_since.get_or_insert_with(Instant::now);
+                }
+                false
+            }
+            Protocol::Http2 => {
+                state.overhead += bytes;
+                state.overhead > MAX_OVERHEAD
+            }
+        }
+    }
+
+    /// A request's header is complete. In HTTP/1.1 this waits until the last response is taken: a peer that sends one
+    /// request after the other and reads no response holds one of each.
+    pub(super) async fn begin_request(&self) -> Exchange {
+        while self.state().has_untaken_response() {
+            self.0.response_taken.notified().await;
         }
         let mut state = self.state();
-        state.enter(Phase::Body);
+        state.header_since = None;
         state.has_been_used = true;
-    }
-
-    /// The request is complete.
-    pub(super) fn begin_answer(&self) {
-        self.state().enter(Phase::Answer);
-    }
-
-    /// The response is handed over to be written.
-    pub(super) fn begin_response(&self) {
-        let mut state = self.state();
-        state.enter(Phase::Response);
-        state.has_unwritten_body = true;
-    }
-
-    /// The last byte of the response's body was taken.
-    pub(super) fn body_taken(&self) {
-        self.state().has_unwritten_body = false;
-        self.0.body_taken.notify_one();
+        let request = Some((Phase::Body, Instant::now()));
+        let place = match state.requests.iter().position(Option::is_none) {
+            Some(place) => place,
+            None => {
+                state.requests.push(None);
+                state.requests.len() - 1
+            }
+        };
+        state.requests[place] = request;
+        Exchange { activity: self.clone(), place }
     }
 
     /// All that was taken has been sent.
     pub(super) fn flushed(&self) {
         let mut state = self.state();
-        if state.phase == Phase::Response && !state.has_unwritten_body {
-            state.enter(Phase::Idle);
+        for place in 0..state.requests.len() {
+            if let Some((Phase::Taken, _)) = state.requests[place] {
+                state.end(place);
+            }
         }
     }
 
     /// Whether a request can be expected any moment: the connection was opened for one, or its header has begun.
     pub(super) fn expects_request(&self) -> bool {
         let state = self.state();
-        state.phase == Phase::Header || !state.has_been_used
+        state.protocol == Protocol::Http1 && (state.header_since.is_some() || !state.has_been_used)
     }
 
     /// Waits until the peer has taken too long.
@@ -162,7 +191,7 @@ impl Activity {
             let now = Instant::now();
             // A header or a response may begin while this sleeps, so it never sleeps for longer than they may take.
             let mut wake = now + timeouts.header.min(timeouts.write);
-            if let Some((deadline, timed_out)) = self.deadline(timeouts) {
+            if let Some((deadline, timed_out)) = self.state().deadline(timeouts) {
                 if deadline <= now {
                     return timed_out;
                 }
@@ -172,23 +201,17 @@ impl Activity {
         }
     }
 
-    fn deadline(&self, timeouts: Timeouts) -> Option<(Instant, TimedOut)> {
-        let state = self.state();
-        let (time, timed_out) = match state.phase {
-            Phase::Opened | Phase::Idle => (timeouts.idle, TimedOut::Idle),
-            Phase::Header => (timeouts.header, TimedOut::Header),
-            Phase::Response => (timeouts.write, TimedOut::Response),
-            // The reader of the body has its own timeout, since it answers when that is over.
-            Phase::Body | Phase::Answer => return None,
-        };
-        Some((state.since + time, timed_out))
-    }
-
-    /// Whether the peer keeps us waiting.
+    /// Whether the peer keeps us waiting, and nothing that it asked for waits for us.
     pub(super) fn waiting(&self) -> Option<Waiting> {
         let state = self.state();
-        let State { phase, since, has_been_used, .. } = *state;
-        (phase != Phase::Answer).then_some(Waiting { has_been_used, since })
+        let mut since = state.header_since.unwrap_or(state.idle_since);
+        for (phase, begun) in state.requests.iter().flatten() {
+            if *phase == Phase::Answer {
+                return None;
+            }
+            since = since.max(*begun);
+        }
+        Some(Waiting { has_been_used: state.has_been_used, since })
     }
 
     /// Ends the connection.
@@ -212,9 +235,76 @@ impl Activity {
     }
 }
 
+impl Exchange {
+    /// So many bytes of its body were read.
+    pub(super) fn read(&self, bytes: usize) {
+        let mut state = self.activity.state();
+        state.overhead = state.overhead.saturating_sub(bytes);
+    }
+
+    /// The request is complete, or refused.
+    pub(super) fn begin_answer(&self) {
+        self.enter(Phase::Answer);
+    }
+
+    /// The response is handed over to be written. When this is dropped from then on, the response was taken.
+    pub(super) fn begin_response(&self) {
+        self.enter(Phase::Response);
+        self.activity.state().overhead = 0;
+    }
+
+    /// How it came.
+    pub(super) fn protocol(&self) -> Protocol {
+        self.activity.protocol()
+    }
+
+    fn enter(&self, phase: Phase) {
+        self.activity.state().requests[self.place] = Some((phase, Instant::now()));
+    }
+}
+
+impl Drop for Exchange {
+    fn drop(&mut self) {
+        let mut state = self.activity.state();
+        match state.requests[self.place] {
+            Some((Phase::Response, since)) => {
+                state.requests[self.place] = Some((Phase::Taken, since));
+                self.activity.0.response_taken.notify_one();
+            }
+            _ => state.end(self.place),
+        }
+    }
+}
+
 impl State {
-    fn enter(&mut self, phase: Phase) {
-        self.phase = phase;
-        self.since = Instant::now();
+    fn is_idle(&self) -> bool {
+        self.requests.iter().all(Option::is_none)
+    }
+
+    fn has_untaken_response(&self) -> bool {
+        self.protocol == Protocol::Http1
+            && self.requests.iter().flatten().any(|(phase, _)| *phase == Phase::Response)
+    }
+
+    fn end(&mut self, place: usize) {
+        self.requests[place] = None;
+        if self.is_idle() {
+            self.idle_since = Instant::now();
+        }
+    }
+
+    fn deadline(&self, timeouts: Timeouts) -> Option<(Instant, TimedOut)> {
+        if let Some(since) = self.header_since {
+            return Some((since + timeouts.header, TimedOut::Header));
+        }
+        if self.is_idle() {
+            return Some((self.idle_since + timeouts.idle, TimedOut::Idle));
+        }
+        // The reader of a body has its own timeout, since it answers when that is over.
+        let untaken = |(phase, since): &(Phase, Instant)| {
+            matches!(phase, Phase::Response | Phase::Taken).then_some(*since)
+        };
+        let since = self.requests.iter().flatten().filter_map(untaken).min()?;
+        Some((since + timeouts.write, TimedOut::Response))
     }
 }

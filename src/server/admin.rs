@@ -5,7 +5,7 @@ use std::sync::Arc;
 use hyper::{Method, Request, StatusCode, body::Incoming};
 
 use super::{
-    activity::Activity, connection::Handler, debug::DebugPages, listen::Listener, reply::Reply, scrape,
+    activity::Exchange, connection::Handler, debug::DebugPages, listen::Listener, reply::Reply, scrape,
 };
 use crate::{lifecycle::Readiness, metrics::Metrics};
 
@@ -63,7 +63,7 @@ impl Admin {
 }
 
 impl Handler for Admin {
-    async fn handle(&self, request: Request<Incoming>, _: &Activity) -> Reply {
+    async fn handle(&self, request: Request<Incoming>, _: &Exchange) -> Reply {
         self.reply(&request)
     }
 }

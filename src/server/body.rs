@@ -11,7 +11,8 @@ use hyper::{
 use tokio::time::timeout;
 
 use super::{
-    memory::{Claim, FREE, Memory},
+    activity::Exchange,
+    memory::{Claim, FREE},
     reply::Reply,
 };
 use crate::admission;
@@ -72,7 +73,7 @@ pub(super) async fn read(
     body: Incoming,
     limit: usize,
     time: Duration,
-    memory: &Memory,
+    (claim, exchange): (Claim, &Exchange),
 ) -> Result<Held, BadBody> {
     let announced = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
     // `Expect: 100-continue` is answered at once, and a body that is too large to be read to its end is not begun.
@@ -81,8 +82,8 @@ pub(super) async fn read(
     }
     // A chunked body does not announce its length.
     let expected = if announced == 0 { limit } else { announced.min(limit) };
-    let held = Held::new(expected, memory);
-    match timeout(time, collect(body, announced, limit, held, memory)).await {
+    let held = Held::new(expected, claim);
+    match timeout(time, collect(body, announced, limit, held, exchange)).await {
         Ok(result) => result,
         Err(_) if announced > limit => Err(BadBody::TooLarge),
         Err(_) => Err(BadBody::TooSlow),
@@ -96,17 +97,18 @@ async fn collect(
     announced: usize,
     limit: usize,
     mut held: Held,
-    memory: &Memory,
+    exchange: &Exchange,
 ) -> Result<Held, BadBody> {
     let (mut received, mut refused) = (0_usize, None);
     while let Some(frame) = body.frame().await {
         let Ok(data) = frame.map_err(BadBody::Broken)?.into_data() else { continue };
         received += data.len();
+        exchange.read(data.len());
         if refused.is_none() {
             let is_too_large = received.max(announced) > limit;
             refused = if is_too_large { Some(BadBody::TooLarge) } else { held.extend(&data).err() };
             if refused.is_some() {
-                held = Held::new(0, memory);
+                held.discard();
             }
         } else if received > limit.saturating_mul(DISCARDED) {
             break;
@@ -116,9 +118,15 @@ async fn collect(
 }
 
 impl Held {
-    fn new(expected: usize, memory: &Memory) -> Self {
+    fn new(expected: usize, claim: Claim) -> Self {
         let bytes = Vec::with_capacity(expected.min(MAX_INITIAL_CAPACITY) + admission::PADDING);
-        Self { bytes, claim: memory.claim(), expected }
+        Self { bytes, claim, expected }
+    }
+
+    /// Gives back what it holds.
+    fn discard(&mut self) {
+        self.bytes = Vec::new();
+        self.claim.release();
     }
 
     /// Memory is claimed as bytes come in, so that a peer that only announces them takes none from others: pages that
@@ -151,12 +159,13 @@ impl Held {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::server::memory::Memory;
 
     #[test]
     fn a_body_is_moved_at_most_once() {
-        let memory = Memory::new(16 << 20);
+        let memory = Memory::new(16 << 20, 1);
         for expected in [100, MAX_INITIAL_CAPACITY, 8 << 20] {
-            let mut held = Held::new(expected, &memory);
+            let mut held = Held::new(expected, memory.claim());
             let mut capacities = vec![held.bytes.capacity()];
             while held.bytes.len() + 20 <= expected {
                 let piece = (expected - held.bytes.len()).min(16 << 10);

@@ -2,18 +2,17 @@
 
 use std::{
     convert::Infallible,
-    error::Error,
     pin::{Pin, pin},
     time::Duration,
 };
 
 use hyper::{
-    Request,
+    Request, Response,
     body::Incoming,
-    server::conn::http1,
-    service::{HttpService, service_fn},
+    server::conn::{http1, http2},
+    service::{Service, service_fn},
 };
-use hyper_util::rt::TokioIo;
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     time::timeout,
@@ -21,7 +20,7 @@ use tokio::{
 use tracing::debug;
 
 use super::{
-    activity::{Activity, TimedOut, Timeouts},
+    activity::{Activity, Exchange, Protocol, TimedOut, Timeouts},
     reply::{Reply, ReplyBody},
     tracked_io::TrackedIo,
 };
@@ -31,6 +30,16 @@ use crate::{lifecycle::Drain, metrics::Closed};
 /// and every connection may hold as many.
 const MAX_HEAD_BYTES: usize = 16 << 10;
 
+/// How many requests one connection of HTTP/2 may have under way. kube-apiserver opens another one for more.
+const MAX_STREAMS: u32 = 100;
+
+/// How many bytes of bodies one stream, and one connection of HTTP/2, may send ahead of being read.
+const STREAM_WINDOW: u32 = 64 << 10;
+const CONNECTION_WINDOW: u32 = 256 << 10;
+
+/// How many streams that the peer reset may wait to be forgotten, before the connection is ended as a flood.
+const MAX_RESET_STREAMS: usize = 20;
+
 /// How long a connection may take, at the end, to send the request that it was opened for or has begun.
 const LAST_REQUEST: Duration = Duration::from_secs(1);
 
@@ -39,96 +48,186 @@ const EVICTION: Duration = Duration::from_millis(100);
 
 /// Answers requests.
 pub(super) trait Handler: Clone + Send + 'static {
-    /// Answers one request, and tells `activity` when it has been read.
-    fn handle(&self, request: Request<Incoming>, activity: &Activity) -> impl Future<Output = Reply> + Send;
+    /// Answers one request, and tells `exchange` how far it has got.
+    fn handle(&self, request: Request<Incoming>, exchange: &Exchange) -> impl Future<Output = Reply> + Send;
 }
 
 /// Serves requests until the peer goes or takes too long, the connection is evicted or the drain closes it; returns which.
 pub(super) async fn serve<IO>(
     io: IO,
+    protocol: Protocol,
     handler: impl Handler,
     activity: Activity,
     timeouts: Timeouts,
-    mut drain: Drain,
+    drain: Drain,
 ) -> Closed
 where
-    IO: AsyncRead + AsyncWrite + Unpin,
+    IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    activity.handshake_done();
-    let io = TrackedIo::new(io, activity.clone());
-    let (serving, draining) = (activity.clone(), drain.clone());
-    let service = service_fn(move |request| {
-        let (handler, serving, draining) = (handler.clone(), serving.clone(), draining.clone());
-        async move {
-            serving.begin_request().await;
-            let mut reply = handler.handle(request, &serving).await;
-            if draining.has_begun() {
-                reply.close();
-            }
-            Ok::<_, Infallible>(reply.into_response(&serving))
+    activity.speaks(protocol);
+    let io = TokioIo::new(TrackedIo::new(io, activity.clone()));
+    let service = answering(handler, activity.clone(), drain.clone());
+    match protocol {
+        Protocol::Http1 => {
+            let mut builder = http1::Builder::new();
+            builder.header_read_timeout(None).max_buf_size(MAX_HEAD_BYTES);
+            watch(pin!(builder.serve_connection(io, service)), &activity, timeouts, drain).await
         }
-    });
-    let connection = http1::Builder::new()
-        .header_read_timeout(None)
-        .max_buf_size(MAX_HEAD_BYTES)
-        .serve_connection(TokioIo::new(io), service);
-    let mut connection = pin!(connection);
-    let (ended, closed) = tokio::select! {
-        // A request that has arrived is taken before anything else is looked at.
-        biased;
-        result = connection.as_mut() => (Some(result), Closed::Finished),
-        timed_out = activity.timed_out(timeouts) => {
-            debug!(?timed_out, "connection cut off");
-            match timed_out {
-                TimedOut::Idle => {
-                    connection.as_mut().graceful_shutdown();
-                    (timeout(timeouts.header, connection).await.ok(), Closed::Idle)
-                }
-                TimedOut::Header => (None, Closed::SlowHeader),
-                TimedOut::Response => (None, Closed::SlowRead),
-            }
+        Protocol::Http2 => {
+            let mut builder = http2::Builder::new(TokioExecutor::new());
+            builder
+                .max_concurrent_streams(MAX_STREAMS)
+                .max_header_list_size(MAX_HEAD_BYTES as u32)
+                .initial_stream_window_size(STREAM_WINDOW)
+                .initial_connection_window_size(CONNECTION_WINDOW)
+                .max_pending_accept_reset_streams(MAX_RESET_STREAMS)
+                .max_local_error_reset_streams(MAX_RESET_STREAMS);
+            watch(pin!(builder.serve_connection(io, service)), &activity, timeouts, drain).await
         }
-        () = activity.evicted() => {
-            debug!("connection closed to make room");
-            connection.as_mut().graceful_shutdown();
-            (timeout(EVICTION, connection).await.ok(), Closed::Evicted)
-        }
-        () = drain.closing() => (close(connection, &activity, timeouts).await, Closed::Drained),
-    };
-    match ended {
-        Some(Err(error)) => {
-            debug!(%error, "connection ended");
-            Closed::Broken
-        }
-        _ => closed,
     }
 }
 
-/// Ends a connection once its peer has had the response to its last request; `None` if it is cut off before its end.
-async fn close<IO, S>(
-    mut connection: Pin<&mut http1::Connection<TokioIo<TrackedIo<IO>>, S>>,
+/// The service of a connection.
+fn answering(
+    handler: impl Handler,
+    activity: Activity,
+    drain: Drain,
+) -> impl Service<
+    Request<Incoming>,
+    Response = Response<ReplyBody>,
+    Error = Infallible,
+    Future = impl Future<Output = Result<Response<ReplyBody>, Infallible>> + Send + 'static,
+> {
+    service_fn(move |request| {
+        let (handler, activity, drain) = (handler.clone(), activity.clone(), drain.clone());
+        async move {
+            let exchange = activity.begin_request().await;
+            let mut reply = handler.handle(request, &exchange).await;
+            // A connection of HTTP/2 is told once, by GOAWAY.
+            if exchange.protocol() == Protocol::Http1 && drain.has_begun() {
+                reply.close();
+            }
+            Ok(reply.into_response(exchange))
+        }
+    })
+}
+
+/// A connection that can end after the requests that it has.
+trait Connection: Future<Output = hyper::Result<()>> {
+    /// Takes no further requests.
+    fn graceful_shutdown(self: Pin<&mut Self>);
+}
+
+impl<IO, S> Connection for http1::Connection<IO, S>
+where
+    Self: Future<Output = hyper::Result<()>>,
+    S: hyper::service::HttpService<Incoming, ResBody = ReplyBody, Error = Infallible>,
+    IO: hyper::rt::Read + hyper::rt::Write + Unpin,
+{
+    fn graceful_shutdown(self: Pin<&mut Self>) {
+        http1::Connection::graceful_shutdown(self);
+    }
+}
+
+impl<IO, S> Connection for http2::Connection<IO, S, TokioExecutor>
+where
+    Self: Future<Output = hyper::Result<()>>,
+    S: hyper::service::HttpService<Incoming, ResBody = ReplyBody, Error = Infallible>,
+    S::Future: Send + 'static,
+    IO: hyper::rt::Read + hyper::rt::Write + Unpin,
+{
+    fn graceful_shutdown(self: Pin<&mut Self>) {
+        http2::Connection::graceful_shutdown(self);
+    }
+}
+
+/// What a connection comes to.
+enum Event {
+    Ended(hyper::Result<()>),
+    TimedOut(TimedOut),
+    Evicted,
+    Draining,
+    Closing,
+}
+
+/// Runs a connection to its end.
+async fn watch(
+    mut connection: Pin<&mut impl Connection>,
     activity: &Activity,
     timeouts: Timeouts,
-) -> Option<hyper::Result<()>>
-where
-    IO: AsyncRead + AsyncWrite + Unpin,
-    S: HttpService<Incoming, ResBody = ReplyBody>,
-    S::Error: Into<Box<dyn Error + Send + Sync>>,
-{
+    drain: Drain,
+) -> Closed {
+    let (mut draining, mut closing) = (drain.clone(), drain);
+    // A response of HTTP/1.1 says that the connection ends. A connection of HTTP/2 that was opened before the drain is
+    // ended by GOAWAY, and its peer opens another one, here or at another replica.
+    let mut goes_away = activity.protocol() == Protocol::Http2 && !draining.has_begun();
+    loop {
+        let event = tokio::select! {
+            // A request that has arrived is taken before anything else is looked at.
+            biased;
+            result = connection.as_mut() => Event::Ended(result),
+            timed_out = activity.timed_out(timeouts) => Event::TimedOut(timed_out),
+            () = activity.evicted() => Event::Evicted,
+            () = draining.beginning(), if goes_away => Event::Draining,
+            () = closing.closing() => Event::Closing,
+        };
+        if matches!(event, Event::Draining) {
+            goes_away = false;
+            connection.as_mut().graceful_shutdown();
+        } else {
+            return end(connection, event, activity, timeouts).await;
+        }
+    }
+}
+
+/// Ends a connection because of this event.
+async fn end(
+    mut connection: Pin<&mut impl Connection>,
+    event: Event,
+    activity: &Activity,
+    timeouts: Timeouts,
+) -> Closed {
+    let closed = match event {
+        Event::Ended(Ok(())) => Closed::Finished,
+        Event::Ended(Err(error)) => {
+            debug!(%error, "connection broken");
+            Closed::Broken
+        }
+        Event::TimedOut(TimedOut::Idle) => {
+            connection.as_mut().graceful_shutdown();
+            timeout(timeouts.header, connection).await.ok();
+            Closed::Idle
+        }
+        Event::TimedOut(TimedOut::Header) => Closed::SlowHeader,
+        Event::TimedOut(TimedOut::Response) => Closed::SlowRead,
+        Event::Evicted => {
+            connection.as_mut().graceful_shutdown();
+            timeout(EVICTION, connection).await.ok();
+            Closed::Evicted
+        }
+        Event::Draining | Event::Closing => {
+            close(connection, activity, timeouts).await;
+            Closed::Drained
+        }
+    };
+    debug!(?closed, "connection ended");
+    closed
+}
+
+/// Ends a connection once its peer has had the responses to its last requests, or has taken too long.
+async fn close(mut connection: Pin<&mut impl Connection>, activity: &Activity, timeouts: Timeouts) {
     // The answer to a request from now on ends the connection, so this waits for one at most.
     if activity.expects_request() {
-        if let Ok(result) = timeout(LAST_REQUEST, connection.as_mut()).await {
-            return Some(result);
-        }
-        if activity.expects_request() {
-            return None;
+        let ended = timeout(LAST_REQUEST, connection.as_mut()).await;
+        if ended.is_ok() || activity.expects_request() {
+            return;
         }
     }
     connection.as_mut().graceful_shutdown();
     tokio::select! {
         biased;
-        result = connection => Some(result),
-        _ = activity.timed_out(Timeouts { idle: timeouts.header, ..timeouts }) => None,
+        _ = connection => {}
+        _ = activity.timed_out(Timeouts { idle: timeouts.header, ..timeouts }) => {}
     }
 }
 
@@ -159,9 +258,9 @@ mod tests {
     }
 
     impl Handler for Waiting {
-        async fn handle(&self, request: Request<Incoming>, activity: &Activity) -> Reply {
+        async fn handle(&self, request: Request<Incoming>, exchange: &Exchange) -> Reply {
             request.into_body().collect().await.ok();
-            activity.begin_answer();
+            exchange.begin_answer();
             sleep(self.wait).await;
             Reply::text(StatusCode::OK, "x".repeat(self.answer))
         }
@@ -174,7 +273,8 @@ mod tests {
         let (client, server) = duplex(1024);
         let (announcer, drain) = lifecycle::channel();
         let handler = Waiting { wait, answer };
-        let serving = tokio::spawn(serve(server, handler, Activity::new(), TIMEOUTS, drain));
+        let activity = Activity::new();
+        let serving = tokio::spawn(serve(server, Protocol::Http1, handler, activity, TIMEOUTS, drain));
         (client, serving, announcer)
     }
 

@@ -1,22 +1,28 @@
 //! Accepting connections, within limits.
 
-use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    io,
+    net::{self, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
 
 use arc_swap::ArcSwap;
 use rustls::ServerConfig;
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Socket, Type};
 use tokio::{
     net::{TcpListener, TcpStream},
     time::{sleep, timeout},
 };
-use tokio_rustls::TlsAcceptor;
+use tokio_rustls::{TlsAcceptor, server::TlsStream};
 use tokio_util::task::TaskTracker;
 use tracing::{debug, warn};
 
 use super::{
-    activity::{Activity, Timeouts},
+    activity::{Activity, Protocol, Timeouts},
     connection::{self, Handler},
     occupancy::{Occupancy, Place},
+    workers::Workers,
 };
 use crate::{lifecycle::Drain, metrics::HttpMetrics};
 
@@ -33,30 +39,48 @@ const TLS_BUFFER: usize = 16 << 10;
 /// The pause after `accept` fails for want of descriptors or memory, which only time can bring back.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// Binds a listener. `[::]` takes IPv4 as well, and on a host without IPv6 becomes `0.0.0.0`.
-pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
-    let listener = match bind_exactly(address) {
-        Err(error) if address.ip().is_unspecified() && is_ipv6_missing(&error) => {
-            bind_exactly(SocketAddr::from(([0, 0, 0, 0], address.port())))?
+/// A port that is ours, and does not take connections yet.
+#[derive(Debug)]
+pub struct Port(Socket);
+
+impl Port {
+    /// Binds a port. `[::]` takes IPv4 as well, and on a host without IPv6 becomes `0.0.0.0`. A shared port may be bound by
+    /// other processes of the same user as well; the kernel spreads connections over those that listen.
+    pub fn bind(address: SocketAddr, is_shared: bool) -> io::Result<Self> {
+        match bind_exactly(address, is_shared) {
+            Err(error) if address.ip().is_unspecified() && is_ipv6_missing(&error) => {
+                bind_exactly(SocketAddr::from(([0, 0, 0, 0], address.port())), is_shared)
+            }
+            result => result,
         }
-        result => result?,
-    };
-    TcpListener::from_std(listener)
+        .map(Self)
+    }
+
+    /// Its address.
+    pub fn address(&self) -> io::Result<SocketAddr> {
+        self.0.local_addr()?.as_socket().ok_or_else(|| io::ErrorKind::AddrNotAvailable.into())
+    }
+
+    /// Takes connections from now on.
+    pub fn listen(self) -> io::Result<TcpListener> {
+        self.0.listen(BACKLOG)?;
+        TcpListener::from_std(self.0.into())
+    }
 }
 
-fn bind_exactly(address: SocketAddr) -> io::Result<std::net::TcpListener> {
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+fn bind_exactly(address: SocketAddr, is_shared: bool) -> io::Result<Socket> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(socket2::Protocol::TCP))?;
     if address.is_ipv6() {
         socket.set_only_v6(false)?;
     }
     socket.set_reuse_address(true)?;
+    socket.set_reuse_port(is_shared)?;
     socket.set_nonblocking(true)?;
     // Connections inherit them.
     socket.set_recv_buffer_size(KERNEL_BUFFER)?;
     socket.set_send_buffer_size(KERNEL_BUFFER)?;
     socket.bind(&address.into())?;
-    socket.listen(BACKLOG)?;
-    Ok(socket.into())
+    Ok(socket)
 }
 
 /// EAFNOSUPPORT where the kernel has no IPv6, EADDRNOTAVAIL where it is switched off.
@@ -76,6 +100,8 @@ pub struct Listener {
     pub timeouts: Timeouts,
     /// How many connections may be open; a further one takes the place of one that is idle.
     pub max_connections: usize,
+    /// Which threads serve the connections; `None` for the one that accepts them.
+    pub workers: Option<Workers>,
     /// When to stop.
     pub drain: Drain,
     /// Where connections are counted.
@@ -103,9 +129,14 @@ impl Listener {
                 accepted = next => accepted,
                 () = drain.closing() => break,
             };
-            if let Some((stream, place, activity)) = accepted {
-                connections.spawn(self.connection(stream, place, activity, handler.clone()));
-            }
+            let Some((stream, place, activity)) = accepted else { continue };
+            // Another runtime registers the socket anew.
+            let Ok(stream) = stream.into_std() else { continue };
+            let connection = self.connection(stream, place, activity, handler.clone());
+            match self.workers.as_ref().and_then(Workers::assign) {
+                None => connections.spawn(connection),
+                Some((worker, assigned)) => connections.spawn_on(assigned.run(connection), worker),
+            };
         }
         drop(self);
         connections.close();
@@ -135,7 +166,7 @@ impl Listener {
 
     fn connection(
         &self,
-        stream: TcpStream,
+        stream: net::TcpStream,
         place: Place,
         activity: Activity,
         handler: impl Handler,
@@ -145,11 +176,15 @@ impl Listener {
         async move {
             let _place = place;
             let _open = Open::count(&metrics);
+            let Ok(stream) = TcpStream::from_std(stream) else { return };
             stream.set_nodelay(true).ok();
             let closed = match tls {
-                None => connection::serve(stream, handler, activity, timeouts, drain).await,
+                None => connection::serve(stream, Protocol::Http1, handler, activity, timeouts, drain).await,
                 Some(tls) => match shake_hands(stream, &tls, &activity, timeouts, &metrics).await {
-                    Some(stream) => connection::serve(stream, handler, activity, timeouts, drain).await,
+                    Some(stream) => {
+                        let protocol = negotiated(&stream);
+                        connection::serve(stream, protocol, handler, activity, timeouts, drain).await
+                    }
                     None => return,
                 },
             };
@@ -164,7 +199,7 @@ async fn shake_hands(
     activity: &Activity,
     timeouts: Timeouts,
     metrics: &HttpMetrics,
-) -> Option<tokio_rustls::server::TlsStream<TcpStream>> {
+) -> Option<TlsStream<TcpStream>> {
     let acceptor = TlsAcceptor::from(tls.load_full());
     let accept = acceptor.accept_with(stream, |session| session.set_buffer_limit(Some(TLS_BUFFER)));
     let shaken = tokio::select! {
@@ -194,6 +229,14 @@ async fn shake_hands(
     }
 }
 
+/// What the peer chose of the protocols that it was offered.
+fn negotiated(stream: &TlsStream<TcpStream>) -> Protocol {
+    match stream.get_ref().1.alpn_protocol() {
+        Some(b"h2") => Protocol::Http2,
+        _ => Protocol::Http1,
+    }
+}
+
 /// Counts a connection as open until it is dropped.
 struct Open<'a>(&'a HttpMetrics);
 
@@ -217,7 +260,7 @@ mod tests {
 
     #[tokio::test]
     async fn the_unspecified_address_takes_ipv4_with_or_without_ipv6() {
-        let listener = bind("[::]:0".parse().unwrap()).unwrap();
+        let listener = Port::bind("[::]:0".parse().unwrap(), false).unwrap().listen().unwrap();
         let port = listener.local_addr().unwrap().port();
         let (accepted, connected) = tokio::join!(listener.accept(), TcpStream::connect(("127.0.0.1", port)));
         assert!(accepted.is_ok() && connected.is_ok());
@@ -225,7 +268,24 @@ mod tests {
 
     #[tokio::test]
     async fn a_port_that_is_taken_is_refused() {
-        let taken = bind("127.0.0.1:0".parse().unwrap()).unwrap();
-        assert!(bind(taken.local_addr().unwrap()).is_err());
+        let taken = Port::bind("127.0.0.1:0".parse().unwrap(), false).unwrap().listen().unwrap();
+        let address = taken.local_addr().unwrap();
+        assert!(Port::bind(address, false).is_err() && Port::bind(address, true).is_err());
+    }
+
+    #[tokio::test]
+    async fn a_shared_port_is_handed_over() {
+        let first = Port::bind("127.0.0.1:0".parse().unwrap(), true).unwrap().listen().unwrap();
+        let address = first.local_addr().unwrap();
+        let second = Port::bind(address, true).unwrap();
+        // Until the second one listens, it gets nothing.
+        for _ in 0..20 {
+            TcpStream::connect(address).await.unwrap();
+            first.accept().await.unwrap();
+        }
+        let second = second.listen().unwrap();
+        drop(first);
+        TcpStream::connect(address).await.unwrap();
+        second.accept().await.unwrap();
     }
 }

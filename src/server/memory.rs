@@ -20,6 +20,9 @@ pub(super) struct Memory(Arc<Pool>);
 struct Pool {
     limit: usize,
     claimed: AtomicUsize,
+    /// How many streams may hold [`FREE`] bytes at once. Requests of HTTP/1.1 are bounded by the connections.
+    max_streams: usize,
+    streams: AtomicUsize,
 }
 
 /// What one request holds. It is given back when this is dropped.
@@ -27,17 +30,26 @@ struct Pool {
 pub(super) struct Claim {
     memory: Memory,
     bytes: usize,
+    is_of_stream: bool,
 }
 
 impl Memory {
-    /// At most so many bytes.
-    pub(super) fn new(limit: usize) -> Self {
-        Self(Arc::new(Pool { limit, claimed: AtomicUsize::new(0) }))
+    /// At most so many bytes, and so many streams.
+    pub(super) fn new(limit: usize, max_streams: usize) -> Self {
+        let (claimed, streams) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        Self(Arc::new(Pool { limit, claimed, max_streams, streams }))
     }
 
     /// The claim of a request that holds nothing yet.
     pub(super) fn claim(&self) -> Claim {
-        Claim { memory: self.clone(), bytes: 0 }
+        Claim { memory: self.clone(), bytes: 0, is_of_stream: false }
+    }
+
+    /// The claim of a request of HTTP/2, unless there are too many.
+    pub(super) fn claim_of_stream(&self) -> Option<Claim> {
+        let within = |streams: usize| (streams < self.0.max_streams).then_some(streams + 1);
+        self.0.streams.fetch_update(Relaxed, Relaxed, within).ok()?;
+        Some(Claim { memory: self.clone(), bytes: 0, is_of_stream: true })
     }
 }
 
@@ -47,7 +59,7 @@ impl Claim {
     #[must_use]
     pub(super) fn covers(&mut self, held: usize) -> bool {
         let bytes = held.saturating_sub(FREE);
-        let Pool { limit, claimed } = &*self.memory.0;
+        let Pool { limit, claimed, .. } = &*self.memory.0;
         if bytes > self.bytes {
             let more = bytes - self.bytes;
             let within = |claimed: usize| claimed.checked_add(more).filter(|all| all <= limit);
@@ -61,9 +73,14 @@ impl Claim {
         true
     }
 
+    /// Gives back what was claimed.
+    pub(super) fn release(&mut self) {
+        self.memory.0.claimed.fetch_sub(std::mem::take(&mut self.bytes), Relaxed);
+    }
+
     /// The claim, if there is anything left to hold.
     pub(super) fn some(self) -> Option<Self> {
-        (self.bytes > 0).then_some(self)
+        (self.bytes > 0 || self.is_of_stream).then_some(self)
     }
 }
 
@@ -71,6 +88,9 @@ impl Drop for Claim {
     fn drop(&mut self) {
         if self.bytes > 0 {
             self.memory.0.claimed.fetch_sub(self.bytes, Relaxed);
+        }
+        if self.is_of_stream {
+            self.memory.0.streams.fetch_sub(1, Relaxed);
         }
     }
 }
@@ -81,7 +101,7 @@ mod tests {
 
     #[test]
     fn a_claim_grows_and_shrinks_and_is_given_back() {
-        let memory = Memory::new(1000);
+        let memory = Memory::new(1000, 1);
         let (mut first, mut second) = (memory.claim(), memory.claim());
         assert!(first.covers(FREE + 900) && second.covers(FREE + 100));
         assert!(!second.covers(FREE + 101), "the bound is reached");
@@ -95,8 +115,20 @@ mod tests {
     }
 
     #[test]
+    fn streams_are_bounded_in_number() {
+        let memory = Memory::new(0, 2);
+        let streams = [memory.claim_of_stream(), memory.claim_of_stream()];
+        assert!(streams.iter().all(Option::is_some) && memory.claim_of_stream().is_none());
+        let [first, _second] = streams;
+        let kept = first.and_then(Claim::some);
+        assert!(memory.claim_of_stream().is_none());
+        drop(kept);
+        assert!(memory.claim_of_stream().is_some());
+    }
+
+    #[test]
     fn small_requests_are_never_refused() {
-        let memory = Memory::new(0);
+        let memory = Memory::new(0, 0);
         let mut claim = memory.claim();
         assert!(claim.covers(FREE) && claim.some().is_none());
     }

@@ -19,5 +19,6 @@ mod reply;
 mod scrape;
 mod tracked_io;
 mod waits;
+pub mod workers;
 
-pub use self::activity::Timeouts;
+pub use self::activity::{Protocol, Timeouts};

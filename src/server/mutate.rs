@@ -15,7 +15,7 @@ use tracing::debug;
 
 use super::{
     Timeouts,
-    activity::Activity,
+    activity::{Activity, Exchange, Protocol},
     body::{self, BadBody, Held},
     connection::{self, Handler},
     listen::Listener,
@@ -46,6 +46,8 @@ pub struct RequestLimits {
     pub waits: usize,
     /// How many bytes requests may hold together, beyond what each may hold unasked.
     pub memory: usize,
+    /// How many requests of HTTP/2 may be under way.
+    pub streams: usize,
     /// How many threads answer requests.
     pub threads: usize,
 }
@@ -77,7 +79,7 @@ impl Mutate {
         metrics: Metrics,
         recorder: Option<Recorder>,
     ) -> Self {
-        let (waits, memory) = (Waits::new(limits.waits), Memory::new(limits.memory));
+        let (waits, memory) = (Waits::new(limits.waits), Memory::new(limits.memory, limits.streams));
         Self(Arc::new(Inner { webhook, cache, limits, waits, memory, metrics, recorder }))
     }
 
@@ -87,19 +89,20 @@ impl Mutate {
     }
 
     /// Serves one connection that is open already, whatever it runs over, until it has ended.
-    pub async fn serve_connection<IO>(self, io: IO, timeouts: Timeouts, drain: Drain)
+    pub async fn serve_connection<IO>(self, io: IO, protocol: Protocol, timeouts: Timeouts, drain: Drain)
     where
-        IO: AsyncRead + AsyncWrite + Unpin,
+        IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        connection::serve(io, self, Activity::new(), timeouts, drain).await;
+        connection::serve(io, protocol, self, Activity::new(), timeouts, drain).await;
     }
 }
 
 impl Handler for Mutate {
-    async fn handle(&self, request: Request<Incoming>, activity: &Activity) -> Reply {
+    async fn handle(&self, request: Request<Incoming>, exchange: &Exchange) -> Reply {
+        self.0.metrics.http.request(exchange.protocol() == Protocol::Http2);
         let reply = match (request.uri().path(), request.method()) {
             ("/mutate", &Method::POST) if is_json(request.headers()) => {
-                self.0.mutate(request, activity).await
+                self.0.mutate(request, exchange).await
             }
             _ => without_body(&request),
         };
@@ -128,11 +131,18 @@ fn without_body(request: &Request<Incoming>) -> Reply {
 }
 
 impl Inner {
-    async fn mutate(&self, request: Request<Incoming>, activity: &Activity) -> Reply {
+    async fn mutate(&self, request: Request<Incoming>, exchange: &Exchange) -> Reply {
         let (head, body) = request.into_parts();
         let RequestLimits { body_bytes, body_time, .. } = self.limits;
-        let read = body::read(&head.headers, body, body_bytes, body_time, &self.memory).await;
-        activity.begin_answer();
+        let claim = match exchange.protocol() {
+            Protocol::Http1 => Some(self.memory.claim()),
+            Protocol::Http2 => self.memory.claim_of_stream(),
+        };
+        let read = match claim {
+            Some(claim) => body::read(&head.headers, body, body_bytes, body_time, (claim, exchange)).await,
+            None => Err(BadBody::NoMemory),
+        };
+        exchange.begin_answer();
         match read {
             Ok(held) => self.admit(held, &head.uri).await,
             Err(error) => {

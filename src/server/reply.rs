@@ -14,7 +14,7 @@ use hyper::{
     header::{ALLOW, CONNECTION, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER},
 };
 
-use super::{activity::Activity, memory::Claim};
+use super::{activity::Exchange, memory::Claim};
 
 /// A response with a body that is at hand.
 #[derive(Debug)]
@@ -26,18 +26,14 @@ pub(super) struct Reply {
 #[derive(Debug)]
 pub(super) struct ReplyBody(Option<ReplyData>);
 
-/// The bytes of a body, and what goes when they have been written or the connection has ended: hyper keeps them until
+/// The bytes of a body, and what ends when they have been written or the connection has ended: hyper keeps them until
 /// then.
 #[derive(Debug)]
 pub(super) struct ReplyData {
     bytes: Bytes,
     _claim: Option<Claim>,
-    written: Option<Written>,
+    exchange: Option<Exchange>,
 }
-
-/// Tells the connection that a body was taken.
-#[derive(Debug)]
-struct Written(Activity);
 
 impl Reply {
     /// A body of some content type, with status 200.
@@ -47,7 +43,7 @@ impl Reply {
 
     /// The same, with a claim to the memory of the body.
     pub(super) fn holding(content_type: &'static str, bytes: Bytes, claim: Option<Claim>) -> Self {
-        let data = ReplyData { bytes, _claim: claim, written: None };
+        let data = ReplyData { bytes, _claim: claim, exchange: None };
         let mut response = Response::new(ReplyBody(Some(data)));
         response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
         Self { response }
@@ -94,11 +90,11 @@ impl Reply {
         self.response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     }
 
-    /// The response, whose body tells the connection when it was written.
-    pub(super) fn into_response(mut self, activity: &Activity) -> Response<ReplyBody> {
-        activity.begin_response();
+    /// The response, whose body ends the exchange when it was written.
+    pub(super) fn into_response(mut self, exchange: Exchange) -> Response<ReplyBody> {
+        exchange.begin_response();
         if let Some(data) = &mut self.response.body_mut().0 {
-            data.written = Some(Written(activity.clone()));
+            data.exchange = Some(exchange);
         }
         self.response
     }
@@ -135,11 +131,5 @@ impl Buf for ReplyData {
 
     fn advance(&mut self, count: usize) {
         self.bytes.advance(count);
-    }
-}
-
-impl Drop for Written {
-    fn drop(&mut self) {
-        self.0.body_taken();
     }
 }

@@ -30,8 +30,9 @@ impl<IO: AsyncRead + Unpin> AsyncRead for TrackedIo<IO> {
     ) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
         let result = Pin::new(&mut self.io).poll_read(cx, buf);
-        if buf.filled().len() > before {
-            self.activity.received();
+        let received = buf.filled().len() - before;
+        if received > 0 && self.activity.received(received) {
+            return Poll::Ready(Err(io::Error::other("too many bytes that belong to no request")));
         }
         result
     }

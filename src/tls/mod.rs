@@ -39,13 +39,15 @@ pub struct CertificateFiles {
     pub clients: Clients,
 }
 
-/// What is asked of clients.
+/// What clients are asked for and offered.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Clients {
     /// The authorities one of which must have signed their certificate, if they need one.
     pub ca: Option<PathBuf>,
     /// The oldest version that they may speak.
     pub min_version: TlsVersion,
+    /// Whether they are offered HTTP/2.
+    pub http2: bool,
 }
 
 /// A version of TLS that is spoken here.
@@ -246,7 +248,8 @@ fn build(
         }
     };
     let mut config = builder.with_single_cert(chain, key).map_err(BadCertificate::Pair)?;
-    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    let http2 = clients.http2.then(|| b"h2".to_vec());
+    config.alpn_protocols = http2.into_iter().chain([b"http/1.1".to_vec()]).collect();
     // kube-apiserver never resumes a session: keeping them would be work for nothing.
     config.session_storage = Arc::new(NoServerSessionStorage {});
     config.send_tls13_tickets = 0;

@@ -293,6 +293,7 @@ CASES = {
             "bodyTimeout": "5s",
             "writeTimeout": "3s",
             "threads": 4,
+            "http2": "off",
             "idleTimeout": "2m30s",
             "drainDelay": "1500ms",
             "drainTimeout": "1m",

@@ -12,7 +12,7 @@ use eks_pod_identity_webhook::{
     lifecycle,
     metrics::Metrics,
     server::{
-        Timeouts,
+        Protocol, Timeouts,
         mutate::{Mutate, RequestLimits},
     },
 };
@@ -25,6 +25,7 @@ const LIMITS: RequestLimits = RequestLimits {
     lookup_grace: Duration::from_secs(1),
     waits: 2,
     memory: 1 << 20,
+    streams: 50,
     threads: 1,
 };
 
@@ -47,13 +48,34 @@ static MUTATE: LazyLock<Mutate> = LazyLock::new(|| {
 /// Whatever bytes come in, the connection ends, and nothing but responses comes out. The last one may be cut off: who closes
 /// before its request is whole may not read all of the answer.
 pub(crate) fn http(input: &[u8]) {
+    let output = exchange(Protocol::Http1, input);
+    // The answer to HEAD has a length and no body.
+    if !input.windows(5).any(|window| window == b"HEAD ") {
+        assert_responses(&output);
+    }
+}
+
+/// Whatever frames come in behind the preface, the connection ends, and nothing but frames comes out.
+pub(crate) fn http2(input: &[u8]) {
+    let output = exchange(Protocol::Http2, &[b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", input].concat());
+    let mut output = &output[..];
+    while let Some((head, rest)) = output.split_first_chunk::<9>() {
+        let length = usize::from(head[0]) << 16 | usize::from(head[1]) << 8 | usize::from(head[2]);
+        assert!(length <= 16 << 10 && head[3] <= 9, "{head:?}");
+        let Some(rest) = rest.get(length..) else { return };
+        output = rest;
+    }
+}
+
+/// What comes out of a connection when these bytes go in.
+fn exchange(protocol: Protocol, input: &[u8]) -> Vec<u8> {
     // Time stands still while anything can be done, and then jumps to the next timeout.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
-    let output = runtime.unwrap().block_on(async {
+    runtime.unwrap().block_on(async {
         // A small pipe makes the server read and write in pieces.
         let (client, server) = duplex(if input.len().is_multiple_of(2) { 64 } else { 1 << 16 });
         let (_announcer, drain) = lifecycle::channel();
-        let serving = MUTATE.clone().serve_connection(server, TIMEOUTS, drain);
+        let serving = MUTATE.clone().serve_connection(server, protocol, TIMEOUTS, drain);
         let (mut reads, mut writes) = split(client);
         let write = async {
             writes.write_all(input).await.ok();
@@ -66,11 +88,7 @@ pub(crate) fn http(input: &[u8]) {
         };
         let all = async { tokio::join!(serving, write, read).2 };
         tokio::time::timeout(Duration::from_secs(3600), all).await.expect("the connection ends")
-    });
-    // The answer to HEAD has a length and no body.
-    if !input.windows(5).any(|window| window == b"HEAD ") {
-        assert_responses(&output);
-    }
+    })
 }
 
 fn assert_responses(mut output: &[u8]) {

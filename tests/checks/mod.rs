@@ -9,6 +9,6 @@ mod shape;
 
 pub(crate) use self::{
     admission::{annotations, core, review},
-    http::http,
+    http::{http, http2},
     manifests::manifests,
 };

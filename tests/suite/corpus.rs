@@ -50,4 +50,5 @@ fn manifests_are_read_or_refused() {
 #[test]
 fn connections_end_whatever_comes() {
     check_corpus("http", 10, checks::http);
+    check_corpus("http2", 8, checks::http2);
 }

@@ -23,6 +23,7 @@ mod drain;
 mod drop_in;
 mod fast_path;
 mod golden;
+mod http2;
 mod installed;
 mod layers;
 mod mapping;

@@ -16,7 +16,6 @@ use arc_swap::ArcSwap;
 use rustls::ServerConfig;
 use serde_json::{Value, json};
 use tokio::{
-    net::TcpListener,
     runtime::Builder,
     signal::unix::{Signal, SignalKind, signal},
     sync::oneshot,
@@ -49,8 +48,9 @@ use crate::{
         Timeouts,
         admin::Admin,
         debug::DebugPages,
-        listen::{self, Listener},
+        listen::{Listener, Port},
         mutate::Mutate,
+        workers::Workers,
     },
     tls::{
         self, Reloader,
@@ -84,10 +84,7 @@ pub fn run(args: ServeArgs) -> anyhow::Result<ExitCode> {
         warn!("{warning}");
     }
     let config = Config::try_from(args).map_err(anyhow::Error::from);
-    let ended = config.and_then(|config| {
-        let threads = config.requests.threads;
-        super::block_on_threads(threads, Box::pin(serve(config, metrics)))
-    });
+    let ended = config.and_then(|config| super::block_on_one_thread(Box::pin(serve(config, metrics))));
     // By way of the log, since nobody may be reading.
     Ok(ended.unwrap_or_else(|error| {
         log.end_with(&error);
@@ -116,8 +113,10 @@ async fn serve(mut config: Config, metrics: Metrics) -> anyhow::Result<ExitCode>
     // What runs beside the webhook for as long as the process lives. That one ends is a failure of its own.
     let mut background = JoinSet::new();
 
-    let (admin, admin_address) = bind("--admin-listen", config.admin_listen)?;
-    let (webhook, webhook_address) = bind("--listen", config.listen)?;
+    let (admin, admin_address) = bind("--admin-listen", config.admin_listen, config.is_port_shared)?;
+    let (webhook, webhook_address) = bind("--listen", config.listen, config.is_port_shared)?;
+    let admin = admin.listen().with_context(|| format!("--admin-listen {admin_address}"))?;
+    let workers = Workers::start(config.requests.threads).context("can't start the threads of --threads")?;
     let cluster = cluster::target(&config.source).await?;
     let (tls, certificate) = start_tls(&config, cluster.as_ref(), &metrics.tls, &mut background)?;
     let resolver = Arc::new(Resolver::new(Arc::clone(&config.settings)));
@@ -134,6 +133,7 @@ async fn serve(mut config: Config, metrics: Metrics) -> anyhow::Result<ExitCode>
         tls,
         timeouts: config.timeouts,
         max_connections: config.max_connections,
+        workers: Some(workers.clone()),
         drain: drain.clone(),
         metrics,
     };
@@ -145,6 +145,7 @@ async fn serve(mut config: Config, metrics: Metrics) -> anyhow::Result<ExitCode>
         drain: admin_drain,
         max_connections: ADMIN_CONNECTIONS,
         timeouts: ADMIN_TIMEOUTS,
+        workers: None,
         ..listener(admin, None, Metrics::new().http)
     };
     let debug = config.debug.take().map(|flags| {
@@ -164,6 +165,11 @@ async fn serve(mut config: Config, metrics: Metrics) -> anyhow::Result<ExitCode>
 
     let core = Webhook::new(Arc::clone(&config.settings));
     let mutate = Mutate::new(core, cache, config.requests, metrics.clone(), recorder);
+    if config.is_port_shared {
+        // The process that has the port until now serves until this one can.
+        readiness.conditions_met().await;
+    }
+    let webhook = webhook.listen().with_context(|| format!("--listen {webhook_address}"))?;
     let mut serving = tokio::spawn(mutate.serve(listener(webhook, Some(tls), metrics.http.clone())));
     readiness.listening();
     info!(listen = %webhook_address, admin_listen = %admin_address, "listening");
@@ -232,14 +238,14 @@ fn fitted_to_open_files(max_connections: usize) -> usize {
     max_connections.min(fitting)
 }
 
-fn bind(flag: &str, address: SocketAddr) -> anyhow::Result<(TcpListener, SocketAddr)> {
-    let listener = listen::bind(address).map_err(|error| {
+fn bind(flag: &str, address: SocketAddr, is_shared: bool) -> anyhow::Result<(Port, SocketAddr)> {
+    let port = Port::bind(address, is_shared).map_err(|error| {
         let is_privileged = error.kind() == io::ErrorKind::PermissionDenied && address.port() < 1024;
         let hint = if is_privileged { PRIVILEGED_PORT } else { "" };
         anyhow!(error).context(format!("{flag} {address}: can't listen there{hint}"))
     })?;
-    let address = listener.local_addr()?;
-    Ok((listener, address))
+    let address = port.address()?;
+    Ok((port, address))
 }
 
 fn start_recording(folder: Folder, metrics: &Metrics) -> anyhow::Result<(Recorder, Recording)> {

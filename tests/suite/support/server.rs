@@ -13,7 +13,7 @@ use eks_pod_identity_webhook::{
         Timeouts,
         admin::Admin,
         debug::DebugPages,
-        listen::{self, Listener},
+        listen::{Listener, Port},
         mutate::{Mutate, RequestLimits},
     },
     tls::{CertificateFiles, Clients, Reloader, TlsVersion, self_managed::serving::Served},
@@ -29,6 +29,7 @@ pub(crate) struct Options {
     pub(crate) max_connections: usize,
     pub(crate) require_client_cert: bool,
     pub(crate) tls_min_version: TlsVersion,
+    pub(crate) http2: bool,
     pub(crate) record: Option<Folder>,
     pub(crate) debug_endpoints: bool,
     pub(crate) metrics_namespaces: usize,
@@ -47,11 +48,13 @@ impl Default for Options {
                 lookup_grace: Duration::from_secs(1),
                 waits: 50,
                 memory: 8 << 20,
+                streams: 100,
                 threads: 2,
             },
             max_connections: 100,
             require_client_cert: false,
             tls_min_version: TlsVersion::Tls12,
+            http2: false,
             record: None,
             debug_endpoints: false,
             metrics_namespaces: 0,
@@ -109,6 +112,7 @@ impl Server {
             clients: Clients {
                 ca: options.require_client_cert.then(|| certs.path().join("ca.crt")),
                 min_version: options.tls_min_version,
+                http2: options.http2,
             },
         };
         let (tls, not_ready_reason) = match served {
@@ -122,13 +126,15 @@ impl Server {
         };
 
         let listener = |tls| {
-            let tcp = listen::bind(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
+            let port = Port::bind(SocketAddr::from(([127, 0, 0, 1], 0)), false).unwrap();
+            let tcp = port.listen().unwrap();
             let address = tcp.local_addr().unwrap();
             let listener = Listener {
                 tcp,
                 tls,
                 timeouts: options.timeouts,
                 max_connections: options.max_connections,
+                workers: None,
                 drain: drain.clone(),
                 metrics: metrics.http.clone(),
             };
