@@ -1,5 +1,6 @@
 """Values that do not exist or cannot work are rejected before anything is installed."""
 
+import copy
 import re
 
 import helm_python
@@ -159,3 +160,38 @@ def test_objects_of_the_schema_reject_unknown_keys():
 def test_the_schema_rejects(typo):
     with pytest.raises(helm_python.HelmValuesError):
         render(typo)
+
+
+def empty_by_default(values, path=()):
+    """The paths of values that are an empty mapping or list."""
+    for key, value in values.items():
+        if value in ({}, []):
+            yield (*path, key)
+        elif isinstance(value, dict):
+            yield from empty_by_default(value, (*path, key))
+
+
+ENABLED = {
+    "webhook": {
+        "autoscaling": {"enabled": True},
+        "checks": {"certificateAuthorities": {"configMap": "a"}, "oidcVerify": {"enabled": True}, "audit": {"enabled": True}},
+        "dashboards": {"enabled": True, "grafanaDashboard": {"enabled": True}},
+        "networkPolicy": {"enabled": True, "egress": {"enabled": True}},
+        "prometheusRule": {"enabled": True},
+        "requirePodIdentity": {"enabled": True},
+        "serviceMonitor": {"enabled": True},
+    },
+    "policy": {"mode": "policy"},
+}
+
+
+@pytest.mark.parametrize("enabled", ENABLED.values(), ids=ENABLED)
+def test_null_is_the_same_as_empty(enabled):
+    expected = render(enabled).objects
+    for path in empty_by_default(default_values()):
+        values = copy.deepcopy(enabled)
+        parent = values
+        for key in path[:-1]:
+            parent = parent.setdefault(key, {})
+        parent[path[-1]] = None
+        assert render(values).objects == expected, ".".join(path)

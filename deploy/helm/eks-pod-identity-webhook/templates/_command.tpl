@@ -26,7 +26,7 @@ spec:
 {{/* The labels of such a pod. The selector of the Service must not match them. */}}
 {{- define "eks-pod-identity-webhook.commandLabels" -}}
 {{- $own := dict "app.kubernetes.io/instance" .root.Release.Name "app.kubernetes.io/component" .name }}
-{{- merge $own (omit .root.Values.commonLabels "app.kubernetes.io/name") | toYaml }}
+{{- merge $own (omit (.root.Values.commonLabels | default dict) "app.kubernetes.io/name") | toYaml }}
 {{- end }}
 
 {{/* The spec of such a pod: (dict "root" . "name" … "account" … "args" … "env" … "volumeMounts" … "volumes" …). The last four

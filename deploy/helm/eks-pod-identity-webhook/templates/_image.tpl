@@ -10,7 +10,7 @@
 {{/* Charts disagree on the form of `global.imagePullSecrets`, and a parent chart gives all of them the same: names and objects
      are both accepted. */}}
 {{- define "eks-pod-identity-webhook.imagePullSecrets" -}}
-{{- range concat (.Values.global.imagePullSecrets | default list) .Values.imagePullSecrets | uniq }}
+{{- range concat (.Values.global.imagePullSecrets | default list) (.Values.imagePullSecrets | default list) | uniq }}
 - name: {{ kindIs "string" . | ternary . (get (kindIs "map" . | ternary . dict) "name") }}
 {{- end }}
 {{- end }}

@@ -23,8 +23,8 @@ name: {{ .name | default (include "eks-pod-identity-webhook.fullname" $root) }}
 namespace: {{ .namespace | default (include "eks-pod-identity-webhook.namespace" $root) }}
 {{- end }}
 {{- $own := include "eks-pod-identity-webhook.labels" $root | fromYaml }}
-labels: {{- merge dict $own (.labels | default dict) $root.Values.commonLabels | toYaml | nindent 2 }}
-{{- with merge dict (.annotations | default dict) $root.Values.commonAnnotations }}
+labels: {{- merge dict $own (.labels | default dict) ($root.Values.commonLabels | default dict) | toYaml | nindent 2 }}
+{{- with merge dict (.annotations | default dict) ($root.Values.commonAnnotations | default dict) }}
 annotations: {{- toYaml . | nindent 2 }}
 {{- end }}
 {{- end }}

@@ -50,7 +50,7 @@ namespaceSelector:
 {{- $rules := list }}
 {{- range $rule := $group.rules }}
 {{- $alerts = append $alerts $rule.alert }}
-{{- if not (has $rule.alert $values.disabled) }}
+{{- if not (has $rule.alert ($values.disabled | default list)) }}
 {{- $rules = append $rules (include "eks-pod-identity-webhook.rule" (list $ $rule) | fromYaml) }}
 {{- end }}
 {{- end }}
@@ -58,7 +58,7 @@ namespaceSelector:
 {{- $groups = append $groups (set $group "rules" .) }}
 {{- end }}
 {{- end }}
-{{- range concat $values.disabled (keys $values.overrides) }}
+{{- range concat ($values.disabled | default list) (keys ($values.overrides | default dict)) }}
 {{- if not (has . $alerts) }}
 {{- fail (printf "prometheusRule: there is no alert %s, see files/rules.yaml of the chart" .) }}
 {{- end }}
@@ -71,7 +71,7 @@ namespaceSelector:
 {{- $values := (index . 0).Values }}
 {{- $rule := index . 1 }}
 {{- if $rule.alert }}
-{{- $override := get $values.prometheusRule.overrides $rule.alert | default dict }}
+{{- $override := get ($values.prometheusRule.overrides | default dict) $rule.alert | default dict }}
 {{- with $override.for }}{{ $_ := set $rule "for" . }}{{ end }}
 {{- with $override.severity }}{{ $_ := set $rule.labels "severity" . }}{{ end }}
 {{- with $values.runbookUrl }}{{ $_ := set $rule.annotations "runbook_url" (printf "%s#%s" . (lower $rule.alert)) }}{{ end }}

@@ -4,7 +4,7 @@
 {{- define "eks-pod-identity-webhook.podTemplate" -}}
 {{- $selector := include "eks-pod-identity-webhook.selectorLabels" . | fromYaml -}}
 metadata:
-  labels: {{- merge dict $selector .Values.podLabels .Values.commonLabels | toYaml | nindent 4 }}
+  labels: {{- merge dict $selector (.Values.podLabels | default dict) (.Values.commonLabels | default dict) | toYaml | nindent 4 }}
   {{- with .Values.podAnnotations }}
   annotations: {{- toYaml . | nindent 4 }}
   {{- end }}

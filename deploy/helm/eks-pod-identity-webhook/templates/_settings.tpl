@@ -35,7 +35,7 @@
 {{- $config := include "eks-pod-identity-webhook.config" $root | fromYaml }}
 {{- $variable := $key | snakecase | upper }}
 {{- if hasKey $config $key }}{{ include "eks-pod-identity-webhook.text" (get $config $key) }}
-{{- else if hasKey $root.Values.env $variable }}{{ include "eks-pod-identity-webhook.text" (get $root.Values.env $variable) }}
+{{- else if hasKey ($root.Values.env | default dict) $variable }}{{ include "eks-pod-identity-webhook.text" (get $root.Values.env $variable) }}
 {{- else }}{{ index . 2 }}
 {{- end }}
 {{- end }}

@@ -3,7 +3,7 @@
 {{/* The namespaces that are left out, as a YAML list. The program's own is always among them: a webhook that is down must not
      prevent itself from starting. */}}
 {{- define "eks-pod-identity-webhook.excludedNamespaces" -}}
-{{- append .Values.webhook.excludedNamespaces (include "eks-pod-identity-webhook.namespace" .) | uniq | toYaml }}
+{{- append (.Values.webhook.excludedNamespaces | default list) (include "eks-pod-identity-webhook.namespace" .) | uniq | toYaml }}
 {{- end }}
 
 {{/* The ARN of a role, in CEL: (list . "expression of what was annotated"). With `awsAccountId`, a name is completed. */}}
@@ -66,24 +66,24 @@
   sideEffects: None
   timeoutSeconds: {{ $webhook.timeoutSeconds }}
   namespaceSelector:
-    {{- with $webhook.namespaceSelector.matchLabels }}
+    {{- with ($webhook.namespaceSelector).matchLabels }}
     matchLabels: {{- toYaml . | nindent 6 }}
     {{- end }}
     matchExpressions:
       - key: kubernetes.io/metadata.name
         operator: NotIn
         values: {{- include "eks-pod-identity-webhook.excludedNamespaces" .root | nindent 10 }}
-      {{- with $webhook.namespaceSelector.matchExpressions }}
+      {{- with ($webhook.namespaceSelector).matchExpressions }}
       {{- toYaml . | nindent 6 }}
       {{- end }}
   objectSelector:
-    {{- with .objectSelector.matchLabels }}
+    {{- with (.objectSelector).matchLabels }}
     matchLabels: {{- toYaml . | nindent 6 }}
     {{- end }}
     matchExpressions:
       - key: {{ include "eks-pod-identity-webhook.key" (list .root "skip-pod-identity-webhook") }}
         operator: DoesNotExist
-      {{- with .objectSelector.matchExpressions }}
+      {{- with (.objectSelector).matchExpressions }}
       {{- toYaml . | nindent 6 }}
       {{- end }}
   matchConditions:
