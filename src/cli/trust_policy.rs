@@ -27,12 +27,13 @@ pub struct TrustPolicyArgs {
     /// The AWS account that has the issuer as an identity provider
     #[arg(long, env, value_name = "NUMBER")]
     pub aws_account_id: AccountId,
-    /// The partition of that account: such as aws-cn or aws-us-gov
+    /// The partition of that account: aws, aws-cn, aws-us-gov, aws-eusc, aws-iso, …
     #[arg(long, env, value_name = "NAME", default_value = "aws")]
     pub aws_partition: Partition,
-    /// The cluster's OIDC issuer. Without it, the cluster is asked
-    #[arg(long, env = "TRUST_POLICY_ISSUER", value_name = "URL")]
-    pub issuer: Option<Issuer>,
+    /// The cluster's OIDC issuer. Without it, the cluster is asked. Several with commas, or by giving the flag again: then
+    /// the role trusts the ServiceAccounts of each of these clusters
+    #[arg(long, env = "TRUST_POLICY_ISSUER", value_name = "URL", value_delimiter = ',')]
+    pub issuer: Vec<Issuer>,
     /// The audience of the tokens
     #[arg(long, env, value_name = "AUDIENCE", default_value = DEFAULT_AUDIENCE)]
     pub token_audience: Audience,

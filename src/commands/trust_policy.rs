@@ -7,6 +7,7 @@ use anyhow::bail;
 use super::cluster;
 use crate::{
     cli::{PolicyForm, TrustPolicyArgs},
+    injection::aws_account::Partition,
     oidc::{
         issuer::Issuer,
         trust_policy::{DEFAULT_QUOTA, Trust, TrustPolicy},
@@ -26,17 +27,18 @@ async fn print(args: TrustPolicyArgs) -> anyhow::Result<ExitCode> {
              --allow-any-service-account if that is what you want"
         );
     }
-    let issuer = match args.issuer {
-        Some(issuer) => issuer,
-        None => public_issuer(&cluster::client(args.cluster).await?).await?,
-    };
-    if issuer.is_internal() || issuer.has_port() {
-        eprintln!(
-            "warning: AWS takes no identity provider {issuer}: it has to be reached from outside, by a URL without a port"
-        );
+    let mut issuers: Vec<Issuer> = Vec::new();
+    for issuer in args.issuer {
+        if !issuers.contains(&issuer) {
+            issuers.push(issuer);
+        }
     }
+    if issuers.is_empty() {
+        issuers.push(public_issuer(&cluster::client(args.cluster).await?).await?);
+    }
+    issuers.iter().for_each(|issuer| warn_of(issuer, &args.aws_partition));
     let policy = TrustPolicy::from(&Trust {
-        issuer,
+        issuers,
         account: args.aws_account_id,
         partition: args.aws_partition,
         audience: args.token_audience,
@@ -45,8 +47,8 @@ async fn print(args: TrustPolicyArgs) -> anyhow::Result<ExitCode> {
     let characters = policy.characters();
     if characters > DEFAULT_QUOTA {
         eprintln!(
-            "warning: {characters} characters, and IAM takes {DEFAULT_QUOTA} unless the quota \"Role trust policy \
-             length\" is raised: use a wildcard, or several roles"
+            "warning: the policy has {characters} characters, and IAM accepts {DEFAULT_QUOTA} unless the quota \"Role trust \
+             policy length\" is raised: use a wildcard, or several roles"
         );
     }
     let text = match args.output {
@@ -56,6 +58,21 @@ async fn print(args: TrustPolicyArgs) -> anyhow::Result<ExitCode> {
     };
     super::print(&text)?;
     Ok(ExitCode::SUCCESS)
+}
+
+fn warn_of(issuer: &Issuer, partition: &Partition) {
+    if issuer.is_internal() || issuer.has_port() {
+        eprintln!(
+            "warning: AWS does not accept {issuer} as an identity provider: it must be reachable from the internet, by a URL \
+             without a port"
+        );
+    }
+    if let Some(other) = issuer.partition().filter(|other| *other != partition.to_string()) {
+        eprintln!(
+            "warning: the issuer {issuer} is in the partition {other}, and the role in {partition}: give --aws-partition \
+             {other} if the role is there, too"
+        );
+    }
 }
 
 /// The issuer that the cluster's tokens name, if AWS can know it.

@@ -10,6 +10,20 @@ pub const DISCOVERY_PATH: &str = "/.well-known/openid-configuration";
 /// Where kube-apiserver has its public keys.
 pub const JWKS_PATH: &str = "/openid/v1/jwks";
 
+/// The domains of AWS' services by partition. The regions of `aws-us-gov` (`us-gov-west-1`) are in those of `aws`.
+const AWS_DOMAINS: [(&str, &str); 10] = [
+    (".amazonaws.com.cn", "aws-cn"),
+    (".api.amazonwebservices.com.cn", "aws-cn"),
+    (".amazonaws.eu", "aws-eusc"),
+    (".c2s.ic.gov", "aws-iso"),
+    (".sc2s.sgov.gov", "aws-iso-b"),
+    (".cloud.adc-e.uk", "aws-iso-e"),
+    (".csp.hci.ic.gov", "aws-iso-f"),
+    (".amazonaws.com", "aws"),
+    (".api.aws", "aws"),
+    (".on.aws", "aws"),
+];
+
 /// The URL of an issuer, letter by letter as tokens name it: AWS knows one with a slash at the end and one without as two.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Issuer(Box<str>);
@@ -38,6 +52,19 @@ impl Issuer {
     /// Whether it has a port, with which IAM takes no identity provider.
     pub fn has_port(&self) -> bool {
         authority(&self.0).rsplit_once(':').is_some_and(|(_, port)| !port.contains(']'))
+    }
+
+    /// The partition that an issuer on AWS is in; `None` if it is elsewhere.
+    pub fn partition(&self) -> Option<&'static str> {
+        let authority = authority(&self.0);
+        let host = authority.split(':').next().unwrap_or_default().to_ascii_lowercase();
+        let (names, partition) = AWS_DOMAINS
+            .iter()
+            .find_map(|(domain, partition)| Some((host.strip_suffix(domain)?, *partition)))?;
+        match names.split(['.', '-']).any(|word| word == "gov") {
+            true if partition == "aws" => Some("aws-us-gov"),
+            _ => Some(partition),
+        }
     }
 
     /// Whether nothing outside the cluster's network can find it.
@@ -122,6 +149,22 @@ mod tests {
             "https://x.test/ ",
         ] {
             assert_eq!(bad.parse::<Issuer>(), Err(InvalidIssuer), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn issuers_on_aws_have_a_partition() {
+        for (text, partition) in [
+            ("https://oidc.eks.eu-west-1.amazonaws.com/id/ABC", Some("aws")),
+            ("https://oidc-eks.eu-west-1.api.aws/id/ABC", Some("aws")),
+            ("https://oidc.eks.us-gov-west-1.amazonaws.com/id/ABC", Some("aws-us-gov")),
+            ("https://oidc.eks.cn-north-1.amazonaws.com.cn/id/ABC", Some("aws-cn")),
+            ("https://oidc.eks.eusc-de-east-1.amazonaws.eu/id/ABC", Some("aws-eusc")),
+            ("https://my-bucket.s3.us-east-1.amazonaws.com", Some("aws")),
+            ("https://oidc.example.com/amazonaws.com", None),
+            ("https://amazonaws.com.example.com", None),
+        ] {
+            assert_eq!(issuer(text).partition(), partition, "{text}");
         }
     }
 

@@ -166,3 +166,40 @@ async fn a_cluster_whose_issuer_aws_cannot_know_gets_no_policy() {
         }
     }
 }
+
+#[test]
+fn several_issuers_have_statements_each() {
+    let two = "--issuer=https://oidc.example.com/two,https://oidc.example.com/my-cluster";
+    let policy = policy(&[ISSUER, two, "--service-account=payments/api", "--service-account=team-*/worker"]);
+    let statements = policy["Statement"].as_array().unwrap();
+    assert_eq!(statements.len(), 4, "each issuer once: {policy:#}");
+    for (statement, issuer) in statements.iter().zip(["my-cluster", "my-cluster", "two", "two"]) {
+        let provider = format!("oidc.example.com/{issuer}");
+        let arn = format!("arn:aws:iam::111122223333:oidc-provider/{provider}");
+        assert_eq!(statement["Principal"]["Federated"], arn);
+        assert_eq!(statement["Condition"]["StringEquals"][format!("{provider}:aud")], "sts.amazonaws.com");
+    }
+    let terraform = run(&[ISSUER, two, "--service-account=payments/api", "-o", "terraform"]);
+    assert_eq!(stdout(&terraform).matches("  statement {").count(), 2);
+}
+
+#[test]
+fn an_issuer_of_another_partition_is_warned_of() {
+    let run = |issuer: &str, partition: &str| {
+        let (issuer, partition) = (format!("--issuer={issuer}"), format!("--aws-partition={partition}"));
+        let output = run(&[&issuer, &partition, "--service-account=payments/api"]);
+        assert!(output.status.success(), "{}", stderr(&output));
+        assert!(stdout(&output).contains(&format!("arn:{}:iam::", &partition[16..])));
+        stderr(&output).to_owned()
+    };
+    let (china, europe) = (
+        "https://oidc.eks.cn-north-1.amazonaws.com.cn/id/A",
+        "https://oidc.eks.eusc-de-east-1.amazonaws.eu/id/A",
+    );
+    assert!(run(china, "aws").contains("is in the partition aws-cn, and the role in aws"));
+    for (issuer, partition) in
+        [(china, "aws-cn"), (europe, "aws-eusc"), ("https://oidc.example.com", "aws-iso-b")]
+    {
+        assert_eq!(run(issuer, partition), "");
+    }
+}

@@ -20,9 +20,9 @@ pub const DEFAULT_QUOTA: usize = 2048;
 /// What a role is to trust.
 #[derive(Clone, Debug)]
 pub struct Trust {
-    /// Whose tokens.
-    pub issuer: Issuer,
-    /// The AWS account that knows the issuer as an identity provider.
+    /// The issuers of the tokens: one for each cluster.
+    pub issuers: Vec<Issuer>,
+    /// The AWS account that has the issuers as identity providers.
     pub account: AccountId,
     /// The partition of that account.
     pub partition: Partition,
@@ -35,8 +35,14 @@ pub struct Trust {
 /// A trust policy.
 #[derive(Clone, Debug)]
 pub struct TrustPolicy {
+    statements: Vec<Statement>,
+}
+
+/// A statement about the tokens of one issuer.
+#[derive(Clone, Debug)]
+struct Statement {
     provider_arn: String,
-    statements: Vec<Vec<Condition>>,
+    conditions: Vec<Condition>,
 }
 
 /// A line of a statement's `Condition`.
@@ -48,33 +54,41 @@ struct Condition {
 }
 
 impl From<&Trust> for TrustPolicy {
-    /// Exact accounts and patterns have a statement each, since conditions within one have to hold all at once.
+    /// Exact accounts and patterns have a statement each, since all conditions within one must hold.
     fn from(trust: &Trust) -> Self {
-        let Trust { issuer, account, partition, audience, subjects } = trust;
-        let provider = issuer.provider();
-        let statement = |operator, subjects: Vec<&Subject>| {
-            let condition = |operator, claim: &str, values| Condition {
-                operator,
-                key: format!("{provider}:{claim}"),
-                values,
-            };
-            let mut claims: Vec<String> = Vec::new();
-            for claim in subjects.iter().map(|subject| subject.claim()) {
-                if !claims.contains(&claim) {
-                    claims.push(claim);
-                }
-            }
-            vec![
-                condition("StringEquals", "aud", vec![literal(audience.as_ref())]),
-                condition(operator, "sub", claims),
-            ]
+        let (patterns, exact): (Vec<_>, Vec<_>) =
+            trust.subjects.iter().partition(|subject| subject.has_wildcard());
+        let of_issuer = |issuer| {
+            [("StringEquals", &exact), ("StringLike", &patterns)]
+                .into_iter()
+                .filter(|(_, subjects)| !subjects.is_empty())
+                .map(move |(operator, subjects)| Statement::new(trust, issuer, operator, subjects))
         };
-        let (patterns, exact): (Vec<_>, Vec<_>) = subjects.iter().partition(|subject| subject.has_wildcard());
-        let statements = [("StringEquals", exact), ("StringLike", patterns)];
-        let statements = statements.into_iter().filter(|(_, subjects)| !subjects.is_empty());
+        Self { statements: trust.issuers.iter().flat_map(of_issuer).collect() }
+    }
+}
+
+impl Statement {
+    fn new(trust: &Trust, issuer: &Issuer, operator: &'static str, subjects: &[&Subject]) -> Self {
+        let Trust { account, partition, audience, .. } = trust;
+        let provider = issuer.provider();
+        let condition = |operator, claim: &str, values| Condition {
+            operator,
+            key: format!("{provider}:{claim}"),
+            values,
+        };
+        let mut claims: Vec<String> = Vec::new();
+        for claim in subjects.iter().map(|subject| subject.claim()) {
+            if !claims.contains(&claim) {
+                claims.push(claim);
+            }
+        }
         Self {
             provider_arn: format!("arn:{partition}:iam::{account}:oidc-provider/{provider}"),
-            statements: statements.map(|(operator, subjects)| statement(operator, subjects)).collect(),
+            conditions: vec![
+                condition("StringEquals", "aud", vec![literal(audience.as_ref())]),
+                condition(operator, "sub", claims),
+            ],
         }
     }
 }
@@ -87,10 +101,10 @@ fn literal(text: &str) -> String {
 impl TrustPolicy {
     /// The policy document.
     pub fn to_json(&self) -> Value {
-        let statements = self.statements.iter().map(|conditions| {
+        let statements = self.statements.iter().map(|Statement { provider_arn, conditions }| {
             json!({
                 "Effect": "Allow",
-                "Principal": {"Federated": self.provider_arn},
+                "Principal": {"Federated": provider_arn},
                 "Action": "sts:AssumeRoleWithWebIdentity",
                 "Condition": by_operator(conditions),
             })

@@ -1,14 +1,14 @@
 //! The policy as `aws_iam_policy_document` of Terraform's AWS provider, spaced as `terraform fmt` leaves it.
 
-use super::{Condition, TrustPolicy};
+use super::{Condition, Statement, TrustPolicy};
 
 pub(super) fn data_source(policy: &TrustPolicy) -> String {
-    let statements = policy.statements.iter().map(|conditions| statement(&policy.provider_arn, conditions));
+    let statements = policy.statements.iter().map(statement);
     let statements = statements.collect::<Vec<_>>().join("\n");
     format!("data \"aws_iam_policy_document\" \"trust\" {{\n{statements}}}\n")
 }
 
-fn statement(provider_arn: &str, conditions: &[Condition]) -> String {
+fn statement(Statement { provider_arn, conditions }: &Statement) -> String {
     let provider_arn = quoted(provider_arn);
     let conditions: String = conditions.iter().map(condition).collect();
     format!(
