@@ -98,8 +98,10 @@ fn has_content(text: &str) -> bool {
     text.lines().any(|line| !line.trim().is_empty() && !line.trim_start().starts_with(['#', '%']))
 }
 
+/// Whether a line is a marker. A comment right behind `---` is not YAML, but kubectl takes it, and published charts have it.
 fn is_marker(line: &str, marker: &str) -> bool {
-    line.strip_prefix(marker).is_some_and(|rest| rest.is_empty() || rest.starts_with(char::is_whitespace))
+    let ends = |rest: &str| rest.is_empty() || rest.starts_with(char::is_whitespace);
+    line.strip_prefix(marker).is_some_and(|rest| ends(rest) || (marker == "---" && rest.starts_with('#')))
 }
 
 /// A document that was read.
@@ -118,7 +120,8 @@ impl Document<'_> {
         if let Some(Ok(value)) = json {
             return Ok(Parsed { value, is_json: true });
         }
-        let yaml = serde_saphyr::from_str_with_options(self.text, options());
+        let start = content_start(self.text);
+        let yaml = serde_saphyr::from_str_with_options(&self.text[start..], options());
         let (line, message) = match (json, yaml) {
             (_, Ok(value)) => return Ok(Parsed { value, is_json: false }),
             (Some(Err(error)), _) => {
@@ -129,11 +132,29 @@ impl Document<'_> {
             }
             (_, Err(error)) => {
                 let line = error.location().map_or(1, |location| location.line() as usize);
+                let line = line + newlines(&self.text[..start]);
                 (line, UserMessageFormatter.format_message(error.without_snippet()).into_owned())
             }
         };
         Err(BadDocument { number: self.number, line: self.line + line.max(1) - 1, message })
     }
+}
+
+/// Where the content of a document begins, behind documents of comments alone. Its own directives belong to it.
+fn content_start(text: &str) -> usize {
+    let (mut start, mut segment, mut offset) = (0, 0, 0);
+    for line in text.split_inclusive('\n') {
+        if has_content(line) && !is_marker(line, "---") {
+            break;
+        }
+        if is_marker(line, "---") {
+            let has_directives = text[segment..offset].lines().any(|line| line.starts_with('%'));
+            start = if has_directives { segment } else { offset + 3 };
+            segment = offset + line.len();
+        }
+        offset += line.len();
+    }
+    start
 }
 
 fn options() -> serde_saphyr::Options {
@@ -164,6 +185,7 @@ mod tests {
         assert_eq!(split("---\n\n--- {c: 3}\n...\n---\n"), [("{c: 3}", 3)]);
         assert_eq!(split("a: 1\n--- # a comment\nb: 2"), [("a: 1", 1), ("# a comment\nb: 2", 2)]);
         assert_eq!(split("text: |\n  ---\n---x: 1\n"), [("text: |\n  ---\n---x: 1", 1)]);
+        assert_eq!(split("a: 1\n---# b\nb: 2\n"), [("a: 1", 1), ("# b\nb: 2", 2)]);
         assert_eq!(split("a: 1\r\n---\r\nb: 2\r\n"), [("a: 1", 1), ("b: 2", 3)]);
         assert_eq!(
             split("{\"a\": 1}\n{\"b\":\n2} {\"c\": 3}"),
@@ -190,6 +212,19 @@ mod tests {
         let licensed = documents("# licence\n---\na: 1\n")[0].parse().unwrap();
         assert_eq!(licensed.value, serde_json::json!({"a": 1}));
         assert_eq!(split("a: 1\n---\n# b\n---\nb: 2\n"), [("a: 1", 1), ("# b\n---\nb: 2", 3)]);
+        for text in [
+            "# x\n---\n# y\n---\na: 1\n",
+            "# x\n---\n# y\n---\n# z\n---\n# a\na: 1\n",
+            "# x\n---\n%YAML 1.2\n---\na: 1\n",
+            "# x\n---\n# y\n--- {a: 1}\n",
+            "# x\n---# y\na: 1\n",
+        ] {
+            let all = documents(text);
+            assert_eq!(all.len(), 1, "{text:?}");
+            assert_eq!(all[0].parse().unwrap().value, serde_json::json!({"a": 1}), "{text:?}");
+        }
+        let error = documents("# x\n---\n# y\n---\na: 1\na: 2\n")[0].parse().unwrap_err();
+        assert_eq!(error.line, 6, "{error}");
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! What the program can do, one file each, and what they share.
 
+mod accounts;
 pub mod audit;
 mod cluster;
 pub mod compare;

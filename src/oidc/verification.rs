@@ -42,7 +42,7 @@ pub fn verify_discovery(issuer: &Issuer, keys: &Jwks, fetched: &Fetched) -> (Vec
     let fail = |found: String| (vec![Finding::fail(CHECK, found, PUBLISH)], None);
     let published = match fetched.as_ref().map(|text| Discovery::parse(text)) {
         Ok(Ok(published)) => published,
-        Ok(Err(error)) => return fail(format!("{url}: no discovery document: {error}")),
+        Ok(Err(error)) => return fail(format!("{url}: not a discovery document: {error}")),
         Err(error) => return (vec![Finding::fail(CHECK, format!("{url}: {error}"), LET_IN)], None),
     };
     let mut findings = Vec::new();

@@ -181,3 +181,43 @@ async fn without_the_right_to_list_the_rule_that_gives_it_is_named() {
         assert!(output.stdout.is_empty());
     }
 }
+
+#[tokio::test]
+async fn mistakes_in_annotations_and_excluded_accounts_are_reported() {
+    let api = cluster().await;
+    api.apply("kube-system", "ebs-csi", json!({ROLE_ANNOTATION: ROLE}));
+    api.apply(
+        "shop",
+        "misspelt",
+        json!({"eks.amazonaws.com/role-arm": ROLE, "eks.amazon.com/role-arn": ROLE}),
+    );
+    api.apply(
+        "shop",
+        "odd",
+        json!({ROLE_ANNOTATION: "arn:aws:iam::1:role", "eks.amazonaws.com/token-expiration": "x"}),
+    );
+    api.apply(
+        "shop",
+        "others",
+        json!({"eks.amazonaws.com/compute-type": "fargate", "example.com/role-arn": "x"}),
+    );
+    let output = audit(&api, &["--excluded-namespaces=kube-system"]).await;
+    assert_eq!(output.status.code(), Some(0), "mistakes are warnings: {}", stderr(&output));
+    for line in [
+        r#"warning: ServiceAccount shop/misspelt: annotation "eks.amazonaws.com/role-arm" is not read: is eks.amazonaws.com/role-arn meant?"#,
+        r#"warning: ServiceAccount shop/misspelt: annotation "eks.amazon.com/role-arn" is not read: is eks.amazonaws.com/role-arn meant?"#,
+        "warning: ServiceAccount shop/odd: ServiceAccount annotation eks.amazonaws.com/role-arn: ",
+        "warning: ServiceAccount shop/odd: ServiceAccount annotation eks.amazonaws.com/token-expiration: ",
+        "warning: namespace kube-system is excluded, and has accounts with an identity: ebs-csi",
+    ] {
+        assert!(stdout(&output).contains(line), "lacks {line:?}: {}", stdout(&output));
+    }
+    assert!(!stdout(&output).contains("shop/others"), "{}", stdout(&output));
+
+    let output = audit(&api, &["--excluded-namespaces=kube-system", "--output=json"]).await;
+    let report: Value = serde_json::from_str(stdout(&output)).unwrap();
+    assert_eq!(report["excluded"], json!({"kube-system": ["ebs-csi"]}));
+    let names: Vec<_> =
+        report["accounts"].as_array().unwrap().iter().map(|account| &account["name"]).collect();
+    assert_eq!(names, ["misspelt", "odd"]);
+}

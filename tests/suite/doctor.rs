@@ -144,6 +144,7 @@ async fn a_sound_installation_passes() {
         "pass  endpoints      aws-pod-identity-webhook/eks-pod-identity-webhook: 2 replicas are ready",
         "pass  certificate    2 of 2 replicas are trusted",
         "pass  others         no other webhook",
+        "pass  accounts       0 accounts give their pods an identity; no mistakes",
         &format!("pass  discovery      {url}/.well-known/openid-configuration"),
         &format!("pass  keys           {url}/openid/v1/jwks: "),
         &format!(
@@ -279,4 +280,20 @@ async fn what_may_not_be_read_or_reached_is_skipped_with_what_it_takes() {
     assert_eq!(output.status.code(), Some(1));
     let said = stdout(&output);
     assert!(said.starts_with("FAIL  api-server  can't be asked: ") && said.lines().count() == 2, "{said}");
+}
+
+#[tokio::test]
+async fn mistakes_in_annotations_and_accounts_that_are_left_out_are_warned_of() {
+    let bench = Bench::start().await;
+    bench.cluster.apply("kube-system", "ebs-csi", json!({support::ROLE_ANNOTATION: support::ROLE}));
+    bench.cluster.apply("payments", "api", json!({support::ROLE_ANNOTATION: support::ROLE}));
+    bench.cluster.apply("payments", "misspelt", json!({"eks.amazonaws.com/Role-ARN": support::ROLE}));
+    let output = bench.of_the_account().await;
+    assert_eq!(output.status.code(), Some(0), "{}{}", stdout(&output), stderr(&output));
+    for line in [
+        r#"warn  accounts       payments/misspelt: annotation "eks.amazonaws.com/Role-ARN" is not read: is eks.amazonaws.com/role-arn meant?"#,
+        "warn  accounts       kube-system/ebs-csi: annotated, in a namespace that namespaceSelector leaves out",
+    ] {
+        assert!(stdout(&output).contains(line), "lacks {line:?}:\n{}", stdout(&output));
+    }
 }

@@ -257,7 +257,7 @@ async fn each_difference_of_the_discovery_document_is_found() {
             0,
             &["warn  discovery", "subject_types_supported"],
         ),
-        (|document| *document = json!("<html>"), 200, 3, &["FAIL  discovery", "no discovery document"]),
+        (|document| *document = json!("<html>"), 200, 3, &["FAIL  discovery", "not a discovery document"]),
         (|_| {}, 301, 3, &["FAIL  discovery", "status 301 where 200 is wanted"]),
         (|_| {}, 403, 3, &["FAIL  discovery", "status 403 where 200 is wanted", "let anybody fetch it"]),
     ];

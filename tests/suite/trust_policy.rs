@@ -155,7 +155,7 @@ async fn a_cluster_whose_issuer_aws_cannot_know_gets_no_policy() {
             &["reached by AWS", "--issuer"][..],
         ),
         (200, json!({"issuer": "kubernetes/serviceaccount"}), &["an issuer is a URL"]),
-        (200, json!("ok"), &["/.well-known/openid-configuration", "no discovery document"]),
+        (200, json!("ok"), &["/.well-known/openid-configuration", "not a discovery document"]),
         (403, forbidden, &["/.well-known/openid-configuration", "not for you"]),
     ] {
         let output = ask(status, &document).await;

@@ -1,7 +1,6 @@
 //! Where ServiceAccounts come from: a cluster's watch, or manifests on disk.
 
 mod event;
-pub mod list;
 pub mod manifests;
 mod service_accounts;
 pub mod watch;

@@ -12,7 +12,7 @@ use hyper::StatusCode;
 use serde_json::Value;
 
 use self::{examination::Auditor, report::Report};
-use super::cluster;
+use super::{accounts, cluster};
 use crate::{
     accounts::{
         assignments::{
@@ -20,7 +20,6 @@ use crate::{
             mapping::{CONFIG_MAP, Mapping},
         },
         cache::Cache,
-        sources::list::list,
     },
     cli::AuditArgs,
     injection::resolver::Resolver,
@@ -61,11 +60,24 @@ async fn audit(args: AuditArgs) -> anyhow::Result<ExitCode> {
 
     // Accounts first: one that is made meanwhile is then unknown, instead of an account without a role.
     let (cache, mut writer) = Cache::new(Metrics::new().accounts);
-    let listed = list(client.clone(), namespace, &mut assignments, &mut writer).await;
-    listed.map_err(|error| refused("serviceaccounts", error))?;
-
-    let mut auditor = Auditor::new(settings);
     let mut report = Report::default();
+    writer.begin_list();
+    let listed = accounts::list(client.clone(), namespace, |listed| {
+        let account = assignments.resolve(&listed.namespace, &listed.name, listed.annotations());
+        let mistakes = listed.mistakes(&account, &settings.annotation_prefix);
+        let is_excluded = args.excluded_namespaces.contains(&listed.namespace);
+        report.add_account(
+            &listed.namespace,
+            &listed.name,
+            mistakes,
+            is_excluded && account.grant().is_some(),
+        );
+        writer.listed(&listed.namespace, &listed.name, account);
+    });
+    listed.await.map_err(|error| refused("serviceaccounts", error))?;
+    writer.end_list();
+
+    let mut auditor = Auditor::new(Arc::clone(&settings));
     let mut pods = pods(client, namespace).list().await.map_err(|error| refused("pods", error))?;
     while let Some(pod) = pods.next().await.map_err(|error| refused("pods", error))? {
         let pod: Value = serde_json::from_slice(&pod).context("the API server, pods: not a pod")?;

@@ -19,9 +19,29 @@ pub(crate) struct Report {
     complete: usize,
     left_alone: usize,
     unknown: usize,
+    /// The mistakes in the annotations of accounts, by namespace and name.
+    mistakes: BTreeMap<(String, String), Vec<String>>,
+    /// The accounts with an identity in namespaces that are excluded.
+    excluded: BTreeMap<String, Vec<String>>,
 }
 
 impl Report {
+    /// Adds what is wrong with an account, and whether it gives an identity although its namespace is excluded.
+    pub(crate) fn add_account(
+        &mut self,
+        namespace: &str,
+        name: &str,
+        mistakes: Vec<String>,
+        is_excluded: bool,
+    ) {
+        if !mistakes.is_empty() {
+            self.mistakes.insert((namespace.to_owned(), name.to_owned()), mistakes);
+        }
+        if is_excluded {
+            self.excluded.entry(namespace.to_owned()).or_default().push(name.to_owned());
+        }
+    }
+
     /// Takes what is to be said of a pod.
     pub(crate) fn add(&mut self, examined: Examined) {
         self.looked_at += usize::from(!matches!(examined, Examined::Terminating));
@@ -58,6 +78,9 @@ impl Report {
                 "pods": lacks,
             })
         });
+        let mistakes = self.mistakes.iter().map(|((namespace, name), mistakes)| {
+            json!({"namespace": namespace, "name": name, "mistakes": mistakes})
+        });
         json!({
             "verdict": if self.is_clean() { "complete" } else { "lacking" },
             "pods": self.looked_at,
@@ -66,11 +89,31 @@ impl Report {
             "leftAlone": self.left_alone,
             "unknownAccounts": self.unknown,
             "owners": owners.collect::<Vec<_>>(),
+            "accounts": mistakes.collect::<Vec<_>>(),
+            "excluded": self.excluded,
         })
     }
 
     fn count(&self) -> usize {
         self.lacking.values().map(Vec::len).sum()
+    }
+}
+
+impl Report {
+    fn write_accounts(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for ((namespace, name), mistakes) in &self.mistakes {
+            for mistake in mistakes {
+                writeln!(f, "warning: ServiceAccount {namespace}/{name}: {}", printable(mistake))?;
+            }
+        }
+        for (namespace, names) in &self.excluded {
+            writeln!(
+                f,
+                "warning: namespace {namespace} is excluded, and has accounts with an identity: {}",
+                names.join(", ")
+            )?;
+        }
+        Ok(())
     }
 }
 
@@ -129,7 +172,8 @@ impl fmt::Display for Report {
         if self.unknown > 0 {
             write!(f, "; of {} the ServiceAccount is newer than this audit, or gone", self.unknown)?;
         }
-        writeln!(f)
+        writeln!(f)?;
+        self.write_accounts(f)
     }
 }
 

@@ -4,14 +4,16 @@ mod checks;
 mod handshake;
 mod reader;
 
-use std::{process::ExitCode, time::SystemTime};
+use std::{process::ExitCode, sync::Arc, time::SystemTime};
 
+use hyper::StatusCode;
 use serde_json::Value;
 
 use self::reader::Reader;
 use super::{https::Https, oidc::compare};
 use crate::{
     cli::DoctorArgs,
+    injection::{resolver::Resolver, settings::Settings},
     kube::fields::text,
     oidc::{
         Discovery, Jwks,
@@ -44,9 +46,12 @@ async fn examine(mut args: DoctorArgs) -> anyhow::Result<ExitCode> {
         let configurations = reader.get(CONFIGURATIONS).await;
         let name = &args.webhook_configuration_name;
         findings.extend(checks::configuration(&configurations, name, &args.namespace));
-        if let Some(configuration) = configurations.as_ref().ok().and_then(|list| checks::find(list, name)) {
-            findings.extend(webhook(&reader, &args, configuration).await);
+        let configuration = configurations.as_ref().ok().and_then(|list| checks::find(list, name));
+        let namespaces = reader.get_metadata("/api/v1/namespaces").await;
+        if let Some(configuration) = configuration {
+            findings.extend(webhook(&reader, &args, configuration, &namespaces).await);
         }
+        findings.extend(checks::accounts(configuration, &namespaces, &accounts(&reader).await));
         findings.extend(configurations.iter().flat_map(|list| checks::conflicting_webhooks(list, name)));
         let (of_issuer, issuer) = issuer(&reader, https).await;
         findings.extend(of_issuer);
@@ -76,11 +81,38 @@ async fn rights(reader: &Reader, args: &DoctorArgs) -> Vec<Finding> {
     checks::rights(&who, &answers)
 }
 
+/// The accounts that have a role or a mistake, with the default prefix of annotations.
+async fn accounts(reader: &Reader) -> checks::Read<checks::Accounts> {
+    let settings: Arc<Settings> = Arc::default();
+    let resolver = Resolver::new(Arc::clone(&settings));
+    let mut found = checks::Accounts::default();
+    let listed = super::accounts::list(reader.0.clone(), None, |account| {
+        let resolved = resolver.resolve(account.annotations());
+        for mistake in account.mistakes(&resolved, &settings.annotation_prefix) {
+            found.mistakes.push(format!("{}/{}: {mistake}", account.namespace, account.name));
+        }
+        if resolved.grant().is_some() {
+            found.granted.push((account.namespace, account.name));
+        }
+    });
+    match listed.await {
+        Ok(()) => Ok(found),
+        Err(error) if error.code() == Some(StatusCode::FORBIDDEN) => {
+            Err(checks::Unread::Forbidden(error.to_string()))
+        }
+        Err(error) => Err(checks::Unread::Failed(error.to_string())),
+    }
+}
+
 /// Whether the API server asks the webhook, and can reach and trust it.
-async fn webhook(reader: &Reader, args: &DoctorArgs, configuration: &Value) -> Vec<Finding> {
-    let list = reader.get_metadata("/api/v1/namespaces").await;
+async fn webhook(
+    reader: &Reader,
+    args: &DoctorArgs,
+    configuration: &Value,
+    namespaces: &checks::Read<Value>,
+) -> Vec<Finding> {
     let wanted = args.service_account.as_ref().map(|(namespace, _)| &**namespace);
-    let mut findings = checks::namespaces(configuration, &list, wanted);
+    let mut findings = checks::namespaces(configuration, namespaces, wanted);
     findings.extend(checks::objects(configuration));
     let now = SystemTime::now();
     findings.extend(checks::entries(configuration).filter_map(|entry| checks::ca_bundle(entry, now)));

@@ -111,7 +111,9 @@ impl Finder {
     }
 
     fn found_in(&mut self, value: &Value, object: (Type<'_>, &str), pointer: &str) {
-        let is_object = value["apiVersion"].is_string() && value["kind"].is_string();
+        // A reference (`ownerReferences`, `scaleTargetRef`) names a type, too, but holds nothing.
+        let has_type = value["apiVersion"].is_string() && value["kind"].is_string();
+        let is_object = has_type && (value["spec"].is_object() || value["metadata"].is_object());
         match is_object {
             true => self.object(value, Type::of(value, None), pointer),
             false => self.search(value, object, pointer),
@@ -182,6 +184,12 @@ mod tests {
             ("apps/v1", "ControllerRevision", json!({"template": template}), &[]),
             ("monitoring.coreos.com/v1", "Prometheus", template["spec"].clone(), &[]),
             ("v1", "ConfigMap", json!({"template": "text"}), &[]),
+            (
+                "autoscaling/v2",
+                "HorizontalPodAutoscaler",
+                json!({"scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "x"}}),
+                &[],
+            ),
         ] {
             assert_eq!(pods(&object(api_version, kind, spec)), expected, "{kind}");
         }

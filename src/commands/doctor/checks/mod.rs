@@ -2,6 +2,7 @@
 //!
 //! Nothing here reads; that is `commands::doctor`.
 
+mod accounts;
 mod certificate;
 mod configuration;
 mod conflicting_webhooks;
@@ -12,6 +13,7 @@ mod server;
 mod service;
 
 pub(crate) use self::{
+    accounts::{Accounts, accounts},
     certificate::{Handshake, authorities, ca_bundle, served},
     configuration::{configuration, entries, find, service_of},
     conflicting_webhooks::conflicting_webhooks,
