@@ -25,15 +25,20 @@ pub struct CompareArgs {
     #[command(flatten)]
     pub candidate: CandidateArgs,
     /// Recorded AdmissionReviews in JSON: a file, or the .json files of a folder
-    #[arg(long, env = "COMPARE_REVIEWS", value_name = "PATH")]
-    pub reviews: PathBuf,
+    #[arg(long, env = "COMPARE_REVIEWS", value_name = "PATH", required_unless_present = "from_cluster")]
+    pub reviews: Option<PathBuf>,
+    /// Instead of recorded reviews, the cluster's own pods as if they were created now, so many at most. Values of
+    /// variables are masked
+    #[arg(long, env = "COMPARE_FROM_CLUSTER", value_name = "COUNT", default_missing_value = "200", num_args = 0..=1,
+        require_equals = true, conflicts_with = "reviews", value_parser = clap::value_parser!(u16).range(1..))]
+    pub from_cluster: Option<u16>,
     /// What to print
     #[arg(short, long, env = "COMPARE_OUTPUT", value_name = "FORM", default_value = "text")]
     pub output: CompareForm,
     /// Also write one self-contained HTML page, to attach to a change request
     #[arg(long, env = "COMPARE_REPORT", value_name = "FILE")]
     pub report: Option<PathBuf>,
-    /// The cluster of --baseline-service and --candidate-service.
+    /// The cluster of --baseline-service, --candidate-service and --from-cluster.
     #[command(flatten, next_help_heading = "Cluster")]
     pub cluster: ClusterArgs,
     /// How the webhooks are trusted.

@@ -26,13 +26,16 @@ use tokio::{
 };
 use tracing::{debug, info, warn};
 
-use self::{folder::Writer, redact::redact};
+use self::folder::Writer;
 use crate::{
     admission::{self, Operation, Outcome},
     metrics::RecordingMetrics,
 };
 
-pub use self::folder::{BadFolder, Folder};
+pub use self::{
+    folder::{BadFolder, Folder},
+    redact::redact,
+};
 
 /// How many requests may wait to be written: a burst.
 const QUEUE: usize = 32;

@@ -11,7 +11,7 @@ const LAST_APPLIED: &str = "/metadata/annotations/kubectl.kubernetes.io~1last-ap
 /// Rewrites an AdmissionReview, as compact as kube-apiserver writes it.
 ///
 /// Of objects that are no pods, which the core does not look at, nothing is kept: no rule says where their secrets are.
-pub(super) fn redact(body: &[u8]) -> serde_json::Result<Vec<u8>> {
+pub fn redact(body: &[u8]) -> serde_json::Result<Vec<u8>> {
     let mut review: Value = serde_json::from_slice(body)?;
     let is_pod = is_for_pods(&review);
     for object in ["/request/object", "/request/oldObject"] {

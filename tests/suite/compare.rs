@@ -317,6 +317,14 @@ async fn an_installed_webhook_is_reached_by_a_port_forward() {
     assert_eq!(output.status.code(), Some(3), "{output:?}");
     assert_eq!(object(&output)["differences"][0]["baseline"], OTHER_ROLE);
 
+    let live = ["--from-cluster", "--kubeconfig", &kubeconfig, "--context=test", "--count=20", "-o=json"];
+    let output = run(&[&both[..], &live[..]].concat()).await;
+    let difference = &object(&output)["differences"][0];
+    assert_eq!(
+        (&difference["review"], &difference["baseline"]),
+        (&"payments/web".into(), &OTHER_ROLE.into())
+    );
+
     for (service, error) in [
         ("webhooks/other", "no MutatingWebhookConfiguration calls the Service webhooks/other"),
         ("webhook", "want NAMESPACE/NAME"),

@@ -5,6 +5,7 @@ mod answer;
 mod client;
 mod difference;
 mod installed;
+mod live_pods;
 mod machine;
 mod markdown;
 mod measurement;
@@ -38,8 +39,14 @@ pub fn run(args: CompareArgs) -> anyhow::Result<ExitCode> {
 }
 
 async fn compare(args: CompareArgs) -> anyhow::Result<ExitCode> {
-    let reviews = review::load(&args.reviews).context("--reviews")?;
     let (trust, mut clusters) = (args.tls, Clusters::new(args.cluster));
+    let reviews = match (args.reviews, args.from_cluster) {
+        (Some(path), _) => review::load(&path).context("--reviews")?,
+        (None, max) => {
+            let max = max.unwrap_or_default().into();
+            live_pods::load(clusters.client().await?, max).await.context("--from-cluster")?
+        }
+    };
     let mut sides = Vec::new();
     for (name, side) in [("baseline", args.baseline.into()), ("candidate", args.candidate.into())] {
         sides.extend(sides::find(name, side, &trust, &mut clusters).await?);

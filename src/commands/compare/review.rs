@@ -44,22 +44,29 @@ fn files(path: &Path) -> io::Result<Vec<PathBuf>> {
 }
 
 fn read(file: &Path) -> anyhow::Result<Review> {
-    let body = fs::read(file).context("can't read it")?;
-    let mut review: Value = serde_json::from_slice(&body).context("not JSON")?;
-    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-    let (kind, api_version) = (&review["kind"], text(&review["apiVersion"]));
-    ensure!(
-        kind == "AdmissionReview"
-            && ["admission.k8s.io/v1", "admission.k8s.io/v1beta1"].contains(&&*api_version),
-        "no AdmissionReview of admission.k8s.io/v1 or v1beta1"
-    );
-    let request = review["request"].as_object_mut().ok_or_else(|| anyhow!("no request in it"))?;
-    let uid = request.get("uid").map(text).filter(|uid| !uid.is_empty());
-    Ok(Review {
-        name: file.file_name().unwrap_or(file.as_os_str()).to_string_lossy().into_owned(),
-        body: body.into(),
-        api_version,
-        uid: uid.context("no request.uid in it")?,
-        object: request.remove("object").filter(|object| !object.is_null()),
-    })
+    let name = file.file_name().unwrap_or(file.as_os_str()).to_string_lossy().into_owned();
+    Review::parse(name, fs::read(file).context("can't read it")?)
+}
+
+impl Review {
+    /// Reads what of a request its answer is compared with.
+    pub(super) fn parse(name: String, body: Vec<u8>) -> anyhow::Result<Self> {
+        let mut review: Value = serde_json::from_slice(&body).context("not JSON")?;
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        let (kind, api_version) = (&review["kind"], text(&review["apiVersion"]));
+        ensure!(
+            kind == "AdmissionReview"
+                && ["admission.k8s.io/v1", "admission.k8s.io/v1beta1"].contains(&&*api_version),
+            "no AdmissionReview of admission.k8s.io/v1 or v1beta1"
+        );
+        let request = review["request"].as_object_mut().ok_or_else(|| anyhow!("no request in it"))?;
+        let uid = request.get("uid").map(text).filter(|uid| !uid.is_empty());
+        Ok(Self {
+            name,
+            body: body.into(),
+            api_version,
+            uid: uid.context("no request.uid in it")?,
+            object: request.remove("object").filter(|object| !object.is_null()),
+        })
+    }
 }

@@ -63,6 +63,15 @@ impl Installed {
                 json!({"items": [pod("starting", "False"), pod("ready", "True")]}),
             ),
         ]);
+        let live = json!({"metadata": {"name": "web", "namespace": "payments", "uid": "u"}, "spec": {
+            "serviceAccountName": "api",
+            "containers": [{"name": "app", "env": [{"name": "PASSWORD", "value": "secret"}]}],
+        }});
+        let mut objects = objects;
+        objects.insert(
+            "/api/v1/pods",
+            json!({"kind": "PodList", "apiVersion": "v1", "metadata": {}, "items": [live]}),
+        );
         Self { objects, ports: HashMap::from([(PORT, server.address), (ADMIN_PORT, admin)]) }
     }
 
@@ -91,7 +100,7 @@ impl Installed {
     }
 
     async fn object(&self, mut stream: TcpStream, path: &str) {
-        let object = self.objects.get(path.trim_end_matches('?'));
+        let object = self.objects.get(path).or_else(|| self.objects.get(path.split('?').next()?));
         let (status, body) = match object {
             Some(object) => ("200 OK", object.to_string()),
             None => {
