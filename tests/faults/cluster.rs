@@ -2,6 +2,7 @@
 
 use std::{
     env,
+    net::SocketAddr,
     path::PathBuf,
     process::Command,
     sync::{Arc, Mutex},
@@ -86,6 +87,21 @@ impl Cluster {
         let replica = Daemon::run(command).await;
         self.balancer.add(&replica);
         replica
+    }
+
+    /// Starts a process that shares this port, and waits until it listens.
+    pub(crate) async fn sharing(&self, address: SocketAddr) -> Daemon {
+        let mut command = command(&[
+            "--kubeconfig=kubeconfig",
+            "--context=test",
+            "--tls-cert-file=tls.crt",
+            "--tls-key-file=tls.key",
+            "--reuse-port",
+            "--drain-delay=300ms",
+            "--admin-listen=127.0.0.1:0",
+        ]);
+        command.arg(format!("--listen={address}")).current_dir(self.dir.path());
+        Daemon::spawn(command).await
     }
 
     /// Starts replicas and waits until each is called.

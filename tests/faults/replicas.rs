@@ -1,10 +1,12 @@
 //! Replicas come and go, and so do their certificates.
 
-use std::{fs, time::Instant};
+use std::{fs, net::TcpListener, sync::Arc, time::Instant};
 
 use crate::{
     cluster::{Cluster, duration_of_a_fault},
     harness::{Test, tests},
+    load::{Load, Target},
+    reviews,
     support::{
         client::{Client, Handshake},
         daemon::Daemon,
@@ -16,7 +18,8 @@ use crate::{
 pub(crate) const TESTS: &[Test] = tests![
     a_rolling_replacement_fails_no_call,
     a_replica_that_is_killed_fails_calls_only_until_it_is_seen,
-    an_exchange_of_certificate_and_authority_in_files_fails_no_call
+    an_exchange_of_certificate_and_authority_in_files_fails_no_call,
+    a_successor_on_the_same_port_refuses_no_connection
 ];
 
 /// Longer than the balancer takes to see that a replica is not ready, as in a cluster.
@@ -42,6 +45,25 @@ async fn a_rolling_replacement_fails_no_call() {
     let each = begun.elapsed().as_secs_f64() / replaced as f64;
     load.goes_on(200).await;
     load.end().await.none_failed("rolling replacement", &format!("{replaced} replaced, {each:.2} s each"));
+}
+
+/// As two versions on a node's network: the new process opens the port once it is ready, beside the old one, which then drains.
+async fn a_successor_on_the_same_port_refuses_no_connection() {
+    let cluster = Cluster::start().await;
+    let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let mut serving = cluster.sharing(address).await;
+    let target = Target { address, trusted: Arc::clone(&cluster.target.trusted) };
+    let load = Load::on(&target, reviews::golden());
+    load.goes_on(200).await;
+    let (begun, mut handovers) = (Instant::now(), 0);
+    while handovers < 3 || begun.elapsed() < duration_of_a_fault() {
+        let mut old = std::mem::replace(&mut serving, cluster.sharing(address).await);
+        old.signal("-TERM");
+        assert_eq!(old.exit_code().await, Some(0));
+        load.goes_on(50).await;
+        handovers += 1;
+    }
+    load.end().await.none_failed("handover on one port", &format!("{handovers} handovers"));
 }
 
 /// What no server can mend: calls that the dead replica had taken, and those sent there before it is known to be dead.

@@ -12,9 +12,10 @@ use crate::{
     harness::{Test, tests},
     load::Load,
     support::{
+        ROLE, ROLE_ANNOTATION,
         client::{Client, Handshake, request},
         daemon::Daemon,
-        recorded,
+        minimal_of, recorded,
         server::plain_get,
         within,
     },
@@ -26,7 +27,8 @@ pub(crate) const TESTS: &[Test] = tests![
     pods_of_many_values_are_bounded_with_many_threads,
     probes_are_answered_beside_silent_connections,
     calls_are_answered_beside_silent_and_idle_connections,
-    recordings_of_large_objects_are_bounded
+    recordings_of_large_objects_are_bounded,
+    all_of_them_at_once_stay_within_the_charts_limit
 ];
 
 /// Connections that were cut off because their peers did not read.
@@ -156,11 +158,20 @@ async fn responses_that_are_not_read_are_bounded() {
     target.end("responses that are not read", &format!("{sent} sent"), BOUND).await;
 }
 
+fn large_pod() -> Vec<u8> {
+    let padding = "x".repeat(200);
+    pod_of(10_000, |number| json!({"name": format!("c{number}"), "image": padding}))
+}
+
+fn pod_of_many_values() -> Vec<u8> {
+    let args = vec![""; 340_000];
+    pod_of(1, |_| json!({"name": "c", "image": "i", "args": args}))
+}
+
 /// Row 5.
 async fn large_pods_from_many_clients_are_bounded() {
     let target = Target::start(&[]).await;
-    let padding = "x".repeat(200);
-    let request = pod_of(10_000, |number| json!({"name": format!("c{number}"), "image": padding}));
+    let request = large_pod();
     let (answered, refused) = send_and_read(&target, &request, 48).await;
     assert!(answered > 0);
     target.end("large pods", &format!("{answered} answered, {refused} got 503"), BOUND).await;
@@ -169,8 +180,7 @@ async fn large_pods_from_many_clients_are_bounded() {
 /// Row 6.
 async fn pods_of_many_values_are_bounded_with_many_threads() {
     let target = Target::start(&["--threads=32"]).await;
-    let args = vec![""; 340_000];
-    let request = pod_of(1, |_| json!({"name": "c", "image": "i", "args": args}));
+    let request = pod_of_many_values();
     let (answered, refused) = send_and_read(&target, &request, 64).await;
     assert!(answered > 0);
     let kept = metric_of(&target.replica, "process_resident_memory_bytes").await as u64 >> 20;
@@ -219,13 +229,17 @@ async fn calls_are_answered_beside_silent_and_idle_connections() {
     target.end("silent and idle connections", &format!("{evicted} idle ones closed"), BOUND).await;
 }
 
-/// Row 12.
-async fn recordings_of_large_objects_are_bounded() {
-    let target = Target::start(&["--record=recordings"]).await;
+fn config_map() -> Vec<u8> {
     let mut review: Value = serde_json::from_slice(&recorded("minimal")).unwrap();
     review["request"]["resource"]["resource"] = "configmaps".into();
     review["request"]["object"] = json!({"data": {"k": "x".repeat(2_700_000)}});
-    let request = request("POST", "/mutate", &serde_json::to_vec(&review).unwrap());
+    request("POST", "/mutate", &serde_json::to_vec(&review).unwrap())
+}
+
+/// Row 12.
+async fn recordings_of_large_objects_are_bounded() {
+    let target = Target::start(&["--record=recordings"]).await;
+    let request = config_map();
     let (answered, refused) = send_and_read(&target, &request, 24).await;
     assert!(answered > 0);
     for entry in std::fs::read_dir(target.cluster.file("recordings")).unwrap() {
@@ -233,4 +247,50 @@ async fn recordings_of_large_objects_are_bounded() {
         assert!(file.metadata().unwrap().len() < 1 << 20, "{:?} is not a pod", file.path());
     }
     target.end("recordings", &format!("{answered} answered, {refused} got 503"), BOUND).await;
+}
+
+/// Rows 1 to 10 and 12. Row 11 is about a Secret that others change, and has a test in `suite::certificates`.
+async fn all_of_them_at_once_stay_within_the_charts_limit() {
+    let target = Target::start(&["--record=recordings", "--threads=32", "--max-connections=300"]).await;
+    // Accounts of a tenant: large foreign annotations, large audiences, and many containers to skip.
+    for number in 0..100 {
+        let name = |kind: &str| format!("{kind}-{number}");
+        target.cluster.api.apply("tenant", &name("foreign"), json!({"tenant/notes": "<".repeat(260_000)}));
+        let audience = json!({ROLE_ANNOTATION: ROLE, "eks.amazonaws.com/audience": "a".repeat(260_000)});
+        target.cluster.api.apply("tenant", &name("audience"), audience);
+    }
+    let skip = json!({ROLE_ANNOTATION: ROLE, "eks.amazonaws.com/skip-containers": "a,".repeat(127_000)});
+    target.cluster.api.apply("payments", "skips", skip);
+
+    let mut silent = Vec::new();
+    for address in [target.replica.admin, target.replica.address].repeat(200) {
+        silent.push(TcpStream::connect(address).await.unwrap());
+    }
+    let unread = pod_of(11_000, small_container);
+    let mut deaf = Vec::new();
+    for _ in 0..20 {
+        let mut client = target.connect().await;
+        client.send(&unread).await;
+        deaf.push(client);
+    }
+    let (large, many, config_map) = (large_pod(), pod_of_many_values(), config_map());
+    let skips = request("POST", "/mutate", &minimal_of("skips"));
+    let breaks = async {
+        let begun = Instant::now();
+        while begun.elapsed() < duration_of_a_fault() {
+            target.cluster.api.break_watches();
+            assert_eq!(plain_get(target.replica.admin, "/livez").await.0, 200);
+            sleep(Duration::from_millis(100)).await;
+        }
+    };
+    let (large, many, config_maps, skips, ()) = tokio::join!(
+        send_and_read(&target, &large, 12),
+        send_and_read(&target, &many, 16),
+        send_and_read(&target, &config_map, 6),
+        send_and_read(&target, &skips, 4),
+        breaks,
+    );
+    drop((silent, deaf));
+    let figures = format!("answered and refused: {large:?}, {many:?}, {config_maps:?}, {skips:?}");
+    target.end("all at once", &figures, LIMIT).await;
 }

@@ -30,13 +30,18 @@ struct Connection {
 
 type Bytes = bytes::Bytes;
 
+/// Shakes hands.
+async fn open(address: SocketAddr, ca: &str) -> std::io::Result<Client> {
+    Client::try_connect(address, ca, Handshake { http2: true, ..Handshake::default() }).await
+}
+
 impl Connection {
     async fn open(address: SocketAddr, ca: &str) -> Self {
         Self::with(h2::client::Builder::new(), address, ca).await
     }
 
     async fn with(builder: h2::client::Builder, address: SocketAddr, ca: &str) -> Self {
-        let client = Client::connect(address, ca).await;
+        let client = open(address, ca).await.unwrap();
         assert_eq!(client.stream.get_ref().1.alpn_protocol(), Some(&b"h2"[..]));
         let (requests, connection) = builder.handshake(client.stream).await.unwrap();
         Self { requests, driver: tokio::spawn(connection) }
@@ -227,8 +232,7 @@ async fn a_drain_under_load_loses_no_request() {
         tokio::spawn(async move {
             let mut answered = 0;
             loop {
-                let handshake = Client::try_connect(address, &ca, Handshake::default()).await;
-                let Ok(client) = handshake else { return answered };
+                let Ok(client) = open(address, &ca).await else { return answered };
                 let Ok((requests, connection)) = h2::client::handshake(client.stream).await else {
                     return answered;
                 };
@@ -289,7 +293,7 @@ struct Raw(Client);
 
 impl Raw {
     async fn open(server: &Server) -> Self {
-        let mut raw = Self(server.client().await);
+        let mut raw = Self(open(server.address, &server.ca.pem()).await.unwrap());
         assert!(
             raw.send(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await
                 && raw.send(&frame(SETTINGS, 0, 0, &[])).await

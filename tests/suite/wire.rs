@@ -213,7 +213,7 @@ async fn what_is_no_tls_or_no_http_is_turned_away_and_harms_nobody() {
 async fn tls_1_2_and_1_3_are_spoken_and_only_http_1_1() {
     let server = Server::start(Options::default()).await;
     for version in [&rustls::version::TLS12, &rustls::version::TLS13] {
-        let handshake = Handshake { version: Some(version), ..Handshake::default() };
+        let handshake = Handshake { version: Some(version), http2: true, ..Handshake::default() };
         let mut client = Client::try_connect(server.address, &server.ca.pem(), handshake).await.unwrap();
         let (_, session) = client.stream.get_ref();
         assert_eq!(session.protocol_version(), Some(version.version));

@@ -23,6 +23,8 @@ pub(crate) struct Handshake<'a> {
     pub(crate) server_name: Option<&'a str>,
     /// What time the client thinks it is.
     pub(crate) now: Option<SystemTime>,
+    /// Whether it speaks HTTP/2.
+    pub(crate) http2: bool,
 }
 
 /// A clock that stands still.
@@ -91,7 +93,8 @@ impl Client {
                 builder.with_client_auth_cert(vec![cert], key).unwrap()
             }
         };
-        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        let http2 = handshake.http2.then(|| b"h2".to_vec());
+        config.alpn_protocols = http2.into_iter().chain([b"http/1.1".to_vec()]).collect();
         let tcp = TcpStream::connect(address).await?;
         tcp.set_nodelay(true)?;
         let name = handshake.server_name.unwrap_or("localhost").to_owned();
