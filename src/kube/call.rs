@@ -48,6 +48,14 @@ pub enum CallError {
 }
 
 impl CallError {
+    /// The error of an event.
+    pub fn of_event(code: u16, message: String) -> Self {
+        match StatusCode::from_u16(code) {
+            Ok(code) => Self::Refused { code, message },
+            Err(_) => Self::Unreadable(format!("an error with the status {code}: {message}")),
+        }
+    }
+
     /// The status code of the answer, if it was answered.
     pub fn code(&self) -> Option<StatusCode> {
         match self {

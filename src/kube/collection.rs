@@ -1,5 +1,7 @@
 //! All objects of a kind: listed in pages, or watched.
 
+use std::time::Duration;
+
 use bytes::BytesMut;
 use kube::Client;
 use serde::Deserialize;
@@ -11,6 +13,9 @@ use super::{
 
 /// How long one watch call lasts.
 pub const WATCH_SECONDS: u64 = 60;
+
+/// A watch that has lasted so long works. One that ends sooner, even without an error, is a failure.
+pub const STABLE: Duration = Duration::from_secs(5);
 
 /// How many objects the first page has. Nothing is known of their size yet.
 const FIRST_PAGE: usize = 50;

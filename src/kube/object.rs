@@ -3,31 +3,28 @@
 //! kube's watcher lists, which can't be allowed for one name alone. So: get, then watch from there; and when the watch
 //! ends, for whatever reason, again.
 
-use std::{
-    pin::pin,
-    time::{Duration, Instant},
-};
+use std::time::Duration;
 
-use futures::TryStreamExt;
 use http_body_util::BodyExt;
 use hyper::{
     Method, Request, StatusCode,
     header::{ACCEPT, CONTENT_TYPE},
 };
-use kube::{Client, client::Body, core::WatchEvent};
+use kube::{Client, client::Body, core::Status};
+use serde::Deserialize;
 use serde_json::Value;
 use tokio::{
     sync::watch,
-    time::{sleep, timeout},
+    time::{Instant, sleep, timeout, timeout_at},
 };
 
-pub use super::call::CallError;
-use super::{call::CALL_TIMEOUT, clock::Clock};
+use super::{
+    call::{CALL_TIMEOUT, CallError, refuse_errors},
+    clock::Clock,
+    collection::{Collection, Form, STABLE, WatchFrom},
+};
 
-/// How long one watch call lasts. The get that follows is the remedy for whatever a watch may have missed.
-const WATCH_SECONDS: u32 = 60;
-
-/// A get and a watch take no less than this together, lest something that cuts watches off makes it a busy loop.
+/// A get and a watch take at least this long together: a watch may end soon after it has lasted long enough to work.
 const SHORTEST_ROUND: Duration = Duration::from_secs(1);
 
 /// By this name the API server records what is changed here, in `metadata.managedFields`.
@@ -119,23 +116,20 @@ impl Object {
             if let Some(clock) = &self.clock {
                 clock.put_right(response.headers());
             }
-            let code = response.status();
-            let body = response.into_body().collect().await?.to_bytes();
-            let read = serde_json::from_slice::<Value>(&body);
-            if code.is_success() {
-                return read.map_err(|error| CallError::Unreadable(error.to_string()));
-            }
-            let message = read.ok().and_then(|status| Some(status["message"].as_str()?.to_owned()));
-            Err(CallError::Refused { code, message: message.unwrap_or_else(|| "no reason given".to_owned()) })
+            let body = refuse_errors(response).await?.into_body().collect().await?.to_bytes();
+            serde_json::from_slice(&body).map_err(|error| CallError::Unreadable(error.to_string()))
         };
         timeout(CALL_TIMEOUT, answer).await.unwrap_or(Err(CallError::TimedOut))
     }
 
-    /// Tells what becomes of it, for ever.
+    /// Follows it forever.
     pub async fn follow(&self, seen: watch::Sender<Observed>, failures: &mut impl Failing) {
+        let mut ended_early = false;
         loop {
             let begun = Instant::now();
-            match self.get_and_watch(&seen, failures).await {
+            let ended = self.get_and_watch(&seen, failures, ended_early).await;
+            ended_early = matches!(ended, Err(CallError::EndedEarly(_)));
+            match ended {
                 Ok(()) => {
                     if *seen.borrow() == Observed::Absent {
                         failures.absent();
@@ -147,35 +141,71 @@ impl Object {
         }
     }
 
+    /// Failures are over once the watch has begun; after one that ended early, once it has lasted.
     async fn get_and_watch(
         &self,
         seen: &watch::Sender<Observed>,
         failures: &mut impl Failing,
+        ended_early: bool,
     ) -> Result<(), CallError> {
         tell(seen, self.get().await?);
-        // Without a version the watch begins with the object as it is. The object's own may be weeks old, and a watch
-        // from there is refused with 410.
-        let uri = format!(
-            "{}?watch=true&fieldSelector=metadata.name%3D{}&timeoutSeconds={WATCH_SECONDS}",
-            self.collection, self.name
-        );
-        let request = Request::builder().uri(uri).header(ACCEPT, "application/json").body(Vec::new());
-        let request = request.map_err(|error| CallError::Unreadable(error.to_string()))?;
-        let mut events = pin!(self.client.request_events::<Value>(request).await?);
-        failures.over();
-        while let Some(event) = events.try_next().await? {
+        let collection = Collection {
+            client: self.client.clone(),
+            path: self.collection.clone(),
+            selector: format!("fieldSelector=metadata.name%3D{}", self.name),
+            form: Form::Whole,
+        };
+        // The object's own version may be weeks old, and a watch from there is refused with 410.
+        let mut events = collection.watch(WatchFrom::Present).await?;
+        let begun = Instant::now();
+        if !ended_early {
+            failures.over();
+        }
+        let mut is_stable = false;
+        loop {
+            let next = events.next();
+            let event = match is_stable {
+                true => next.await?,
+                false => match timeout_at(begun + STABLE, next).await {
+                    Ok(event) => event?,
+                    Err(_) => {
+                        is_stable = true;
+                        failures.over();
+                        continue;
+                    }
+                },
+            };
             match event {
-                WatchEvent::Added(object) | WatchEvent::Modified(object) if is_news(seen, &object) => {
-                    tell(seen, Observed::Present(object));
-                }
-                WatchEvent::Deleted(object) if is_news(seen, &object) => tell(seen, Observed::Absent),
-                WatchEvent::Added(_) | WatchEvent::Modified(_) | WatchEvent::Deleted(_) => {}
-                WatchEvent::Bookmark(_) => {}
-                WatchEvent::Error(status) => return Err(kube::Error::Api(status).into()),
+                Some(event) => take(seen, &event)?,
+                None if is_stable => return Ok(()),
+                None => return Err(CallError::EndedEarly(begun.elapsed())),
             }
         }
-        Ok(())
     }
+}
+
+/// An event of the watch.
+#[derive(Deserialize)]
+#[serde(tag = "type", content = "object", rename_all = "UPPERCASE")]
+enum Event {
+    Added(Value),
+    Modified(Value),
+    Deleted(Value),
+    Bookmark {},
+    Error(Box<Status>),
+}
+
+fn take(seen: &watch::Sender<Observed>, event: &[u8]) -> Result<(), CallError> {
+    let event = serde_json::from_slice(event).map_err(|error| CallError::Unreadable(error.to_string()))?;
+    match event {
+        Event::Added(object) | Event::Modified(object) if is_news(seen, &object) => {
+            tell(seen, Observed::Present(object));
+        }
+        Event::Deleted(object) if is_news(seen, &object) => tell(seen, Observed::Absent),
+        Event::Added(_) | Event::Modified(_) | Event::Deleted(_) | Event::Bookmark {} => {}
+        Event::Error(status) => return Err(CallError::of_event(status.code, status.message)),
+    }
+    Ok(())
 }
 
 /// Whether an event is not about something that a write of our own has overtaken: to go back in time would be to forget.

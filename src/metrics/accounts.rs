@@ -20,7 +20,7 @@ pub struct AccountMetrics {
     /// Of the file of container credentials.
     pub container_credentials: ContainerCredentialsMetrics,
     /// Retries of the watch.
-    pub retries: IntCounter,
+    pub retries: IntCounterVec,
     known: IntGaugeVec,
     applied: IntCounter,
     deleted: IntCounter,
@@ -51,9 +51,9 @@ impl AccountMetrics {
         let failing = IntGauge::with_opts(opts("watch_failing", help));
         let contact = "When the API server last took a list or watch call; 0 with manifests.";
         Self {
-            mapping: MappingMetrics::new(registry),
+            mapping: MappingMetrics::new(registry, retries),
             container_credentials: ContainerCredentialsMetrics::new(registry),
-            retries: retries.with_label_values(&["account_watch"]),
+            retries: retries.clone(),
             known,
             applied: events.with_label_values(&["applied"]),
             deleted: events.with_label_values(&["deleted"]),

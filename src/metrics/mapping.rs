@@ -14,10 +14,12 @@ pub struct MappingMetrics {
     malformed: IntGauge,
     usable: IntGauge,
     failures: IntCounterVec,
+    /// Retries of the watch.
+    pub retries: IntCounterVec,
 }
 
 impl MappingMetrics {
-    pub(super) fn new(registry: &Registry) -> Self {
+    pub(super) fn new(registry: &Registry, retries: &IntCounterVec) -> Self {
         let help = "Entries of the role mapping, by whether they can be used.";
         let entries = register(registry, IntGaugeVec::new(opts("role_mapping_entries", help), &["state"]));
         let help = "1 unless the ConfigMap of the role mapping holds what can't be used.";
@@ -32,6 +34,7 @@ impl MappingMetrics {
             malformed: entries.with_label_values(&["malformed"]),
             usable,
             failures,
+            retries: retries.clone(),
         }
     }
 

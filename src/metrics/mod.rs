@@ -103,6 +103,7 @@ impl Metrics {
         let help = "Retries of calls to the API server, by what is retried.";
         let retries = IntCounterVec::new(opts("retries_total", help), &["operation"]);
         let retries = register(&registry, retries);
+        ["account_watch", "mapping_watch"].iter().for_each(|of| drop(retries.with_label_values(&[of])));
         let help = "Lines of the log that were dropped because nobody read those before them.";
         let log_lines_dropped = IntCounter::with_opts(opts("log_lines_dropped_total", help));
         let metrics = Self {
@@ -110,7 +111,7 @@ impl Metrics {
             draining: gauge("draining", "1 once the process has been told to end."),
             admissions: AdmissionMetrics::new(&registry, most),
             accounts: AccountMetrics::new(&registry, &retries),
-            tls: TlsMetrics::new(&registry),
+            tls: TlsMetrics::new(&registry, &retries),
             http: HttpMetrics::new(&registry),
             recordings: RecordingMetrics::new(&registry),
             log_lines_dropped: register(&registry, log_lines_dropped),
@@ -141,7 +142,7 @@ impl Default for Metrics {
 }
 
 impl TlsMetrics {
-    fn new(registry: &Registry) -> Self {
+    fn new(registry: &Registry, retries: &IntCounterVec) -> Self {
         let help = "When the certificate in use expires.";
         let expiry = Gauge::with_opts(opts("tls_certificate_expiry_timestamp_seconds", help));
         let help = "Changed certificate files, by whether they were taken into use.";
@@ -156,7 +157,7 @@ impl TlsMetrics {
             reloads_ok: reloads.with_label_values(&["ok"]),
             reloads_failed: reloads.with_label_values(&["failed"]),
             reload_successful: successful,
-            self_managed: SelfManagedMetrics::new(registry),
+            self_managed: SelfManagedMetrics::new(registry, retries),
         }
     }
 }

@@ -97,10 +97,12 @@ pub struct SelfManagedMetrics {
     /// Patches of the `caBundle` that took effect.
     pub patches: IntCounter,
     failures: [IntCounter; SelfManagedOperation::ALL.len()],
+    /// Retries, by operation.
+    pub retries: IntCounterVec,
 }
 
 impl SelfManagedMetrics {
-    pub(super) fn new(registry: &Registry) -> Self {
+    pub(super) fn new(registry: &Registry, retries: &IntCounterVec) -> Self {
         let help = "When the newest authority of the self-managed certificate expires.";
         let expiry = Gauge::with_opts(opts("tls_authority_expiry_timestamp_seconds", help));
         let help = "Changes that this replica made to the certificate's Secret, by kind.";
@@ -116,6 +118,7 @@ impl SelfManagedMetrics {
             rotations: Rotation::ALL.map(|kind| rotations.with_label_values(&[kind.as_str()])),
             patches: register(registry, patches),
             failures: SelfManagedOperation::ALL.map(|failed| failures.with_label_values(&[failed.as_str()])),
+            retries: retries.clone(),
         }
     }
 

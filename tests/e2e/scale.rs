@@ -16,7 +16,8 @@ use crate::{
 };
 
 pub(crate) const TESTS: &[Test] = tests![
-    a_pod_of_any_of_10_000_accounts_has_its_role;
+    a_pod_of_any_of_10_000_accounts_has_its_role,
+    accounts_with_large_annotations_take_little_memory;
     on_demand: a_hundred_thousand_accounts_in_5_000_namespaces,
 ];
 
@@ -45,6 +46,29 @@ async fn a_pod_of_any_of_10_000_accounts_has_its_role() {
     let late = cluster.run("late").await;
     late.is_ready().await;
     assert!(late.metric(ANNOTATED).await >= ACCOUNTS as f64);
+}
+
+/// Each annotation is close to the limit of Kubernetes, and JSON writes `<` in six bytes.
+async fn accounts_with_large_annotations_take_little_memory() {
+    const ACCOUNTS: usize = 200;
+    const MOST: f64 = 128.0 * 1048576.0;
+    let cluster = Cluster::start("large-annotations").await;
+    let api = &cluster.api().await;
+    api.create_namespace("tenant").await;
+    let annotations = json!({"foreign": "<".repeat(260_000)});
+    let created = stream::iter(0..ACCOUNTS).map(async |index| {
+        api.create_account("tenant", &format!("account-{index}"), &annotations).await;
+    });
+    created.buffer_unordered(8).count().await;
+
+    let late = cluster.run("late").await;
+    within(Duration::from_secs(60), "it is ready", async || late.readyz().await.0 == 200).await;
+    assert!(late.metric(r#"accounts{state="unannotated"}"#).await >= ACCOUNTS as f64);
+    for replica in [&late, &cluster.replicas[0]] {
+        figures("with large annotations", replica).await;
+        let peak = replica.process_metric("process_resident_memory_peak_bytes").await;
+        assert!(peak < MOST, "{peak} bytes");
+    }
 }
 
 /// Takes minutes: `cargo test --test e2e scale:: -- --ignored` prints the figures of `docs/reliability.md`. `E2E_PROGRAM` names a

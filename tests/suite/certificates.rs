@@ -586,7 +586,7 @@ async fn the_daemon_ends_on_a_signal_while_it_has_no_certificate() {
     let args = ["--tls-self-managed", "--kubeconfig", &kubeconfig, "--context=test", "--drain-delay=0s"];
     let mut daemon = Daemon::start(&args).await;
     // Another namespace than the one of the Secret: what the role does not allow is said, and tried again.
-    let refused = daemon.line("can't keep the certificate; what is served stays as it is").await;
+    let refused = daemon.logged("can't keep the certificate").await;
     assert!(refused["error"].as_str().unwrap().contains("403"), "{refused}");
     assert_eq!(
         plain_get(daemon.admin, "/readyz").await.1,

@@ -241,7 +241,7 @@ async fn the_daemon_is_not_ready_and_knows_nobody_before_it_has_a_mapping() {
     let namespace = format!("--namespace={NAMESPACE}");
     let daemon = ["--watch-config-map", "--kubeconfig", &kubeconfig, "--context=test", &namespace];
     let mut daemon = Daemon::start(&daemon).await;
-    let line = daemon.line("can't watch ConfigMap pod-identity-webhook").await;
+    let line = daemon.logged("can't watch ConfigMap pod-identity-webhook").await;
     assert!(line["error"].as_str().unwrap().contains("403"), "{line}");
     assert!(line["cure"].as_str().unwrap().contains("resourceNames: [pod-identity-webhook]"), "{line}");
     assert_eq!(line["effect"], "not ready");

@@ -14,8 +14,9 @@ use super::{
 use crate::{
     injection::resolver::Resolver,
     kube::{
-        backoff::Failures,
-        object::{CallError, Failing, Object, Observed},
+        backoff::{Backoff, Failure},
+        call::CallError,
+        object::{Failing, Object, Observed},
     },
     metrics::{Label, MappingMetrics},
 };
@@ -39,6 +40,11 @@ impl Label for MappingFailure {
         }
     }
 }
+
+const TASK: &str = "watch ConfigMap pod-identity-webhook";
+
+/// What the program's Role has to allow.
+const RULE: &str = "give its Role {apiGroups: [\"\"], resources: [configmaps], resourceNames: [pod-identity-webhook], verbs: [get, watch]}";
 
 /// The longest pause between two tries, as for the accounts.
 const MAX_PAUSE: Duration = Duration::from_secs(2);
@@ -69,14 +75,14 @@ impl ConfigMap {
         self.obstacle.subscribe()
     }
 
-    /// Follows it for ever, in this namespace.
+    /// Follows it forever, in this namespace.
     pub async fn follow(self, client: Client, namespace: &str) {
         let collection = format!("/api/v1/namespaces/{namespace}/configmaps");
         let object = Object { client, collection, name: CONFIG_MAP.to_owned(), clock: None };
         let seen = watch::Sender::default();
         let mut news = seen.subscribe();
         let mut failures = WatchFailures {
-            failures: Failures::new(MAX_PAUSE),
+            backoff: Backoff::new(TASK, MAX_PAUSE, self.metrics.retries.clone()),
             mappings: self.mappings.clone(),
             metrics: self.metrics.clone(),
         };
@@ -126,9 +132,9 @@ fn effect(mappings: &watch::Sender<Option<Arc<Mapping>>>) -> &'static str {
     if mappings.borrow().is_some() { "the roles stay as they were" } else { "not ready" }
 }
 
-/// Failures in a row of the watch.
+/// Consecutive failures of the watch.
 struct WatchFailures {
-    failures: Failures,
+    backoff: Backoff,
     mappings: watch::Sender<Option<Arc<Mapping>>>,
     metrics: MappingMetrics,
 }
@@ -136,29 +142,13 @@ struct WatchFailures {
 impl Failing for WatchFailures {
     fn failed(&mut self, error: &CallError) -> Duration {
         self.metrics.failed(MappingFailure::Watch);
-        let (told, pause) = self.failures.another();
-        if let Some(failures) = told {
-            let effect = effect(&self.mappings);
-            let cure = cure(error);
-            warn!(%error, failures, effect, cure, "can't watch ConfigMap {CONFIG_MAP}");
-        }
-        pause
+        let effect = effect(&self.mappings);
+        let remedy = (error.code() == Some(StatusCode::FORBIDDEN)).then_some(RULE);
+        self.backoff.failed(&Failure { operation: "mapping_watch", error, effect, remedy })
     }
 
     fn over(&mut self) {
-        if let Some(failures) = self.failures.over() {
-            info!(failures, "watching ConfigMap {CONFIG_MAP} again");
-        }
-    }
-}
-
-/// What to do, where that can be told.
-fn cure(error: &CallError) -> Option<&'static str> {
-    match error {
-        CallError::Refused { code: StatusCode::FORBIDDEN, .. } => Some(
-            "give its Role {apiGroups: [\"\"], resources: [configmaps], resourceNames: [pod-identity-webhook], verbs: [get, watch]}",
-        ),
-        _ => None,
+        self.backoff.succeeded();
     }
 }
 

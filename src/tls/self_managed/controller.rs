@@ -24,8 +24,9 @@ use super::{
 };
 use crate::{
     kube::{
+        call::CallError,
         clock::Clock,
-        object::{self, CallError, Object, Observed},
+        object::{self, Object, Observed},
     },
     metrics::{Rotation, SelfManagedMetrics, SelfManagedOperation, TlsMetrics},
     tls::Clients,
@@ -151,7 +152,7 @@ impl Controller {
         let mut secret = self.secret_sender.subscribe();
         let mut configuration = self.configuration_sender.subscribe();
         let mut clock = self.clock.settings();
-        let mut failures = Failures::new(MAX_PAUSE);
+        let mut failures = Failures::new(MAX_PAUSE, &self.metrics);
         loop {
             clock.mark_unchanged();
             self.observed_secret.take(secret.borrow_and_update().clone());

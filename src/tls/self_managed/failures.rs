@@ -2,12 +2,11 @@
 
 use std::{fmt::Display, time::Duration};
 
-use tracing::{info, warn};
-
 use crate::{
     kube::{
-        backoff,
-        object::{CallError, Failing},
+        backoff::{Backoff, Failure},
+        call::CallError,
+        object::Failing,
     },
     metrics::{SelfManagedMetrics, SelfManagedOperation},
 };
@@ -20,32 +19,22 @@ pub(super) const MAX_PAUSE_OF_REPAIRS: Duration = Duration::from_secs(30);
 
 /// Consecutive failures.
 #[derive(Debug)]
-pub(super) struct Failures(backoff::Failures);
+pub(super) struct Failures(Backoff);
 
 impl Failures {
-    pub(super) fn new(longest_pause: Duration) -> Self {
-        Self(backoff::Failures::new(longest_pause))
+    pub(super) fn new(longest_pause: Duration, metrics: &SelfManagedMetrics) -> Self {
+        Self(Backoff::new("keep the certificate", longest_pause, metrics.retries.clone()))
     }
 
     /// Logs a failure and returns how long to pause.
     pub(super) fn next(&mut self, operation: SelfManagedOperation, error: &dyn Display) -> Duration {
-        let (logged, pause) = self.0.another();
-        if let Some(failures) = logged {
-            warn!(
-                %error,
-                operation = operation.as_str(),
-                failures,
-                "can't keep the certificate; what is served stays as it is"
-            );
-        }
-        pause
+        let effect = "the served certificate stays as it is";
+        self.0.failed(&Failure { operation: operation.as_str(), error, effect, remedy: None })
     }
 
     /// Logs that the failures have ended, if there were any.
     pub(super) fn over(&mut self) {
-        if let Some(failures) = self.0.over() {
-            info!(failures, "keeping the certificate again");
-        }
+        self.0.succeeded();
     }
 }
 
@@ -59,7 +48,8 @@ pub(super) struct WatchFailures {
 
 impl WatchFailures {
     pub(super) fn new(operation: SelfManagedOperation, metrics: SelfManagedMetrics) -> Self {
-        Self { operation, metrics, failures: Failures::new(MAX_PAUSE) }
+        let failures = Failures::new(MAX_PAUSE, &metrics);
+        Self { operation, metrics, failures }
     }
 }
 

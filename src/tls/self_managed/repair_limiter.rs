@@ -31,7 +31,7 @@ impl RepairLimiter {
         at_once: u32,
         longest_pause: Duration,
     ) -> Self {
-        let failures = Failures::new(longest_pause);
+        let failures = Failures::new(longest_pause, &metrics);
         Self { operation, metrics, at_once, made: 0, last: None, not_before: None, failures }
     }
 

@@ -94,6 +94,15 @@ impl Daemon {
         within(message, find).await
     }
 
+    /// A line with this message, which may have been read already.
+    pub(crate) async fn logged(&mut self, message: &str) -> Value {
+        let mut seen = self.seen.iter().map(|line| serde_json::from_str::<Value>(line).unwrap());
+        match seen.find(|line| line["message"] == message) {
+            Some(line) => line,
+            None => self.line(message).await,
+        }
+    }
+
     pub(crate) fn signal(&self, signal: &str) {
         let pid = self.child.id().unwrap().to_string();
         assert!(std::process::Command::new("kill").args([signal, &pid]).status().unwrap().success());

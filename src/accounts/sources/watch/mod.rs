@@ -30,7 +30,7 @@ use crate::{
         backoff::{Backoff, Failure},
         call::CallError,
         client::Target,
-        collection::{WATCH_SECONDS, WatchFrom},
+        collection::{STABLE, WATCH_SECONDS, WatchFrom},
     },
     metrics::AccountMetrics,
 };
@@ -47,9 +47,6 @@ const MAX_FAILURES: u32 = 5;
 /// The longest pause between two tries. While the API server comes back, the first pods of new accounts wait for the watch:
 /// two pauses, the second after a watch that could not go on from where it was, fit into the 5 s that it is waited for.
 const MAX_PAUSE: Duration = Duration::from_secs(2);
-
-/// A watch that has lasted so long works. One that ends sooner, even without an error, is a failure.
-const STABLE: Duration = Duration::from_secs(5);
 
 /// Adapts a client's configuration to this watch: it notices dead connections, and has no retries within the client, which
 /// would be neither counted nor logged.
@@ -179,7 +176,7 @@ impl Watch {
                 Ok(account.version)
             }
             Event::Bookmark { version, .. } => Ok(version),
-            Event::Error { code, message } => Err(refused(code, message)),
+            Event::Error { code, message } => Err(CallError::of_event(code, message)),
         }
     }
 
@@ -216,7 +213,7 @@ impl Watch {
         let remedy = (error.code() == Some(StatusCode::FORBIDDEN)).then_some(
             "give the ClusterRole of the webhook {apiGroups: [\"\"], resources: [serviceaccounts], verbs: [list, watch]}",
         );
-        let pause = self.backoff.failed(&Failure { error, effect, remedy });
+        let pause = self.backoff.failed(&Failure { operation: "account_watch", error, effect, remedy });
         self.meanwhile(sleep(pause)).await;
     }
 
@@ -239,14 +236,6 @@ impl Watch {
             let mapped = self.writer.count().get(State::Mapped);
             info!(changed, mapped, seconds, "known accounts follow the role mapping");
         }
-    }
-}
-
-/// The error of an event.
-fn refused(code: u16, message: String) -> CallError {
-    match StatusCode::from_u16(code) {
-        Ok(code) => CallError::Refused { code, message },
-        Err(_) => CallError::Unreadable(format!("an error with the status {code}: {message}")),
     }
 }
 

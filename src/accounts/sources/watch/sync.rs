@@ -12,7 +12,7 @@ use tracing::info;
 
 use super::{
     super::{SourceFailure, event::Event, service_accounts::Events},
-    Watch, refused,
+    Watch,
 };
 use crate::{
     accounts::cache::Writer,
@@ -107,7 +107,9 @@ impl Watch {
                     return Ok(Streamed::Complete(Synced { version, events: Some(events) }));
                 }
                 Ok(Ok(Some(Event::Bookmark { .. }))) => {}
-                Ok(Ok(Some(Event::Error { code, message }))) => return Err(refused(code, message)),
+                Ok(Ok(Some(Event::Error { code, message }))) => {
+                    return Err(CallError::of_event(code, message));
+                }
                 Ok(Ok(None)) => return Err(CallError::EndedEarly(begun.elapsed())),
                 Ok(Err(error)) => return Err(error),
                 Err(_) => return Ok(Streamed::Unsupported("it does not say when all have been sent")),
