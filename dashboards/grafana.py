@@ -154,7 +154,7 @@ class Panels:
             panel.override_by_name("section", [models.DynamicConfigValue("custom.hidden", True)])
             url = f"{self.config['links']['runbook']}#${{__data.fields.section}}"
             panel.override_by_name("Alert", [models.DynamicConfigValue("links", [{"title": "Runbook", "url": url, "targetBlank": True}])])
-        return panel.height(5)
+        return panel.height(6)
 
 
 def note(title, content):

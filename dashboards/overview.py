@@ -75,7 +75,7 @@ def health(p):
         p.stat("ServiceAccounts with a role", "ServiceAccounts with a role, and those whose role is not an ARN. AWS refuses the pods of the latter: inform their owners.", "short", [
             (f'sum(max by (cluster, namespace, job) ({P}_accounts{{m,state="annotated"}}))', "valid"),
             (f'sum(max by (cluster, namespace, job) ({P}_accounts{{m,state="malformed"}}))', "malformed")],
-            no_value="Not scraped", runbook="PodIdentityWebhookMalformedRoles"),
+            others={"malformed": "odd"}, runbook="PodIdentityWebhookMalformedRoles"),
         p.stat("Admissions", "Admission requests per second. 0 for long means that the API server does not call the webhook: run `eks-pod-identity-webhook doctor`.", "reqps", [
             (rate(total), "admissions")]),
         p.stat("Memory, largest replica", "Resident memory of the largest replica, and the most that a replica has used. Set the memory limit above the latter.", "bytes", [
@@ -130,7 +130,7 @@ def api_server(p):
         p.series("Admitted without an answer, and rejected", "Pods per second that run without their role (`Ignore`), and that were rejected (`Fail`). "
                  "The API server's log says why: `failed calling webhook`.", "reqps", [
             (f"{rate('apiserver_admission_webhook_fail_open_count{a}', ' by (cluster)')} or {ZERO}", "admitted {{cluster}}"),
-            (f"{rate('apiserver_admission_webhook_rejection_count{a}', ' by (cluster, error_type)')} or {ZERO}", "rejected {{cluster}} {{error_type}}")],
+            (f"{rate('apiserver_admission_webhook_rejection_count{a}', ' by (cluster, error_type)')} or on (cluster) {ZERO}", "rejected {{cluster}} {{error_type}}")],
             no_value=NOT_SCRAPED, runbook="PodIdentityWebhookFailingOpen", audit=True),
     ])
 
@@ -162,6 +162,8 @@ def watch(p):
             colors=("failing",), runbook="PodIdentityWebhookWatchFailing"),
         p.series("Watch errors by reason", "Failed list and watch calls, and manifests that cannot be read. `watch_stream` alone is a proxy that closes long requests: raise its timeout.", "ops", [
             (rate(f"{P}_watch_errors_total{{m}}", " by (reason)"), "{{reason}}")], runbook="PodIdentityWebhookWatchFailing"),
+        p.series("Retries by operation", "Retries of calls to the API server; pauses between them grow. Steady retries: look at the errors by reason, and at the log of the first one.", "ops", [
+            (rate(f"{P}_retries_total{{m}}", " by (operation)"), "{{operation}}")], runbook="PodIdentityWebhookWatchFailing"),
     ], [
         p.series("Changes by type", "Changes of ServiceAccounts. Many per second, without a rollout, are a controller that rewrites accounts: find it in the audit log.", "ops", [
             (rate(f"{P}_watch_events_total{{m}}", " by (type)"), "{{type}}")]),

@@ -1,4 +1,4 @@
-"""A small API server: lists and watches ServiceAccounts as metadata, has what `objects` keeps, and misbehaves on demand."""
+"""A small API server: lists and watches ServiceAccounts as metadata, serves `objects`, and misbehaves on demand."""
 
 import json
 import queue
@@ -39,12 +39,25 @@ class ApiServer:
             self._publish("DELETED", deleted)
 
     def send_garbage(self):
-        """Something that is no event."""
+        """Sends something that is not an event."""
         self._send("{]")
 
     def expire(self):
-        """Tells every watch that its history is gone: all have to list anew."""
+        """Ends every watch with 410: clients must list again."""
         self._send(json.dumps({"type": "ERROR", "object": status(410)}))
+
+    def end(self):
+        """Ends every watch, as an API server does after a while."""
+        for watcher in self.watchers:
+            watcher.put(None)
+
+    def initial_events(self):
+        """All accounts as events, and the bookmark that ends them."""
+        items = [object_of(*name, self.revision, annotations) for name, annotations in self.accounts.items()]
+        bookmark = {"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": {
+            "resourceVersion": str(self.revision), "annotations": {"k8s.io/initial-events-end": "true"}}}
+        events = [{"type": "ADDED", "object": item} for item in items] + [{"type": "BOOKMARK", "object": bookmark}]
+        return [json.dumps(event) for event in events]
 
     def _object(self, namespace, name):
         self.revision += 1
@@ -70,7 +83,7 @@ class Handler(BaseHTTPRequestHandler):
             path = objects.of_collection(url.path)
             self.answer(objects.statuses[path], lambda: self.stream(objects.watch(path)))
         elif "watch" in query:
-            self.watch()
+            self.watch("sendInitialEvents" in query)
         elif url.path in objects.by_path:
             self.answer(objects.statuses[url.path], lambda: self.whole(200, objects.by_path[url.path]))
         else:
@@ -91,17 +104,24 @@ class Handler(BaseHTTPRequestHandler):
                     "metadata": {"resourceVersion": str(self.api.revision)}, "items": items}
         self.whole(code, body if code == 200 else status(code))
 
-    def watch(self):
+    def watch(self, initial_events):
+        """With initial events a watch is a list, and fails as a list does."""
         with self.api.lock:
-            code, self.api.next_watch_status = self.api.next_watch_status, 200
+            if initial_events:
+                code = self.api.list_status
+            else:
+                code, self.api.next_watch_status = self.api.next_watch_status, 200
             lines = queue.Queue()
-            self.api.watchers = [*self.api.watchers, lines] if code == 200 else self.api.watchers
+            if code == 200:
+                for line in self.api.initial_events() if initial_events else []:
+                    lines.put(line)
+                self.api.watchers = [*self.api.watchers, lines]
         if code != 200:
             return self.whole(code, status(code))
         self.stream(lines)
 
     def answer(self, code, well):
-        """Answers well, or with the code that is wanted instead."""
+        """Answers normally, or with another status code."""
         well() if code == 200 else self.whole(code, status(code))
 
     def stream(self, lines):
@@ -114,6 +134,7 @@ class Handler(BaseHTTPRequestHandler):
                 data = line.encode() + b"\n"
                 self.wfile.write(b"%x\r\n%s\r\n" % (len(data), data))
                 self.wfile.flush()
+            self.wfile.write(b"0\r\n\r\n")
         except OSError:
             self.close_connection = True
 

@@ -1,4 +1,4 @@
-"""A run of a minute and a quarter in which everything happens that can be counted."""
+"""A run of 75 s that causes every event with a metric."""
 
 import json
 import re
@@ -31,7 +31,7 @@ def no_container():
 
 
 class Everything:
-    """The processes, and what happens to them when."""
+    """The processes, and the timetable of events."""
 
     variables = VARIABLES
 
@@ -59,10 +59,10 @@ class Everything:
         kubeconfig = folder / "kubeconfig"
         kubeconfig.write_text(json.dumps(kubeconfig_of(self.api.url)))
         asked_for = ["--metrics-namespaces=3", "--debug-endpoints", f"--watch-container-credentials-config={self.identities}", f"--record={self.recordings}", "--record-max-files=100000"]
-        # Two replicas of the old version: one with everything that can be asked for, one that will be drained.
+        # Two replicas of the old version: one with every option, and one that will be drained.
         self.old = self.webhook("old", *limits, *manifests, *files, *asked_for)
         self.drained = self.webhook("drained", *limits, *manifests, "--tls-self-signed")
-        # And one that the scrape calls newer. It watches a cluster and keeps its certificate there.
+        # One that the scrape calls newer. It watches a cluster and manages its own certificate.
         kept = ["--tls-self-managed", "--tls-ca-validity=60s", "--tls-leaf-validity=20s", "--tls-rotation-overlap=2s"]
         self.new = self.webhook("new", *limits, f"--kubeconfig={kubeconfig}", *kept, "--metrics-namespaces=3", "--watch-config-map")
         apiserver = Replayed(FIXTURES / "kube-apiserver.prom")
@@ -73,7 +73,7 @@ class Everything:
         ], self.impatient_rules())
 
     def impatient_rules(self):
-        """The rules, with alerts that fire after 2 s: the run takes no hours."""
+        """The rules, with alerts that fire after 2 s, so that they fire during the run."""
         path = self.folder / "rules.yaml"
         path.write_text(re.sub(r"(?m)^( +for:) .+$", r"\1 2s", (ROOT / "deploy/prometheus/rules.yaml").read_text()))
         return path
@@ -83,7 +83,7 @@ class Everything:
         return self.webhooks[-1]
 
     def new_certificate(self):
-        """One that ends so soon that the alerts on it fire."""
+        """A certificate that expires so soon that its alerts fire."""
         subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "1",
                         "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost",
                         "-keyout", "tls.key", "-out", "tls.crt"], cwd=self.certificates, check=True, capture_output=True)
@@ -102,7 +102,7 @@ class Everything:
         self.manifests.write_text(json.dumps({"apiVersion": "v1", "kind": "List", "items": items}))
 
     def happen(self):
-        """Everything, in its time; then two scrapes more, so that the last is seen."""
+        """Runs the timetable, then waits for two more scrapes."""
         for webhook in self.webhooks:
             threading.Thread(target=self.come_slowly, args=[webhook], daemon=True).start()
         events = sorted(self.events(), key=lambda event: event[0])
@@ -134,7 +134,7 @@ class Everything:
             (14, self.write_manifests),
             (10, lambda: self.api.expire()),
             (16, lambda: self.api.send_garbage()),
-            (20, lambda: setattr(self.api, "next_watch_status", 500) or self.api.expire()),
+            (20, lambda: setattr(self.api, "next_watch_status", 500) or self.api.end()),
             (24, lambda: certificate.write_text("cut off")),
             (34, self.new_certificate),
             (30, lambda: self.api.apply("payments", "brief", {})),
@@ -147,7 +147,7 @@ class Everything:
         ]
 
     def ask(self, webhook, tick):
-        """What a kube-apiserver asks, and now and then what it would not."""
+        """Sends what a kube-apiserver sends, and now and then what it would not."""
         names = list(REVIEWS)
         for offset in range(4):
             webhook.send(REVIEWS[names[(tick * 4 + offset) % len(names)]])
@@ -172,11 +172,11 @@ class Everything:
         webhook.send(b"{}", content_type="text/plain")
         webhook.send(b"{}", method="PUT")
         webhook.send(b"{}", path="/elsewhere")
-        # The account comes while its pod waits.
+        # The account arrives while its pod waits.
         late = f"late-{webhook.name}-{tick}"
         threading.Timer(0.1, self.api.apply, ["payments", late, ROLE]).start()
         webhook.send(minimal(late))
-        # The caller goes away while the account is waited for.
+        # The client disconnects while its request waits for the account.
         with webhook.socket() as caller:
             body = minimal("nobody")
             caller.sendall(b"POST /mutate HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body))
@@ -190,7 +190,7 @@ class Everything:
                 scanner.recv(1)
 
     def drain(self):
-        """Ends a replica, at which one connection is idle and another is slow, so that its last scrapes tell of both."""
+        """Terminates a replica that has an idle and a slow connection, so that its last scrapes count both."""
         self.leaving = self.drained
         self.kept_open = [self.drained.socket(), self.drained.socket()]
         self.drained.terminate()

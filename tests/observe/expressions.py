@@ -1,4 +1,4 @@
-"""The expressions of the dashboards and rules, and as much of PromQL as is needed to look into them."""
+"""The expressions of dashboards and rules, and the little PromQL that is needed to inspect them."""
 
 import json
 import pathlib
@@ -19,18 +19,18 @@ def rules(kind):
 
 
 def panels(dashboard):
-    """The panels that show something, those in collapsed rows included."""
+    """The panels with queries, including those in collapsed rows."""
     inner = [panel for row in dashboard["panels"] for panel in row.get("panels", [])]
     return [panel for panel in [*dashboard["panels"], *inner] if panel["type"] not in ("row", "text")]
 
 
 def selectors(expression):
-    """Each selector as metric, matchers, range and what stands before it."""
+    """Each selector as metric, matchers, range, and the text before it."""
     return [(found[1], found[2] or "", found[3] or "", expression[: found.start()]) for found in METRIC.finditer(expression)]
 
 
 def interpolated(text, variables):
-    """The variables replaced, as Grafana does with everything selected. `variables` are those that depend on the run."""
+    """Replaces variables as Grafana does when everything is selected. `variables` has those that depend on the run."""
     for name, value in {"__rate_interval": "10s", "__range": variables["range"], "cluster": ".*"}.items():
         text = text.replace(f"${name}", value)
     for name in ("baseline", "candidate", "before", "window"):
@@ -41,7 +41,7 @@ def interpolated(text, variables):
 
 
 def of_dashboards():
-    """Every expression of every panel and annotation: where it stands, and what it says."""
+    """Every expression of every panel and annotation, with its place."""
     for name, dashboard in DASHBOARDS.items():
         for panel in panels(dashboard):
             for target in panel["targets"]:

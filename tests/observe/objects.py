@@ -1,4 +1,4 @@
-"""What is read, watched and written by name: Secret and webhook configuration of a self-managed certificate, the ConfigMap of roles."""
+"""Objects that are read, watched and written by name: Secret and webhook configuration of a self-managed certificate, ConfigMap of roles."""
 
 import copy
 import json
@@ -14,7 +14,7 @@ CONFIG_MAP = f"/api/v1/namespaces/{NAMESPACE}/configmaps/pod-identity-webhook"
 
 
 class Objects:
-    """Each by its path. Watches are of one collection, which has one object."""
+    """Objects by path. Each collection has one object."""
 
     def __init__(self):
         self.lock = threading.Lock()
@@ -27,9 +27,9 @@ class Objects:
             CONFIG_MAP: {"kind": "ConfigMap", "apiVersion": "v1", "metadata": {"name": "pod-identity-webhook", "resourceVersion": "1"}},
         }
         self.watchers = {path: [] for path in self.by_path}
-        # What reads and watches of a path are answered with.
+        # Status codes of reads and watches, by path.
         self.statuses = dict.fromkeys(self.by_path, 200)
-        # What the next writes of a path are answered with.
+        # Status codes of the next writes, by path.
         self.refusals = {path: [] for path in self.by_path}
 
     def of_collection(self, collection):
@@ -37,7 +37,7 @@ class Objects:
         return next(path for path in self.by_path if path.rsplit("/", 1)[0] == collection)
 
     def watch(self, path):
-        """The events of an object from now on, as lines, beginning with it as it is."""
+        """The events of an object as lines, beginning with its current state."""
         lines = queue.Queue()
         with self.lock:
             lines.put(json.dumps({"type": "ADDED", "object": self.by_path[path]}))
@@ -49,14 +49,14 @@ class Objects:
             self._put(CONFIG_MAP, copy.deepcopy(self.by_path[CONFIG_MAP]) | {"data": {"config": config}})
 
     def wipe_ca_bundle(self):
-        """As a GitOps tool does that applies a manifest without one."""
+        """Removes the caBundle, as a GitOps tool does that applies a manifest without it."""
         with self.lock:
             wiped = copy.deepcopy(self.by_path[CONFIGURATION])
             wiped["webhooks"][0]["clientConfig"].pop("caBundle", None)
             self._put(CONFIGURATION, wiped)
 
     def write(self, path, method, body):
-        """A PUT or a PATCH that is based on a resourceVersion: the status code, and the object if it took effect."""
+        """Applies a PUT or PATCH based on a resourceVersion. Returns the status code, and the object if it changed."""
         with self.lock:
             current = self.by_path[path]
             if self.refusals[path]:

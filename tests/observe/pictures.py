@@ -106,24 +106,25 @@ class Picture:
         left, bottom, width, tall = place
         defaults = panel["fieldConfig"]["defaults"]
         names = panel["transformations"][1]["options"]["renameByName"]
-        label, rows = next(iter(names)), {}
+        labels = [label for label in names if not label.startswith("Value")]
+        queries = [target["legendFormat"] for target in panel["targets"] if target["legendFormat"]]
+        rows = {}
         for target in panel["targets"]:
-            for labels, value in self.run.prometheus.at_the_end(interpolated(target["expr"], self.run.variables)):
-                rows.setdefault(labels.get(label, ""), {})[target["legendFormat"]] = value
+            for found, value in self.run.prometheus.at_the_end(interpolated(target["expr"], self.run.variables)):
+                rows.setdefault(tuple(found.get(label, "") for label in labels), {})[target["legendFormat"]] = value
         if not rows:
             return self.nothing(panel, place)
-        columns = [target["legendFormat"] for target in panel["targets"]]
+        headings, special = [*[names[label] for label in labels], *queries], overridden(panel)
         order = panel["options"]["sortBy"][0]["displayName"]
-        special = overridden(panel)
+        key = (lambda row: -row[1][order]) if order in queries else (lambda row: row[0][headings.index(order)])
         top, line = bottom + tall - 1.9 / self.height, 0.95 / self.height
-        for index, heading in enumerate([names[label], *columns]):
-            x = left + 0.009 + (width - 0.02) * index / (len(columns) + 1)
+        for index, heading in enumerate(headings):
+            x = left + 0.009 + (width - 0.02) * index / len(headings)
             self.figure.text(x, top, heading, fontsize=7.2, color=QUIET)
-            for row, (name, values) in enumerate(sorted(rows.items(), key=lambda each: -each[1].get(order, 0))[:6], 1):
+            for row, (found, values) in enumerate(sorted(rows.items(), key=key)[: panel["gridPos"]["h"] - 2], 1):
                 value = values.get(heading)
-                shown = name if index == 0 else "" if value is None else text_of(value, defaults["unit"], defaults.get("decimals"))
-                color = step_color(value, {"thresholds": special[heading]}) if heading in special and value is not None else INK
-                self.figure.text(x, top - row * line, shown, fontsize=7.2, color=color)
+                shown = found[index] if index < len(labels) else "" if value is None else text_of(value, defaults["unit"], defaults.get("decimals"))
+                self.figure.text(x, top - row * line, shown, fontsize=7.2, color=cell_color(shown, value, special.get(heading)))
 
     def axes(self, place):
         left, bottom, width, tall = place
@@ -158,7 +159,7 @@ class Picture:
             limits(axes, panel)
         axes.set_xlim(0, self.run.prometheus.ended - started)
         finish(axes, FuncFormatter(lambda value, _: text_of(value, unit)))
-        axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.09), ncol=4 if place[2] < 0.3 else 8, fontsize=5.6, frameon=False, handlelength=1.2, columnspacing=1)
+        axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.09), ncol=4 if place[2] < 0.4 else 8, fontsize=5.6, frameon=False, handlelength=1.2, columnspacing=1)
 
     def heatmap(self, panel, place):
         axes, started = self.axes(place), self.run.prometheus.started
@@ -189,6 +190,15 @@ def legend(template, labels):
 def step_color(value, defaults):
     steps = defaults["thresholds"]["steps"]
     return COLORS[[step["color"] for step in steps if step["value"] is None or value >= step["value"]][-1]]
+
+
+def cell_color(shown, value, override):
+    """The colour of a cell, by the thresholds or the value mappings of its column."""
+    if isinstance(override, dict) and value is not None:
+        return step_color(value, {"thresholds": override})
+    if isinstance(override, list):
+        return COLORS[override[0]["options"].get(shown, {"color": "text"})["color"]]
+    return INK
 
 
 def overridden(panel):

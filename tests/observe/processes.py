@@ -27,7 +27,7 @@ JOB = {"job": "eks-pod-identity-webhook", "cluster": "test", "namespace": NAMESP
 
 
 def eventually(what, holds):
-    """Waits until something is true, and returns it; fails after 20 s, which only a hang reaches."""
+    """Waits until something is true, and returns it. Fails after 20 s, which only a hang takes."""
     end = time.monotonic() + DEADLINE
     while time.monotonic() < end:
         if result := holds():
@@ -135,7 +135,7 @@ class Replayed:
 
 
 class Prometheus:
-    """The real one."""
+    """A real Prometheus."""
 
     def __init__(self, folder, scrape_configs, rules=ROOT / "deploy/prometheus/rules.yaml"):
         with socket.socket() as free:
@@ -199,7 +199,7 @@ def scrape(name, labels, *addresses):
 
 
 def relabelled(version):
-    """Scrapes the version as another one: two revisions of a release call themselves the same."""
+    """Sets the version at the scrape: two revisions of one release report the same version."""
     return {"metric_relabel_configs": [{"source_labels": ["__name__"], "regex": "pod_identity_webhook_build_info", "target_label": "version", "replacement": version}]}
 
 

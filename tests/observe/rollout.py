@@ -1,7 +1,7 @@
 """A healthy cluster in which a rollout replaces two replicas of the baseline by two of the candidate.
 
 The candidate is the program as it is built. The baseline is the program that `BASELINE` names, if it does: two real versions. Otherwise
-it is the same program, and only the label that the scrape gives it tells them apart.
+both are the same program, and differ only in the label that the scrape sets.
 """
 
 import json
@@ -99,7 +99,7 @@ class Rollout:
         self.discover()
 
     def send(self, slot, ends):
-        """What an API server asks of a replica, on one connection, until the end."""
+        """Sends a replica requests as an API server does, on one connection, until the end."""
         bodies = [minimal(namespace=namespace) for namespace in NAMESPACES] * 2 + [minimal("plain", NAMESPACES[slot]), REVIEWS["deployment-web"], REVIEWS["mesh-sidecar"]]
         count = 0
         while time.monotonic() < ends:

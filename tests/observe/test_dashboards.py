@@ -89,6 +89,14 @@ def test_panels(dashboard):
         assert no_value and no_value != "No data", f"{panel['title']} says what it means when there is no data"
 
 
+def test_every_metric_is_in_a_panel():
+    page = (ROOT / "docs/reference/metrics.md").read_text()
+    documented = set(re.findall(r"^### `([a-z0-9_]+)`", page, re.MULTILINE))
+    shown = {re.sub("_(bucket|sum|count)$", "", metric) for dashboard in DASHBOARDS.values() for panel in panels(dashboard)
+             for target in panel["targets"] for metric, *_ in selectors(target["expr"])}
+    assert documented - shown == {"process_virtual_memory_bytes", "process_threads"}, "these two never need an action"
+
+
 @each
 def test_colours_mean_something(dashboard):
     """A version keeps its colour, an outcome has one of its own, and whatever can be bad has thresholds."""

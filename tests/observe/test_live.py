@@ -59,6 +59,7 @@ def test_every_outcome_was_driven(run):
     ("accounts", "state", {"annotated", "mapped", "container_credentials", "malformed", "unannotated"}),
     ("watch_events_total", "type", {"applied", "deleted"}),
     ("watch_errors_total", "reason", {"list", "watch_start", "watch_event", "watch_stream", "manifests"}),
+    ("retries_total", "operation", {"account_watch"}),
     ("role_mapping_entries", "state", {"used", "malformed"}),
     ("role_mapping_errors_total", "reason", {"watch", "document"}),
     ("container_credentials_loads_total", "result", {"ok", "failed"}),
