@@ -220,6 +220,8 @@ def connections(p):
         p.series("Open connections, share of the limit", "Each API server keeps up to 25. If it nears 100%, find out who connects, or raise `--max-connections`.", "percentunit", [
             (f"{P}_connections_open{{m}} / {P}_connections_limit{{m}}", EACH)], thresholds="connections",
             runbook="PodIdentityWebhookConnectionsNearLimit"),
+        p.series("Requests by protocol", "kube-apiserver uses HTTP/2 only if the webhook's URL is on loopback. In a cluster with a Service, `http2` is another client.", "reqps", [
+            (rate(f"{P}_http_requests_total{{m}}", " by (protocol)"), "{{protocol}}")]),
         p.series("Connections opened", "Accepted connections, and failures to accept one: too many open files.", "ops", [
             (rate(f"{P}_connections_total{{m}}"), "accepted"), (rate(f"{P}_accept_errors_total{{m}}"), "errors")], colors=("errors",)),
         p.series("Connections closed by reason", "`finished` and `drained` are normal. `broken` and `slow_header` are most often not an API server.", "ops", [

@@ -68,6 +68,7 @@ def test_every_outcome_was_driven(run):
     ("tls_self_managed_errors_total", "operation", {"secret_update", "publish"}),
     ("tls_handshakes_total", "result", {"ok", "failed", "timed_out"}),
     ("http_responses_total", "code", {"200", "400", "404", "405", "408", "413", "415", "503"}),
+    ("http_requests_total", "protocol", {"http1"}),
     ("connections_closed_total", "reason", {"finished", "broken", "slow_header", "drained"}),
     ("recordings_total", "result", {"written", "failed"}),
     ("namespace_admissions_total", "pod_namespace", {"payments", "orders", "search", "other"}),
