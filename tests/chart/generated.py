@@ -144,7 +144,7 @@ def documented():
             comment = match[1]
         elif match := re.match(r" *# (.*)", line):
             comment = comment and f"{comment} {match[1]}"
-        elif match := re.match(r"( *)([A-Za-z]+):", line):
+        elif match := re.match(r"( *)([A-Za-z0-9]+):", line):
             keys = [*keys[: len(match[1]) // 2], match[2]]
             if comment:
                 found[".".join(keys)] = comment
