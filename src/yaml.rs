@@ -1,8 +1,8 @@
-//! Manifests as people keep them: files of several YAML documents, or of JSON.
+//! Files of several YAML or JSON documents.
 
 use serde::de::IgnoredAny;
 use serde_json::Value;
-use serde_saphyr::{MessageFormatter, UserMessageFormatter};
+use serde_saphyr::{DuplicateKeyPolicy, MessageFormatter, UserMessageFormatter};
 use thiserror::Error;
 
 /// One document of a file.
@@ -12,13 +12,13 @@ pub struct Document<'a> {
     pub text: &'a str,
     /// Its number in the file, from 1.
     pub number: usize,
-    /// The line of the file it begins on, from 1.
+    /// The line of the file that it begins on, from 1.
     pub line: usize,
-    /// Whether a marker parts it from what is before it, rather than nothing, as JSON values may be.
+    /// Whether a marker separates it from the document before. JSON documents need none.
     pub is_separated: bool,
 }
 
-/// Why a document can't be read.
+/// A document that can't be parsed.
 #[derive(Debug, Error)]
 #[error("document {number}, line {line}: {message}")]
 pub struct BadDocument {
@@ -26,11 +26,11 @@ pub struct BadDocument {
     pub number: usize,
     /// The line of the file, from 1.
     pub line: usize,
-    /// What is wrong.
+    /// What is wrong with it.
     pub message: String,
 }
 
-/// The documents of a file. What holds comments or directives only belongs to the document behind it.
+/// The documents of a file. Documents of comments or directives alone belong to the next one.
 ///
 /// YAML forbids `---` and `...` at the beginning of a line within a document (YAML 1.2.2, rule 206 `c-forbidden`), so
 /// lines tell where documents end and the text of each stays as it was written. JSON documents may follow each other
@@ -104,10 +104,10 @@ fn is_marker(line: &str, marker: &str) -> bool {
     line.strip_prefix(marker).is_some_and(|rest| ends(rest) || (marker == "---" && rest.starts_with('#')))
 }
 
-/// A document that was read.
+/// A parsed document.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Parsed {
-    /// What it holds.
+    /// Its content.
     pub value: Value,
     /// Whether it was written in JSON.
     pub is_json: bool,
@@ -116,12 +116,21 @@ pub struct Parsed {
 impl Document<'_> {
     /// Parses the document. What begins with `{` is tried as JSON first, since not all JSON is YAML.
     pub fn parse(&self) -> Result<Parsed, BadDocument> {
+        self.parse_with(DuplicateKeyPolicy::Error)
+    }
+
+    /// Parses the document as kubectl does: the last of repeated keys counts.
+    pub fn parse_repeated_keys(&self) -> Result<Parsed, BadDocument> {
+        self.parse_with(DuplicateKeyPolicy::LastWins)
+    }
+
+    fn parse_with(&self, duplicate_keys: DuplicateKeyPolicy) -> Result<Parsed, BadDocument> {
         let json = self.text.trim_start().starts_with('{').then(|| serde_json::from_str(self.text));
         if let Some(Ok(value)) = json {
             return Ok(Parsed { value, is_json: true });
         }
         let start = content_start(self.text);
-        let yaml = serde_saphyr::from_str_with_options(&self.text[start..], options());
+        let yaml = serde_saphyr::from_str_with_options(&self.text[start..], options(duplicate_keys));
         let (line, message) = match (json, yaml) {
             (_, Ok(value)) => return Ok(Parsed { value, is_json: false }),
             (Some(Err(error)), _) => {
@@ -157,7 +166,7 @@ fn content_start(text: &str) -> usize {
     start
 }
 
-fn options() -> serde_saphyr::Options {
+fn options(duplicate_keys: DuplicateKeyPolicy) -> serde_saphyr::Options {
     serde_saphyr::options! {
         // The defaults stop at 250,000 nodes; a dump of a large cluster's accounts is a document of millions.
         budget: serde_saphyr::budget! {
@@ -166,6 +175,7 @@ fn options() -> serde_saphyr::Options {
             max_total_scalar_bytes: 1 << 30,
         },
         with_snippet: false,
+        duplicate_keys: duplicate_keys,
         // `defaultMode: 0400` means what it means to kubectl, which reads YAML 1.1.
         legacy_octal_numbers: true,
     }
@@ -223,8 +233,9 @@ mod tests {
             assert_eq!(all.len(), 1, "{text:?}");
             assert_eq!(all[0].parse().unwrap().value, serde_json::json!({"a": 1}), "{text:?}");
         }
-        let error = documents("# x\n---\n# y\n---\na: 1\na: 2\n")[0].parse().unwrap_err();
-        assert_eq!(error.line, 6, "{error}");
+        let repeated = documents("# x\n---\n# y\n---\na: 1\na: 2\n")[0];
+        assert_eq!(repeated.parse().unwrap_err().line, 6);
+        assert_eq!(repeated.parse_repeated_keys().unwrap().value, serde_json::json!({"a": 2}));
     }
 
     #[test]

@@ -1,13 +1,13 @@
-//! The cluster's OIDC issuer: the URL that its tokens name, and what is found beneath it.
+//! The cluster's OIDC issuer: the URL that its tokens name, and the URLs below it.
 
 use std::{fmt, net::IpAddr, str::FromStr};
 
 use thiserror::Error;
 
-/// Where an issuer describes itself (OpenID Connect Discovery 1.0, section 4). kube-apiserver has it at the same path.
+/// The path of the discovery document (OpenID Connect Discovery 1.0, section 4), also on kube-apiserver.
 pub const DISCOVERY_PATH: &str = "/.well-known/openid-configuration";
 
-/// Where kube-apiserver has its public keys.
+/// The path of kube-apiserver's public keys.
 pub const JWKS_PATH: &str = "/openid/v1/jwks";
 
 /// The domains of AWS' services by partition. The regions of `aws-us-gov` (`us-gov-west-1`) are in those of `aws`.
@@ -24,32 +24,32 @@ const AWS_DOMAINS: [(&str, &str); 10] = [
     (".on.aws", "aws"),
 ];
 
-/// The URL of an issuer, letter by letter as tokens name it: AWS knows one with a slash at the end and one without as two.
+/// The URL of an issuer, exactly as tokens name it: to AWS, URLs with and without a slash at the end are two issuers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Issuer(Box<str>);
 
-/// Not a URL that IAM and kube-apiserver both take for an issuer's.
+/// Not a URL that both IAM and kube-apiserver accept for an issuer.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 #[error("an issuer is a URL such as https://oidc.example.com/cluster: https, no user, query or fragment")]
 pub struct InvalidIssuer;
 
 impl Issuer {
-    /// How IAM names it, in the ARN of the identity provider and in condition keys.
+    /// IAM's name for it, in the ARN of the identity provider and in condition keys.
     pub fn provider(&self) -> &str {
         self.0.strip_prefix("https://").unwrap_or(&self.0)
     }
 
-    /// Where its discovery document is fetched.
+    /// The URL of its discovery document.
     pub fn discovery_url(&self) -> String {
         format!("{}{DISCOVERY_PATH}", self.0.trim_end_matches('/'))
     }
 
-    /// Where its keys are to be published, beside the discovery document.
+    /// The URL of its keys, beside the discovery document.
     pub fn jwks_url(&self) -> String {
         format!("{}{JWKS_PATH}", self.0.trim_end_matches('/'))
     }
 
-    /// Whether it has a port, with which IAM takes no identity provider.
+    /// Whether it has a port. IAM does not accept such an identity provider.
     pub fn has_port(&self) -> bool {
         authority(&self.0).rsplit_once(':').is_some_and(|(_, port)| !port.contains(']'))
     }
@@ -67,7 +67,7 @@ impl Issuer {
         }
     }
 
-    /// Whether nothing outside the cluster's network can find it.
+    /// Whether it can't be found from outside the cluster's network.
     pub fn is_internal(&self) -> bool {
         is_internal(&self.0)
     }

@@ -1,6 +1,6 @@
-//! What an OIDC issuer publishes of a cluster, as kube-apiserver writes it, and whether it is what the cluster signs with.
+//! The documents that an OIDC issuer publishes for a cluster, as kube-apiserver writes them, and their verification.
 //!
-//! Text in, text or findings out: who fetches and writes is `commands`.
+//! Pure functions of text; `commands` fetches and writes.
 
 mod discovery;
 pub mod issuer;

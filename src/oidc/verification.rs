@@ -1,17 +1,17 @@
-//! What is published against what the cluster signs.
+//! Compares what an issuer publishes with what the cluster signs with.
 
 use super::issuer::{Issuer, is_internal};
 use super::{Discovery, Jwks};
 use crate::report::{Finding, Level};
 
-/// A document that was fetched, or why it was not.
+/// A fetched document, or the reason why there is none.
 pub type Fetched = Result<String, String>;
 
 const PUBLISH: &str = "write the documents with oidc generate, and publish them";
 const LET_IN: &str =
     "let anybody fetch it: the host's name and certificate, and the rights on the file, have to be public";
 
-/// The issuer's name, against the one that the cluster's tokens have if that is known.
+/// Compares the issuer's name with that of the cluster's tokens, if that is known.
 pub fn verify_issuer(issuer: &Issuer, tokens_name: Option<&str>) -> Vec<Finding> {
     const CHECK: &str = "issuer";
     let mut findings = Vec::new();
@@ -35,7 +35,7 @@ pub fn verify_issuer(issuer: &Issuer, tokens_name: Option<&str>) -> Vec<Finding>
     findings
 }
 
-/// The discovery document of an issuer with these keys. Gives the URL of the keys where one is published.
+/// Checks the discovery document of an issuer with these keys. Also returns the published URL of the keys.
 pub fn verify_discovery(issuer: &Issuer, keys: &Jwks, fetched: &Fetched) -> (Vec<Finding>, Option<String>) {
     const CHECK: &str = "discovery";
     let url = issuer.discovery_url();
@@ -76,7 +76,7 @@ pub fn verify_discovery(issuer: &Issuer, keys: &Jwks, fetched: &Fetched) -> (Vec
     (findings, uri.starts_with("https://").then(|| uri.to_owned()))
 }
 
-/// The published keys against those of the cluster.
+/// Compares the published keys with those of the cluster.
 pub fn verify_keys(cluster: &Jwks, uri: &str, fetched: &Fetched) -> Vec<Finding> {
     const CHECK: &str = "keys";
     let fail = |found: String| vec![Finding::fail(CHECK, found, PUBLISH)];

@@ -558,6 +558,17 @@ fn documents_that_are_not_injected_stay_byte_for_byte() {
             "{after}"
         );
     }
+    // Published charts repeat keys. kubectl takes the last.
+    let repeated = format!("kind: A\nkind: B\n---\n{}", POD.replace("kind: Pod", "kind: Job\nkind: Pod"));
+    let output = run_with_input(
+        &["mutate", "-f", "-", "--service-accounts", &examples("service-accounts.yaml")],
+        repeated.as_bytes(),
+    );
+    assert!(
+        stdout(&output).starts_with("kind: A\nkind: B\n---\n") && stdout(&output).contains("AWS_ROLE_ARN"),
+        "{output:?}"
+    );
+    assert!(stderr(&output).contains("document 1, line 2: duplicate mapping key"), "{}", stderr(&output));
     // A document on the line of its marker is replaced on lines of its own.
     let flow = "kind: A\n--- {apiVersion: v1, kind: Pod, metadata: {name: p, namespace: payments}, spec: {serviceAccountName: api, containers: [{name: a}]}}\n---\nkind: B";
     let injected = mutated(flow);

@@ -1,7 +1,7 @@
-//! Which pods should have an identity and do not.
+//! Finds pods that should have an identity and do not.
 //!
-//! Each pod is put to the core as if it were created now: what the core would add is what the pod lacks. So every rule
-//! counts, of labels, annotations, mounts and settings, as it does for the webhook.
+//! The core answers for each pod as if it were created now: what it would add is what the pod lacks. So labels,
+//! annotations, mounts and settings count as they do for the webhook.
 
 use std::{collections::HashSet, sync::Arc};
 
@@ -25,30 +25,30 @@ use crate::{
     kube::fields::{self, text},
 };
 
-/// Looks at pods, under the settings of the webhook.
+/// Examines pods, under the settings of the webhook.
 pub(crate) struct Auditor {
     admission: OfflineAdmission,
     rules: &'static Rules,
 }
 
-/// What is to be said of a pod.
+/// The result for a pod.
 #[derive(Debug)]
 pub(crate) enum Examined {
-    /// It is on its way out, so nothing is to be done about it.
+    /// It is being deleted.
     Terminating,
-    /// Its ServiceAccount is not among those that were listed.
+    /// Its ServiceAccount was not listed.
     UnknownAccount,
-    /// Its account has nothing to give.
+    /// Its account gives nothing.
     NotApplicable,
-    /// Its account has, but the pod is to be left alone, for what it says itself or where it runs.
+    /// Its account gives an identity, but the webhook skips the pod: because of its own labels or annotations, or its kind.
     LeftAlone,
-    /// It has all that it should.
+    /// It has everything that the webhook injects.
     Complete,
     /// It lacks something.
     Missing(Box<MissingInjection>),
 }
 
-/// A pod as no API server stores it.
+/// A pod that is malformed.
 #[derive(Debug, Error)]
 #[error("pod {name}: {why}")]
 pub(crate) struct Unreadable {
@@ -57,12 +57,12 @@ pub(crate) struct Unreadable {
 }
 
 impl Auditor {
-    /// An auditor who expects what a webhook with these settings injects.
+    /// An auditor that expects what a webhook with these settings injects.
     pub(crate) fn new(settings: Arc<Settings>) -> Self {
         Self { rules: settings.compat.rules(), admission: OfflineAdmission::new(settings) }
     }
 
-    /// Looks at one pod.
+    /// Examines one pod.
     pub(crate) fn examine(
         &mut self,
         pod: Value,

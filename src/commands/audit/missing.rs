@@ -1,4 +1,4 @@
-//! What a pod lacks, read from the patch that the core answers with.
+//! What a pod lacks, read from the patch of the core's answer.
 
 use json_patch::{AddOperation, Patch, PatchOperation};
 use serde::Serialize;
@@ -14,7 +14,7 @@ pub(crate) struct MissingInjection {
     /// Its namespace.
     #[serde(skip)]
     pub(crate) namespace: String,
-    /// What made it.
+    /// Its controller.
     #[serde(skip)]
     pub(crate) owner: Owner,
     /// Its name.
@@ -22,7 +22,7 @@ pub(crate) struct MissingInjection {
     pub(crate) pod: String,
     /// Its account.
     pub(crate) service_account: String,
-    /// How bad it is.
+    /// How much of its identity is missing.
     pub(crate) identity: Identity,
     /// The role of the account; empty if it gives container credentials instead.
     pub(crate) role: String,
@@ -31,11 +31,11 @@ pub(crate) struct MissingInjection {
     pub(crate) has: Option<String>,
     /// The containers that lack something.
     pub(crate) containers: Vec<String>,
-    /// What they lack: variables by name, `mount`; and the pod itself, `volume` and `label`.
+    /// The missing parts: variables by name and `mount` of containers, `volume` and `label` of the pod.
     pub(crate) lacks: Vec<String>,
 }
 
-/// What a pod has of an identity, from good to bad.
+/// How much of its identity a pod has, from good to bad.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Identity {

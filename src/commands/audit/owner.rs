@@ -1,4 +1,4 @@
-//! What made a pod, and how pods are made anew there.
+//! The controller of a pod, and how to replace its pods.
 
 use std::fmt;
 
@@ -9,18 +9,18 @@ use crate::{
     kube::fields::{flag, list, text},
 };
 
-/// The controller of a pod, by which people know it.
+/// The controller of a pod, as users know it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Owner {
-    /// Its kind; empty for a pod that nothing made.
+    /// Its kind; empty for a pod without a controller.
     pub(crate) kind: String,
     /// Its name.
     pub(crate) name: String,
 }
 
 impl Owner {
-    /// The controller of a pod. A ReplicaSet that a Deployment made is called as that one, with the hash of the pods'
-    /// template behind it (`deployment_controller.go`), which the pods have as a label.
+    /// The controller of a pod. The name of a Deployment's ReplicaSet is the Deployment's, followed by the hash of the
+    /// pod template (`deployment_controller.go`), which the pods have as a label.
     pub(crate) fn of(pod: &Value) -> Self {
         let mut references = list(pod, "/metadata/ownerReferences").iter();
         let Some(owner) = references.find(|reference| flag(reference, "/controller") == Some(true)) else {
@@ -35,8 +35,8 @@ impl Owner {
         }
     }
 
-    /// What is no name of Kubernetes is not told: whoever creates a pod can write anything there, and the remedy is a command
-    /// for an administrator's shell.
+    /// Invalid names are not shown: anyone who creates a pod can write them, and the remedy is a command for an
+    /// administrator's shell.
     fn named(kind: &str, name: &str) -> Self {
         let is_kind = !kind.is_empty() && kind.bytes().all(|c| c.is_ascii_alphanumeric());
         if is_kind && is_dns_subdomain(name) {
@@ -45,7 +45,7 @@ impl Owner {
         Self { kind: "owner".to_owned(), name: "?".to_owned() }
     }
 
-    /// How its pods are made anew.
+    /// How to replace its pods.
     pub(crate) fn remedy(&self, namespace: &str, pods: &[&str]) -> String {
         let pods = pods.join(" ");
         match &*self.kind {

@@ -1,4 +1,4 @@
-//! The certificates of the replicas, looked at as kube-apiserver does: with the trust of the `caBundle` alone.
+//! Handshakes with the replicas that trust only the `caBundle`, as kube-apiserver's do.
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
@@ -10,7 +10,7 @@ use tokio_rustls::TlsConnector;
 use super::checks::Handshake;
 use crate::tls::self_managed::certificate::Certificate;
 
-/// From a place that can reach pods at all, it takes milliseconds.
+/// A handshake takes milliseconds where pods can be reached at all.
 const TIMEOUT: Duration = Duration::from_secs(2);
 
 pub(super) async fn with_each(

@@ -1,4 +1,4 @@
-//! `doctor`: everything that an installation stands on, looked at once.
+//! `doctor`: checks everything that an installation depends on.
 
 mod checks;
 mod handshake;
@@ -61,7 +61,7 @@ async fn examine(mut args: DoctorArgs) -> anyhow::Result<ExitCode> {
     Ok(if findings.verdict() < Level::Fail { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// What the webhook may do.
+/// Checks the rights of the webhook.
 async fn rights(reader: &Reader, args: &DoctorArgs) -> Vec<Finding> {
     let (namespace, name) = (&*args.namespace, &*args.as_service_account);
     let account = (!name.is_empty()).then_some((namespace, name));
@@ -81,7 +81,7 @@ async fn rights(reader: &Reader, args: &DoctorArgs) -> Vec<Finding> {
     checks::rights(&who, &answers)
 }
 
-/// The accounts that have a role or a mistake, with the default prefix of annotations.
+/// The accounts that have a role or a mistake. Annotations have the default prefix.
 async fn accounts(reader: &Reader) -> checks::Read<checks::Accounts> {
     let settings: Arc<Settings> = Arc::default();
     let resolver = Resolver::new(Arc::clone(&settings));
@@ -104,7 +104,7 @@ async fn accounts(reader: &Reader) -> checks::Read<checks::Accounts> {
     }
 }
 
-/// Whether the API server asks the webhook, and can reach and trust it.
+/// Checks whether the API server calls the webhook, and can reach and trust it.
 async fn webhook(
     reader: &Reader,
     args: &DoctorArgs,
@@ -148,7 +148,7 @@ async fn webhook(
     findings
 }
 
-/// What the issuer publishes, against what the cluster signs; and the issuer.
+/// Compares what the issuer publishes with what the cluster signs. Also returns the issuer.
 async fn issuer(reader: &Reader, https: anyhow::Result<Https>) -> (Vec<Finding>, Option<String>) {
     const CHECK: &str = "issuer";
     const CURE: &str = "give whoever runs this the ClusterRole system:service-account-issuer-discovery";
@@ -179,7 +179,7 @@ async fn issuer(reader: &Reader, https: anyhow::Result<Https>) -> (Vec<Finding>,
     (findings, name)
 }
 
-/// What the pods of the account that was named are given.
+/// Checks what the pods of `--service-account` are given.
 async fn identity(reader: &Reader, args: &DoctorArgs, issuer: Option<&str>) -> Vec<Finding> {
     let Some((namespace, name)) = &args.service_account else {
         let remedy = "give --service-account NAMESPACE/NAME, one that has a role";

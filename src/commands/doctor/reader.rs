@@ -1,4 +1,4 @@
-//! What the API server answers, or why it does not, in the words of a finding.
+//! Reads the API server, with errors as findings need them.
 
 use hyper::{Request, header::ACCEPT};
 use serde_json::Value;
@@ -15,7 +15,7 @@ impl Reader {
         self.send(Request::get(path).body(Vec::new())).await
     }
 
-    /// A list of which only names and labels are of interest.
+    /// The metadata of a list's objects.
     pub(super) async fn get_metadata(&self, path: &str) -> Read<Value> {
         self.send(Request::get(path).header(ACCEPT, METADATA).body(Vec::new())).await
     }
@@ -25,7 +25,7 @@ impl Reader {
         self.send(request.body(object.into_bytes())).await
     }
 
-    /// An answer as it is.
+    /// The text of a response.
     pub(super) async fn text(&self, path: &str) -> Read<String> {
         self.send_raw(Request::get(path).body(Vec::new())).await
     }

@@ -86,8 +86,15 @@ fn warn_of_refused(origin: &str, loaded: &Loaded) {
 
 fn parse<'a>(file: &str, text: &'a str) -> anyhow::Result<Vec<(Document<'a>, Parsed)>> {
     let documents = yaml::documents(text).into_iter();
-    // The error of a document names the line in the file.
-    let parsed = documents.map(|document| Ok((document, document.parse().with_context(|| file.to_owned())?)));
+    let parsed = documents.map(|document| {
+        let parsed = document.parse().or_else(|error| {
+            // Published charts repeat keys; a document that can't be read for another reason can't be read this way, either.
+            let parsed = document.parse_repeated_keys().map_err(|_| anyhow!("{file}: {error}"))?;
+            eprintln!("warning: {file}: {error}; the last one counts, as with kubectl");
+            Ok::<_, anyhow::Error>(parsed)
+        })?;
+        Ok((document, parsed))
+    });
     let parsed = parsed.collect::<anyhow::Result<Vec<_>>>()?;
     if parsed.is_empty() {
         bail!("{file}: no documents in it");

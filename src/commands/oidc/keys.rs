@@ -1,4 +1,4 @@
-//! The keys that the cluster signs with.
+//! The issuer, and the keys that the cluster signs tokens with.
 
 use std::{fs, path::PathBuf};
 
@@ -14,18 +14,18 @@ use crate::{
     },
 };
 
-/// What is to be published, or to be found published.
+/// What must be published.
 pub(super) struct Signing {
-    /// The issuer that was typed, or else the cluster's.
+    /// The issuer of the flag, or else the cluster's.
     pub(super) issuer: Issuer,
-    /// The one that the cluster's tokens name, if a cluster was asked.
+    /// The issuer that the cluster's tokens name, if it was read from a cluster.
     pub(super) tokens_name: Option<String>,
     pub(super) keys: Jwks,
-    /// The keys as they are served, or would be.
+    /// The keys, as kube-apiserver serves them.
     pub(super) document: String,
 }
 
-/// Reads the files, or asks the cluster.
+/// Reads the files, or the cluster.
 pub(super) async fn load(args: OidcKeysArgs) -> anyhow::Result<Signing> {
     match args.issuer {
         Some(issuer) if !args.key_file.is_empty() => {

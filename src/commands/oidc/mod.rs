@@ -1,4 +1,4 @@
-//! `oidc`: what AWS has to find at the issuer.
+//! `oidc`: the documents that AWS reads from the issuer.
 
 mod generate;
 mod keys;
@@ -9,7 +9,7 @@ use std::process::ExitCode;
 pub(super) use self::verify::compare;
 use crate::cli::OidcCommand;
 
-/// Writes or checks the documents. The exit code of `verify` says what came of it.
+/// Writes or checks the documents.
 pub fn run(command: OidcCommand) -> anyhow::Result<ExitCode> {
     match command {
         OidcCommand::Generate(args) => super::block_on(Box::pin(generate::generate(args))),

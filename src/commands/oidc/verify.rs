@@ -10,7 +10,7 @@ use crate::{
     report::{Finding, Findings, Level},
 };
 
-/// What is published differs from what is signed; 1 is that it could not be told.
+/// The exit code where the issuer publishes something else than the cluster signs with; 1 is for errors.
 const DIFFERENT: u8 = 3;
 
 pub(super) async fn verify(args: OidcVerifyArgs) -> anyhow::Result<ExitCode> {

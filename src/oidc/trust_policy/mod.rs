@@ -1,6 +1,6 @@
 //! The trust policy of an IAM role: which ServiceAccounts of which issuer may assume it.
 //!
-//! Values and text only; what is asked for comes in, and the policy in one of its written forms goes out.
+//! Pure functions, from what the role must trust to a policy in one of its written forms.
 
 mod subject;
 mod terraform;
@@ -14,10 +14,10 @@ use crate::injection::{
     settings::Audience,
 };
 
-/// How long IAM lets a trust policy be, unless its quota is raised; white space doesn't count.
+/// IAM's default quota for the length of a trust policy, without white space.
 pub const DEFAULT_QUOTA: usize = 2048;
 
-/// What a role is to trust.
+/// What a role must trust.
 #[derive(Clone, Debug)]
 pub struct Trust {
     /// The issuers of the tokens: one for each cluster.

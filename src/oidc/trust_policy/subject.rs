@@ -16,8 +16,8 @@ const DEFAULT_ACCOUNT: &str = "default";
 )]
 pub struct InvalidSubject;
 
-/// One ServiceAccount, or all that fit a pattern. No name can hold a wildcard or a `:`, so a pattern never reaches from
-/// the namespace into the account or the other way round.
+/// One ServiceAccount, or all that match a pattern. Names hold neither wildcards nor `:`, so the pattern of the namespace
+/// never matches part of the account, and vice versa.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Subject {
     namespace: Box<str>,
@@ -34,14 +34,14 @@ impl Subject {
         self.to_string().contains(['*', '?'])
     }
 
-    /// Whether pods of every namespace are trusted as they come. `*/default` does that too: pods that name no account
+    /// Whether pods of every namespace are trusted without changes to them, also by `*/default`: pods that name no account
     /// have this one.
     pub fn trusts_every_namespace(&self) -> bool {
         matches_anything(&self.namespace) && matches(self.account.as_bytes(), DEFAULT_ACCOUNT.as_bytes())
     }
 }
 
-/// Whether a pattern takes names of every kind: wildcards only, and one of them for any length.
+/// Whether a pattern matches any name: it has only wildcards, and one of them matches any length.
 fn matches_anything(pattern: &str) -> bool {
     pattern.contains('*') && pattern.bytes().all(|c| matches!(c, b'*' | b'?'))
 }
@@ -83,7 +83,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn accounts_and_patterns_are_taken_and_nothing_else() {
+    fn only_accounts_and_patterns_are_accepted() {
         for text in ["payments/api", "payments/*", "team-*/api", "*/*", "a/b.c", "p?yments/api-??"] {
             let subject: Subject = text.parse().unwrap();
             assert_eq!(subject.to_string(), text);
@@ -108,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn patterns_that_take_pods_of_every_namespace_as_they_come_are_told() {
+    fn patterns_that_trust_every_namespace_are_recognised() {
         for (text, every) in [
             ("*/*", true),
             ("?*/*?", true),

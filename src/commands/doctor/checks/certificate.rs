@@ -1,4 +1,4 @@
-//! The certificates that replicas serve, against the `caBundle` by which the API server trusts them.
+//! Whether the `caBundle` trusts the certificates that replicas serve.
 
 use std::{net::SocketAddr, time::SystemTime};
 
@@ -11,14 +11,14 @@ const CHECK: &str = "certificate";
 const KEEP: &str = "self-managed, see docs/runbook.md, PodIdentityWebhookCertificateNotKept; else put the authority of the \
                     certificate into caBundle";
 
-/// What came of a handshake in which the `caBundle` was trusted.
+/// The result of a handshake that trusts the `caBundle`.
 #[derive(Clone, Debug)]
 pub(crate) enum Handshake {
-    /// It is trusted.
+    /// The certificate is trusted.
     Trusted(Certificate),
-    /// It is not, and why.
+    /// It is not trusted, for this reason.
     Refused(String),
-    /// There was none: the replica can't be reached from here.
+    /// The replica can't be reached from here.
     Unreachable(String),
 }
 
@@ -30,7 +30,7 @@ pub(crate) fn authorities(entry: &Value) -> Result<Vec<Certificate>, String> {
     if authorities.is_empty() { Err("it is empty".to_owned()) } else { Ok(authorities) }
 }
 
-/// Whether the API server can trust anybody by the `caBundle` of an entry.
+/// Whether the `caBundle` of an entry holds a valid authority.
 pub(crate) fn ca_bundle(entry: &Value, now: SystemTime) -> Option<Finding> {
     let name = text(entry, "/name");
     match authorities(entry) {
@@ -42,7 +42,7 @@ pub(crate) fn ca_bundle(entry: &Value, now: SystemTime) -> Option<Finding> {
     }
 }
 
-/// What the replicas serve, under the name that the API server calls them by.
+/// Whether the certificates of the replicas are trusted, for the name that the API server calls.
 pub(crate) fn served(
     server_name: &str,
     handshakes: &[(SocketAddr, Handshake)],

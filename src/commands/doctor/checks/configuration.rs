@@ -1,4 +1,4 @@
-//! The webhook configuration: whether the API server asks, and what it does without an answer.
+//! The webhook configuration: when the API server calls the webhook, and what it does without an answer.
 
 use serde_json::Value;
 
@@ -8,7 +8,7 @@ use crate::{
     report::Finding,
 };
 
-/// The rule by which configurations are read.
+/// The rule that allows reading configurations.
 pub(crate) const CONFIGURATIONS_RULE: &str =
     "{apiGroups: [admissionregistration.k8s.io], resources: [mutatingwebhookconfigurations], verbs: [list]}";
 
@@ -30,7 +30,7 @@ pub(crate) fn service_of(entry: &Value) -> Option<(&str, &str, u64)> {
     Some((text(service, "/namespace"), text(service, "/name"), number(service, "/port").unwrap_or(443)))
 }
 
-/// Whether an entry is asked about the creation of pods.
+/// Whether an entry matches the creation of pods.
 pub(super) fn is_of_pods(entry: &Value) -> bool {
     let has = |rule: &Value, field: &str, wanted: &str| {
         fields::list(rule, field).iter().any(|one| [wanted, "*", "*/*"].iter().any(|known| one == known))
@@ -40,7 +40,7 @@ pub(super) fn is_of_pods(entry: &Value) -> bool {
     })
 }
 
-/// The configuration of this name, as it is in the list of all. `own` is the namespace that the webhook runs in.
+/// Checks the configuration of this name in the list. `own` is the namespace that the webhook runs in.
 pub(crate) fn configuration(list: &Read<Value>, name: &str, own: &str) -> Vec<Finding> {
     let missing = "install the webhook, or name its configuration with --webhook-configuration-name";
     let list = match list {
@@ -99,7 +99,7 @@ fn entry_of(entry: &Value, own: &str) -> Vec<Finding> {
     findings
 }
 
-/// How long the API server waits; its default is 10 s.
+/// The timeout of an entry, in seconds; the default is 10.
 fn timeout(entry: &Value) -> u64 {
     number(entry, "/timeoutSeconds").unwrap_or(10)
 }

@@ -1,5 +1,5 @@
-//! Other webhooks that give pods the same identity: two of them fight over the mount path, and the pod is refused or has
-//! the one's role and the other's token.
+//! Other webhooks for the same annotations: with two of them, a pod is rejected because of its mount path, or has the role
+//! of one and the token of the other.
 
 use serde_json::Value;
 
@@ -9,11 +9,11 @@ use crate::{
     report::Finding,
 };
 
-/// What those that are known have in their names: the AWS webhook's entry, and the name that it, kOps' and every chart of
-/// it give to configuration, Service or entry; this one's, installed twice, too.
+/// Parts of the names of known webhooks' configurations, Services or entries: the AWS webhook, that of kOps, and a second
+/// installation of this one.
 const NAMES: [&str; 2] = ["iam-for-pods", "pod-identity"];
 
-/// The configurations in the list of all, beside the one of this name, that look like the same.
+/// The configurations in the list, other than that of this name, that look like such a webhook's.
 pub(crate) fn conflicting_webhooks(list: &Value, own: &str) -> Vec<Finding> {
     const CHECK: &str = "others";
     let all = fields::list(list, "/items").iter();

@@ -1,5 +1,5 @@
-//! What the pods of an account are given: a token that names issuer, audience and subject, and what the API server makes
-//! of a pod in a dry run, which asks the webhook as for any pod.
+//! What the pods of an account are given: a token with issuer, audience and subject, and the pod that the API server
+//! returns for a dry run, for which it calls the webhook as for any pod.
 
 use base64_simd::URL_SAFE_NO_PAD;
 use serde_json::Value;
@@ -11,12 +11,12 @@ use crate::{
     report::Finding,
 };
 
-/// What a token says.
+/// The claims of a token.
 #[derive(Clone, Debug)]
 pub(crate) struct Claims(Value);
 
 impl Claims {
-    /// Reads the answer to a request for a token. The token itself is not kept.
+    /// Reads the response to a TokenRequest. The token itself is not kept.
     pub(crate) fn of(answer: &Value) -> Option<Self> {
         let payload = text(answer, "/status/token").split('.').nth(1)?;
         let payload = URL_SAFE_NO_PAD.decode_to_vec(payload).ok()?;
@@ -24,7 +24,7 @@ impl Claims {
     }
 }
 
-/// The token of an account, against the audience asked for and the issuer that the cluster names.
+/// Compares an account's token with the requested audience and the cluster's issuer.
 pub(crate) fn token(
     account: (&str, &str),
     audience: &str,
@@ -73,7 +73,7 @@ pub(crate) fn token(
     findings
 }
 
-/// A pod of this account that any namespace takes.
+/// A pod of this account that every namespace accepts.
 pub(crate) fn probe_pod(account: &str) -> String {
     // The name is a DNS name: there is nothing in it to escape.
     format!(

@@ -1,6 +1,4 @@
-//! Whether an installation can work, check by check: what was read of the cluster in, findings out.
-//!
-//! Nothing here reads; that is `commands::doctor`.
+//! The checks: functions from what was read of the cluster to findings. `commands::doctor` does the reading.
 
 mod accounts;
 mod certificate;
@@ -25,23 +23,23 @@ pub(crate) use self::{
 };
 use crate::report::Finding;
 
-/// What was read, or why not.
+/// What was read, or why reading failed.
 pub(crate) type Read<T> = Result<T, Unread>;
 
 /// Why something could not be read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Unread {
-    /// It is not there.
+    /// It does not exist.
     Missing,
-    /// It takes a right.
+    /// A right is missing.
     Forbidden(String),
-    /// For another reason.
+    /// Another error.
     Failed(String),
 }
 
 impl Unread {
-    /// What is to be said of it: a right that is missing only leaves something unchecked. `rule` would give it, and
-    /// `missing` is what is to be done if the object is not there.
+    /// The finding: a missing right only leaves something unchecked. `rule` is the rule that gives the right, `missing` the
+    /// remedy where the object does not exist.
     fn finding(&self, check: &'static str, what: &str, rule: &str, missing: &str) -> Finding {
         match self {
             Self::Missing => Finding::fail(check, format!("{what}: there is none"), missing),

@@ -1,4 +1,4 @@
-//! What the webhook may do, against what it needs.
+//! Whether the webhook has the rights that it needs.
 
 use serde_json::Value;
 
@@ -11,13 +11,13 @@ pub(crate) struct Right {
     verb: &'static str,
     group: &'static str,
     resource: &'static str,
-    /// The namespace and the name, where it is about one object.
+    /// The namespace and the name, for a right to one object.
     object: Option<(String, String)>,
-    /// Whether the webhook can do without, if its certificates are not self-managed.
+    /// Whether only self-managed certificates need it.
     only_self_managed: bool,
 }
 
-/// What the webhook needs, as the chart's roles give it.
+/// The rights that the webhook needs, as the chart's roles give them.
 pub(crate) fn needs(namespace: &str, secret: &str, configuration: &str) -> Vec<Right> {
     let account =
         |verb| Right { verb, group: "", resource: "serviceaccounts", object: None, only_self_managed: false };
@@ -35,7 +35,7 @@ pub(crate) fn needs(namespace: &str, secret: &str, configuration: &str) -> Vec<R
 }
 
 impl Right {
-    /// The review that asks for it: of an account, as namespace and name, or of whoever asks.
+    /// The review that asks for it: for an account (namespace and name), or for the caller.
     pub(crate) fn review(&self, account: Option<(&str, &str)>) -> String {
         let (namespace, name) = self.object.clone().unwrap_or_default();
         let (verb, group, resource) = (self.verb, self.group, self.resource);
@@ -60,7 +60,7 @@ impl Right {
     }
 }
 
-/// The answers to the reviews, for whom they were asked.
+/// The findings of the reviews' answers for `who`.
 pub(crate) fn rights(who: &str, answers: &[(Right, Read<Value>)]) -> Vec<Finding> {
     const CHECK: &str = "rights";
     let mut findings = Vec::new();

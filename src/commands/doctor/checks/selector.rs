@@ -1,4 +1,4 @@
-//! Which namespaces and pods the selectors of a configuration leave.
+//! Which namespaces and pods the selectors of a configuration match.
 
 use serde_json::Value;
 
@@ -10,7 +10,7 @@ use crate::{
 
 const CHECK: &str = "selectors";
 
-/// Whether a label selector takes an object with these labels. An empty one takes all.
+/// Whether a label selector matches these labels. An empty one matches all.
 pub(super) fn matches(selector: &Value, labels: &Value) -> bool {
     let wanted = selector["matchLabels"].as_object().into_iter().flatten();
     let mut expressions = fields::list(selector, "/matchExpressions").iter();
@@ -27,8 +27,7 @@ pub(super) fn matches(selector: &Value, labels: &Value) -> bool {
         })
 }
 
-/// Whether the cluster's namespaces, listed as metadata, are asked about; that of an account whose pods should be,
-/// above all.
+/// Whether the webhook is called for the cluster's namespaces, and for `wanted`.
 pub(crate) fn namespaces(configuration: &Value, list: &Read<Value>, wanted: Option<&str>) -> Vec<Finding> {
     const RULE: &str = "{apiGroups: [\"\"], resources: [namespaces], verbs: [list]}";
     let list = match list {
@@ -59,7 +58,7 @@ pub(crate) fn namespaces(configuration: &Value, list: &Read<Value>, wanted: Opti
     )]
 }
 
-/// Whether a pod without labels is asked about.
+/// Whether the webhook is called for a pod without labels.
 pub(crate) fn objects(configuration: &Value) -> Option<Finding> {
     let any = entries(configuration).any(|entry| matches(&entry["objectSelector"], &Value::Null));
     let remedy = "change objectSelector, unless only pods with its labels are meant";

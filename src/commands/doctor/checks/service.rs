@@ -1,4 +1,4 @@
-//! The Service that the API server calls, and who is behind it.
+//! The Service that the API server calls, and its endpoints.
 
 use std::net::{IpAddr, SocketAddr};
 
