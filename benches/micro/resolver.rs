@@ -3,7 +3,7 @@
 use std::{hint::black_box, sync::Arc};
 
 use criterion::Criterion;
-use eks_pod_identity_webhook::injection::{render, resolver::Resolver, settings::TokenExpiration};
+use eks_pod_identity_webhook::injection::{render, resolver::Resolver};
 
 use crate::fixtures;
 
@@ -28,12 +28,11 @@ pub(crate) fn bench(criterion: &mut Criterion) {
     group.bench_function("no role", |bencher| {
         bencher.iter(|| resolver.resolve(black_box([("app.kubernetes.io/name", "web")])));
     });
-    let expiration = TokenExpiration::from_annotation("7200").unwrap();
     let mut out = Vec::new();
     group.bench_function("volume rendered", |bencher| {
         bencher.iter(|| {
             out.clear();
-            render::volume(black_box(&mut out), "aws-token", "sts.amazonaws.com", expiration, "token");
+            render::volume(black_box(&mut out), "aws-token", "sts.amazonaws.com", 7200, "token");
         });
     });
     group.finish();

@@ -20,7 +20,8 @@ const TAIL: usize = 4096;
 #[derive(Debug)]
 pub(super) struct Patterns {
     account: Finder<'static>,
-    /// What makes a pod exempt, whatever its account.
+    /// What makes a pod exempt, whatever its account: the annotation of mirror pods, and any key under our prefix, among
+    /// which may also be one to warn of.
     exempting: [Finder<'static>; 2],
 }
 
@@ -35,10 +36,9 @@ pub struct FastRequest<'a> {
 impl Patterns {
     pub(super) fn new(prefix: &AnnotationPrefix) -> Self {
         let finder = |needle: &str| Finder::new(needle).into_owned();
-        let skip_label = prefix.key("skip-pod-identity-webhook");
         Self {
             account: finder(r#""serviceAccountName""#),
-            exempting: [finder(r#""kubernetes.io/config.mirror""#), finder(&format!("{skip_label:?}"))],
+            exempting: [finder(r#""kubernetes.io/config.mirror""#), finder(&format!("\"{prefix}"))],
         }
     }
 

@@ -7,23 +7,81 @@ use super::{
     json::{self, Value},
     pod::Pod,
 };
-use crate::injection::{account::AccountSettings, compat::Rules};
+use crate::injection::{
+    account::AccountSettings,
+    compat::Rules,
+    container_names::{self, ContainerNames},
+};
 
-/// Which containers are left alone, by name. Sets, since lists and containers can both be long.
+/// Which containers are left alone, by name.
 pub(super) struct Filter<'a> {
-    skip: HashSet<&'a str>,
-    include: Option<HashSet<&'a str>>,
+    skip: Option<List<'a>>,
+    include: Option<List<'a>>,
+    /// Ephemeral containers that the pod already has.
+    old: HashSet<&'a str>,
+}
+
+/// A list of an annotation.
+struct List<'a> {
+    names: Names<'a>,
+    has_matched: bool,
+}
+
+enum Names<'a> {
+    OfPod(HashSet<&'a str>),
+    OfAccount(&'a ContainerNames),
+}
+
+impl<'a> List<'a> {
+    fn new(of_pod: Option<&'a str>, of_account: Option<&'a ContainerNames>, rules: &Rules) -> Option<Self> {
+        let names = match of_pod {
+            Some(text) => Names::OfPod(container_names::split(text, rules).collect()),
+            None => Names::OfAccount(of_account?),
+        };
+        Some(Self { names, has_matched: false })
+    }
+
+    fn contains(&mut self, name: &str) -> bool {
+        let contains = match &self.names {
+            Names::OfPod(names) => names.contains(name),
+            Names::OfAccount(names) => names.contains(name),
+        };
+        self.has_matched |= contains;
+        contains
+    }
+
+    /// Whether it names containers, none of which has come.
+    fn is_unmatched(&self) -> bool {
+        let names_any = match &self.names {
+            Names::OfPod(names) => names.iter().any(|name| !name.is_empty()),
+            Names::OfAccount(names) => names.iter().any(|name| !name.is_empty()),
+        };
+        names_any && !self.has_matched
+    }
+
+    fn source(&self) -> Source {
+        match &self.names {
+            Names::OfPod(_) => Source::Pod,
+            Names::OfAccount(_) => Source::Account,
+        }
+    }
+}
+
+/// Whose annotation it is.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Source {
+    Pod,
+    Account,
 }
 
 impl<'a> Filter<'a> {
     pub(super) fn new(pod: &Pod<'a>, account: &'a AccountSettings, rules: &Rules) -> Self {
-        let names = |list: &'a str| {
-            let names = list.split(',');
-            if rules.trim_container_names { names.map(str::trim).collect() } else { names.collect() }
-        };
-        let skip = pod.annotations.skip_containers.or(account.skip_containers.as_deref());
-        let include = pod.annotations.include_containers.or(account.include_containers.as_deref());
-        Self { skip: skip.map(names).unwrap_or_default(), include: include.map(names) }
+        let annotations = &pod.annotations;
+        Self {
+            skip: List::new(annotations.skip_containers, account.skip_containers.as_ref(), rules),
+            include: List::new(annotations.include_containers, account.include_containers.as_ref(), rules),
+            old: HashSet::new(),
+        }
     }
 
     pub(super) fn skip_ephemeral_containers_of<'o: 'a>(
@@ -36,7 +94,7 @@ impl<'a> Filter<'a> {
             for (_, list) in json::fields(spec, PATH)?.filter(|(key, _)| *key == "ephemeralContainers") {
                 for container in json::items(json::array(list, PATH)?) {
                     for (_, name) in json::fields(container, PATH)?.filter(|(key, _)| *key == "name") {
-                        self.skip.insert(json::string(name, PATH)?);
+                        self.old.insert(json::string(name, PATH)?);
                     }
                 }
             }
@@ -44,7 +102,18 @@ impl<'a> Filter<'a> {
         Ok(())
     }
 
-    pub(super) fn admits(&self, name: &str) -> bool {
-        !self.skip.contains(name) && self.include.as_ref().is_none_or(|include| include.contains(name))
+    pub(super) fn admits(&mut self, name: &str) -> bool {
+        let is_included = self.include.as_mut().is_none_or(|include| include.contains(name));
+        let is_skipped = self.skip.as_mut().is_some_and(|skip| skip.contains(name));
+        is_included && !is_skipped && (self.old.is_empty() || !self.old.contains(name))
+    }
+
+    /// The annotations that match no container, with whose they are.
+    pub(super) fn unmatched(&self) -> impl Iterator<Item = (&'static str, Source)> {
+        let lists = [("skip-containers", &self.skip), ("include-containers", &self.include)];
+        lists.into_iter().filter_map(|(name, list)| {
+            let list = list.as_ref().filter(|list| list.is_unmatched())?;
+            Some((name, list.source()))
+        })
     }
 }

@@ -18,10 +18,12 @@ mod fast_path;
 mod filter;
 mod json;
 mod managed_fields;
+mod mount;
 mod os;
 mod outcome;
 mod patch;
 mod pod;
+mod pod_warnings;
 mod request;
 mod response;
 mod review;
@@ -40,21 +42,23 @@ use self::{
     pod::Pod,
     response::Response,
     review::{Id, Review, Target},
-    rules::Containers,
+    rules::{Configured, Containers},
 };
 pub use self::{
     document::{Buffers, Document, PADDING, memory_to_parse},
     fast_path::FastRequest,
     outcome::{Operation, Outcome},
     request::{Exempt, PodRequest, Request},
+    rules::MAX_PATCH_BYTES,
 };
-use crate::injection::{account::Account, settings::Settings};
+use crate::injection::{account::Account, annotation_keys::AnnotationKeys, settings::Settings};
 
 /// The core: answers admission requests under given settings.
 #[derive(Debug)]
 pub struct Webhook {
     settings: Arc<Settings>,
     modes: Modes,
+    keys: AnnotationKeys,
     patterns: Patterns,
 }
 
@@ -86,7 +90,12 @@ pub enum BadReview {
 impl Webhook {
     /// A core with these settings.
     pub fn new(settings: Arc<Settings>) -> Self {
-        Self { modes: Modes::new(&settings), patterns: Patterns::new(&settings.annotation_prefix), settings }
+        Self {
+            modes: Modes::new(&settings),
+            keys: AnnotationKeys::of(&settings),
+            patterns: Patterns::new(&settings.annotation_prefix),
+            settings,
+        }
     }
 
     /// Answers a request of a pod without a role from the bytes of its body alone, where that is possible: most pods
@@ -147,21 +156,32 @@ impl Webhook {
     ) -> Result<Outcome, BadReview> {
         let PodRequest { review, pod } = request;
         let Account::Granted(grant) = account else {
-            return Ok(respond(review.id, &Response::nothing(Outcome::NoRole), buffers));
+            let mut of_pod = Vec::new();
+            pod_warnings::of_unread_keys(&self.settings, &self.keys, pod, &mut of_pod);
+            let warnings = [account.warnings(), &of_pod];
+            return Ok(respond(
+                review.id,
+                &Response { warnings, ..Response::nothing(Outcome::NoRole) },
+                buffers,
+            ));
         };
         let containers = match review.target {
             Target::EphemeralContainers => Containers::NewEphemeral { old_pod: review.old_object },
             Target::Pod | Target::OtherOfPod | Target::Other => Containers::All,
         };
         let Buffers { patch, session_name, response, warned, .. } = buffers;
-        let settings = (&*self.settings, &self.modes);
-        let injected = rules::inject(settings, pod, containers, grant, session_name, Patch::new(patch))?;
+        let configured = Configured { settings: &self.settings, keys: &self.keys, modes: &self.modes };
+        let injected = rules::inject(configured, pod, containers, grant, session_name, Patch::new(patch))?;
+        let of_account = match injected.outcome {
+            Outcome::NoContainer | Outcome::NoVolume => &[],
+            _ => account.warnings(),
+        };
         let said = Response {
             outcome: injected.outcome,
             patch,
             grant: Some(grant),
             has_role: injected.has_role,
-            warnings: &injected.warnings,
+            warnings: [of_account, &injected.warnings],
         };
         *warned = said.render(review.id, response);
         Ok(injected.outcome)

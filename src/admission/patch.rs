@@ -67,15 +67,24 @@ impl<'a> Patch<'a> {
         }
     }
 
-    /// Adds `value` to the beginning of the array at `path`; `exists` tells whether there is one.
-    pub(super) fn prepend(&mut self, path: Path, exists: bool, value: &[u8]) {
+    /// Adds `values`, each rendered JSON, to the beginning of the array at `path`; `exists` tells whether there is one.
+    pub(super) fn prepend<'v>(
+        &mut self,
+        path: Path,
+        exists: bool,
+        values: impl IntoIterator<Item = &'v [u8]>,
+    ) {
         if exists {
-            self.begin_add(path);
-            self.out.extend_from_slice(br#"/0","value":"#);
-            self.out.extend_from_slice(value);
-            self.out.push(b'}');
+            for (place, value) in values.into_iter().enumerate() {
+                self.begin_add(path);
+                self.out.push(b'/');
+                self.out.extend_from_slice(itoa::Buffer::new().format(place).as_bytes());
+                self.out.extend_from_slice(br#"","value":"#);
+                self.out.extend_from_slice(value);
+                self.out.push(b'}');
+            }
         } else {
-            self.add_array(path, [value]);
+            self.add_array(path, values);
         }
     }
 
@@ -180,14 +189,14 @@ mod tests {
     }
 
     #[test]
-    fn an_element_is_prepended() {
+    fn elements_are_prepended_in_their_order() {
         assert_eq!(
-            patch(|patch| patch.prepend(Path::Volumes, true, b"1")),
-            r#"[{"op":"add","path":"/spec/volumes/0","value":1}]"#
+            patch(|patch| patch.prepend(Path::Volumes, true, VALUES)),
+            r#"[{"op":"add","path":"/spec/volumes/0","value":1},{"op":"add","path":"/spec/volumes/1","value":2}]"#
         );
         assert_eq!(
-            patch(|patch| patch.prepend(Path::Volumes, false, b"1")),
-            r#"[{"op":"add","path":"/spec/volumes","value":[1]}]"#
+            patch(|patch| patch.prepend(Path::Volumes, false, VALUES)),
+            r#"[{"op":"add","path":"/spec/volumes","value":[1,2]}]"#
         );
     }
 

@@ -31,13 +31,16 @@ pub(super) struct Pod<'a> {
     pub(super) ephemeral_containers: Option<Array<'a>>,
 }
 
-/// The annotations by which a pod overrides its ServiceAccount's.
+/// The annotations of a pod under our prefix. Those that are read override its ServiceAccount's.
 #[derive(Debug, Default)]
 pub(super) struct PodAnnotations<'a> {
     pub(super) token_expiration: Option<&'a str>,
     pub(super) region: Option<&'a str>,
     pub(super) skip_containers: Option<&'a str>,
     pub(super) include_containers: Option<&'a str>,
+    pub(super) session_name: Option<&'a str>,
+    /// The names of further keys under our prefix, which are not read. There is room for a few.
+    pub(super) unread: [Option<&'a str>; 4],
 }
 
 #[derive(Default)]
@@ -150,7 +153,14 @@ impl<'a> Metadata<'a> {
                 Some("region") => &mut self.annotations.region,
                 Some("skip-containers") => &mut self.annotations.skip_containers,
                 Some("include-containers") => &mut self.annotations.include_containers,
-                _ => {
+                Some("session-name") => &mut self.annotations.session_name,
+                Some(name) => {
+                    if let Some(free) = self.annotations.unread.iter_mut().find(|name| name.is_none()) {
+                        *free = Some(name);
+                    }
+                    continue;
+                }
+                None => {
                     self.is_mirror |= key == "kubernetes.io/config.mirror";
                     continue;
                 }

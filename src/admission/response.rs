@@ -6,7 +6,7 @@ use super::{Outcome, review::Id};
 use crate::injection::{
     account::Grant,
     render,
-    warning::{Warned, Warning},
+    warning::{Warned, Warning, WarningKind},
 };
 
 /// kube-apiserver passes on 4,096 characters of warnings in all (`truncateAtTotalRunes`,
@@ -23,13 +23,14 @@ pub(super) struct Response<'a> {
     pub(super) grant: Option<&'a Grant>,
     /// Whether any container has that role.
     pub(super) has_role: bool,
-    pub(super) warnings: &'a [Warning],
+    /// Those of the account, and those of the pod.
+    pub(super) warnings: [&'a [Warning]; 2],
 }
 
 impl Response<'_> {
     /// Only that the request is allowed.
     pub(super) fn nothing(outcome: Outcome) -> Self {
-        Self { outcome, patch: &[], grant: None, has_role: false, warnings: &[] }
+        Self { outcome, patch: &[], grant: None, has_role: false, warnings: [&[], &[]] }
     }
 
     /// Renders the AdmissionReview that answers the request with this id, and returns the kinds of its warnings.
@@ -52,22 +53,23 @@ impl Response<'_> {
         warned
     }
 
+    /// The most important ones first, as far as there is room.
     fn render_warnings(&self, out: &mut Vec<u8>) -> Warned {
-        let of_account = match (self.outcome, self.grant) {
-            (Outcome::Injected | Outcome::ContainerCredentials | Outcome::AlreadyInjected, Some(grant)) => {
-                &grant.settings.warnings[..]
-            }
-            _ => &[],
-        };
         let (mut chars, mut warned) = (0, Warned::default());
-        for (index, warning) in of_account.iter().chain(self.warnings).enumerate() {
-            chars += warning.as_ref().chars().count();
-            if chars > MAX_WARNING_CHARS {
-                break;
+        if self.warnings.iter().all(|warnings| warnings.is_empty()) {
+            return warned;
+        }
+        for kind in WarningKind::ALL {
+            let of_kind = self.warnings.into_iter().flatten().filter(|warning| warning.kind() == kind);
+            for warning in of_kind {
+                chars += warning.as_ref().chars().count();
+                if chars > MAX_WARNING_CHARS {
+                    break;
+                }
+                out.extend_from_slice(if warned.is_empty() { br#","warnings":["# } else { b"," });
+                render::string(out, warning.as_ref());
+                warned.insert(kind);
             }
-            out.extend_from_slice(if index == 0 { br#","warnings":["# } else { b"," });
-            render::string(out, warning.as_ref());
-            warned.insert(warning.kind());
         }
         if !warned.is_empty() {
             out.push(b']');

@@ -1,29 +1,31 @@
-//! What is injected into which container: every rule about a pod whose ServiceAccount has a role.
+//! What is injected into which container: every rule about a pod whose ServiceAccount is given credentials.
 
 use std::borrow::Cow;
 
 use super::{
     BadReview, Outcome,
-    container::{Container, Mounted},
+    container::{AtMountPath, Container, Expected},
     credentials::{CredentialMode, Modes, Token},
     env::Env,
     filter::Filter,
     json::{self, Array, Value},
     patch::{Patch, Path},
     pod::{POD_IDENTITY_LABEL, Pod},
+    pod_warnings::{self, Noted},
     token_volume::TokenVolume,
 };
 use crate::injection::{
     account::{AccountSettings, Grant, RegionEnv},
+    annotation_keys::AnnotationKeys,
     compat::Rules,
-    render,
-    settings::{Settings, TokenExpiration},
-    warning::{Warning, WarningKind, quote},
+    region::is_of_other_partition,
+    render, role_arn,
+    settings::{SessionName, Settings, TokenExpiration},
+    warning::Warning,
 };
 
-/// No pod that this patch could be applied to would fit into etcd, whose requests end at 1.5 MiB. It bounds the memory
-/// that a pod of very many containers can cost.
-const MAX_PATCH_BYTES: usize = 8 << 20;
+/// etcd takes requests of up to 1.5 MiB (`--max-request-bytes`). A pod to which more than that is added does not fit.
+pub const MAX_PATCH_BYTES: usize = 3 << 19;
 
 /// The containers that a request may change.
 #[derive(Clone, Copy, Debug)]
@@ -34,18 +36,26 @@ pub(super) enum Containers<'a> {
     NewEphemeral { old_pod: Option<Value<'a>> },
 }
 
+/// What the settings say.
+#[derive(Clone, Copy)]
+pub(super) struct Configured<'a> {
+    pub(super) settings: &'a Settings,
+    pub(super) keys: &'a AnnotationKeys,
+    pub(super) modes: &'a Modes,
+}
+
 /// Writes to `patch` what the pod lacks.
-pub(super) fn inject(
-    (settings, modes): (&Settings, &Modes),
-    pod: &Pod<'_>,
-    containers: Containers<'_>,
-    grant: &Grant,
+pub(super) fn inject<'a>(
+    Configured { settings, keys, modes }: Configured<'a>,
+    pod: &Pod<'a>,
+    containers: Containers<'a>,
+    grant: &'a Grant,
     session_name_buffer: &mut Vec<u8>,
     mut patch: Patch<'_>,
 ) -> Result<Injected, BadReview> {
     let (rules, mode, account) = (settings.compat.rules(), modes.of(&grant.credentials), &*grant.settings);
     let token = mode.token();
-    let volume = TokenVolume::find(pod.volumes, (rules, token), &account.audience)?;
+    let volume = TokenVolume::find(pod, (rules, token), &account.audience)?;
     let mut filter = Filter::new(pod, account, rules);
     let lists = match containers {
         Containers::All => [("initContainers", pod.init_containers), ("containers", pod.containers)],
@@ -58,20 +68,32 @@ pub(super) fn inject(
     };
 
     let mut warnings = Vec::new();
-    let region = PodRegion::new(settings, pod, account, &mut warnings);
-    let env = Env::new((rules, mode), pod, region.env(), grant, session_name_buffer);
-    let addition = Addition::new((rules, token), grant, &volume, env, filter);
+    let region = PodRegion::new(settings, pod, grant, &mut warnings);
+    let session_name = session_name(settings, pod, account, &mut warnings);
+    let env = Env::new(
+        (rules, &settings.inject_env),
+        mode,
+        (pod, session_name),
+        region.env(),
+        grant,
+        session_name_buffer,
+    );
+    let expected = Expected { token, volume: &volume, inject_env: &settings.inject_env };
+    let mut addition = Addition::new((rules, expected), grant, env, filter);
     let mut tally = Tally::default();
     for (list, containers) in lists {
         addition.add_to(list, containers, &mut patch, &mut tally)?;
     }
-    warnings.extend(tally.blocked.warning(token));
+    tally.noted.warn_into(&mut warnings, token);
+    if matches!(containers, Containers::All) {
+        pod_warnings::of_annotations(settings, keys, pod, &addition.filter, &mut warnings);
+    }
     let is_used = tally.any_container || rules.volume_without_containers;
     if is_used && !volume.exists {
         let json = render_volume((settings, token), pod, account, &volume, &mut warnings);
         match rules.volume_first {
             false => patch.append(Path::Volumes, pod.volumes.is_some(), [&*json]),
-            true => patch.prepend(Path::Volumes, pod.volumes.is_some(), &json),
+            true => patch.prepend(Path::Volumes, pod.volumes.is_some(), [&*json]),
         }
     }
     let gives_container_credentials = matches!(mode, CredentialMode::ContainerCredentials { .. });
@@ -91,7 +113,7 @@ pub(super) fn inject(
     Ok(Injected { outcome, has_role: tally.has_role, warnings })
 }
 
-/// What came of a pod.
+/// What was done to a pod.
 #[derive(Debug)]
 pub(super) struct Injected {
     pub(super) outcome: Outcome,
@@ -109,66 +131,64 @@ impl Injected {
 /// What is added to each container of a pod.
 struct Addition<'a> {
     rules: &'static Rules,
-    token: &'a Token,
+    expected: Expected<'a>,
     grant: &'a Grant,
-    volume_name: Cow<'a, str>,
     mount: Cow<'a, [u8]>,
     env: Env<'a>,
     filter: Filter<'a>,
 }
 
-/// What came of the containers.
+/// What was found in the containers.
 #[derive(Default)]
 struct Tally<'a> {
     /// Whether any container has what it needs now, or had it before.
     any_container: bool,
     /// Whether any container has the account's role, now or before.
     has_role: bool,
-    blocked: Blocked<'a>,
+    noted: Noted<'a>,
 }
 
 impl<'a> Addition<'a> {
     fn new(
-        (rules, token): (&'static Rules, &'a Token),
+        (rules, expected): (&'static Rules, Expected<'a>),
         grant: &'a Grant,
-        volume: &TokenVolume,
         env: Env<'a>,
         filter: Filter<'a>,
     ) -> Self {
-        let volume_name = token.volume_name.numbered(volume.number);
-        let mount = match volume.number {
-            1 => Cow::Borrowed(&*token.mount),
-            _ => token.mount_of(&volume_name).into(),
+        let Expected { token, volume, .. } = expected;
+        let mount = match volume.has_first_name {
+            true => Cow::Borrowed(&*token.mount),
+            false => token.mount_of(&volume.name).into(),
         };
-        Self { rules, token, grant, volume_name, mount, env, filter }
+        Self { rules, expected, grant, mount, env, filter }
     }
 
     /// Adds to the containers of one list what they lack.
     fn add_to<'c>(
-        &self,
+        &mut self,
         list: &'static str,
         containers: Option<Array<'c>>,
         patch: &mut Patch<'_>,
         tally: &mut Tally<'c>,
     ) -> Result<(), BadReview> {
         for (index, value) in json::items(containers).enumerate() {
-            let container = Container::read(value, self.token)?;
+            let container = Container::read(value, self.expected)?;
             if !self.filter.admits(container.name) {
                 continue;
             }
-            if self.env.skips(container.env) {
+            if self.env.skips(container.env.known) {
                 tally.any_container = true;
                 tally.has_role |= container.role_arn.is_some_and(|role_arn| self.is_role(role_arn));
                 continue;
             }
             match container.at_mount_path {
                 _ if self.rules.token_volume_by_name_only && container.mounts_name => {}
-                Some(Mounted::Volume(name)) if name == self.volume_name => {}
-                Some(_) => {
-                    tally.blocked.push(container.name);
+                AtMountPath::Token => {}
+                AtMountPath::Foreign => {
+                    tally.noted.blocked(container.name);
                     continue;
                 }
-                None => {
+                AtMountPath::Nothing => {
                     let path = Path::OfContainer { list, index, field: "volumeMounts" };
                     patch.append(path, container.has_mounts_array, [&*self.mount]);
                 }
@@ -176,10 +196,15 @@ impl<'a> Addition<'a> {
             tally.any_container = true;
             tally.has_role |= match container.role_arn {
                 Some(role_arn) => self.is_role(role_arn),
-                None => self.env.gives_identity_to(container.env),
+                None => self.env.gives_identity_to(container.env.known),
             };
+            tally.noted.other_credentials(container.name, container.env.known);
             let path = Path::OfContainer { list, index, field: "env" };
-            patch.append(path, container.has_env_array, self.env.missing_from(container.env));
+            let missing = self.env.missing_from(container.env);
+            match self.rules.env_first {
+                true => patch.prepend(path, container.has_env_array, missing),
+                false => patch.append(path, container.has_env_array, missing),
+            }
             if patch.len() > MAX_PATCH_BYTES {
                 return Err(BadReview::TooMuch);
             }
@@ -202,20 +227,19 @@ enum PodRegion<'a> {
 }
 
 impl<'a> PodRegion<'a> {
-    fn new(
-        settings: &Settings,
-        pod: &Pod<'_>,
-        account: &'a AccountSettings,
-        warnings: &mut Vec<Warning>,
-    ) -> Self {
-        match pod.annotations.region.map(|text| (text, text.trim().parse())) {
-            Some((_, Ok(region))) => Self::OfPod(RegionEnv::new(&region)),
-            Some((text, Err(_))) => {
-                warnings.push(ignored(settings, "region", text, "region"));
-                Self::OfAccount(account.region.as_deref())
-            }
-            None => Self::OfAccount(account.region.as_deref()),
-        }
+    fn new(settings: &Settings, pod: &Pod<'_>, grant: &'a Grant, warnings: &mut Vec<Warning>) -> Self {
+        let Some(text) = pod.annotations.region else {
+            return Self::OfAccount(grant.settings.region.as_deref());
+        };
+        let Ok(region) = text.trim().parse() else {
+            warnings.push(pod_warnings::of_value(settings, "region", text, "not a region; ignored"));
+            return Self::OfAccount(grant.settings.region.as_deref());
+        };
+        let env = RegionEnv::new(&region);
+        let partition = grant.role().and_then(|role| role_arn::partition(role.arn()));
+        let partition = partition.filter(|partition| is_of_other_partition(region.as_ref(), partition));
+        warnings.extend(pod_warnings::of_region(settings, &region, partition));
+        Self::OfPod(env)
     }
 
     fn env(&self) -> Option<&RegionEnv> {
@@ -226,64 +250,51 @@ impl<'a> PodRegion<'a> {
     }
 }
 
+/// The session's name that the pod asks for, or else its ServiceAccount.
+fn session_name(
+    settings: &Settings,
+    pod: &Pod<'_>,
+    account: &AccountSettings,
+    warnings: &mut Vec<Warning>,
+) -> SessionName {
+    let Some(text) = pod.annotations.session_name else { return account.session_name };
+    text.trim().parse().unwrap_or_else(|_| {
+        warnings.push(pod_warnings::of_value(
+            settings,
+            "session-name",
+            text,
+            "neither pod nor none; ignored",
+        ));
+        account.session_name
+    })
+}
+
 /// The volume to add, with the lifetime that the pod asks for, or else its ServiceAccount.
 fn render_volume<'b>(
     (settings, token): (&Settings, &Token),
     pod: &Pod<'_>,
     account: &'b AccountSettings,
-    volume: &TokenVolume,
+    volume: &TokenVolume<'_>,
     warnings: &mut Vec<Warning>,
 ) -> Cow<'b, [u8]> {
-    let of_pod = pod.annotations.token_expiration.and_then(|text| {
-        let expiration = TokenExpiration::from_annotation(text);
-        if expiration.is_none() {
-            warnings.push(ignored(settings, "token-expiration", text, "whole number of seconds"));
+    let mut expiration = account.token_expiration;
+    if let Some(text) = pod.annotations.token_expiration {
+        let mut warn = |effect: &str| {
+            warnings.push(pod_warnings::of_value(settings, "token-expiration", text, effect));
+        };
+        match TokenExpiration::from_annotation(text) {
+            Some(of_pod) => {
+                if of_pod.is_clamped(text) {
+                    warn(&format!("out of range; {of_pod} is used"));
+                }
+                expiration = of_pod;
+            }
+            None => warn("not a whole number of seconds; ignored"),
         }
-        expiration
-    });
-    let expiration = of_pod.unwrap_or(account.token_expiration);
-    if volume.number == 1 && expiration == account.token_expiration {
+    }
+    if volume.has_first_name && expiration == account.token_expiration {
         return Cow::Borrowed(&account.volume);
     }
-    let name = token.volume_name.numbered(volume.number);
-    render::to_vec(|out| render::volume(out, &name, &account.audience, expiration, &token.path)).into()
-}
-
-/// An annotation of the pod that is not what it should be.
-fn ignored(settings: &Settings, annotation: &str, text: &str, want: &str) -> Warning {
-    let key = settings.annotation_prefix.key(annotation);
-    let text = format!("pod annotation {key}: {} is no {want}; ignored", quote(text));
-    Warning::new(WarningKind::PodAnnotation, text)
-}
-
-/// The containers left alone because something else is mounted where the token would be.
-#[derive(Default)]
-struct Blocked<'a> {
-    first: Vec<&'a str>,
-    more: usize,
-}
-
-impl<'a> Blocked<'a> {
-    /// How many a warning names; it has 256 characters.
-    const NAMED: usize = 3;
-
-    fn push(&mut self, container: &'a str) {
-        if self.first.len() < Self::NAMED {
-            self.first.push(container);
-        } else {
-            self.more += 1;
-        }
-    }
-
-    fn warning(&self, token: &Token) -> Option<Warning> {
-        let mut names = self.first.join(", ");
-        if self.more > 0 {
-            names = format!("{names} and {} more", self.more);
-        }
-        let path = token.mount_path.as_ref();
-        (!self.first.is_empty()).then(|| {
-            let text = format!("no AWS identity for container {names}: something else is mounted at {path}");
-            Warning::new(WarningKind::MountPath, text)
-        })
-    }
+    let (name, seconds) = (&volume.name, expiration.seconds());
+    render::to_vec(|out| render::volume(out, name, &account.audience, seconds, &token.path)).into()
 }

@@ -7,8 +7,8 @@ use crate::injection::{
     aws_account::{AccountId, Partition},
     compat::Compat,
     settings::{
-        AnnotationPrefix, Audience, DEFAULT_AUDIENCE, MountPath, Region, RoleOwner, Settings,
-        TokenExpiration, VolumeName,
+        AnnotationPrefix, Audience, DEFAULT_AUDIENCE, DEFAULT_REGION, InjectedVariable, MountPath, Region,
+        RoleOwner, SessionName, Settings, TokenExpiration, VolumeName,
     },
 };
 
@@ -19,15 +19,10 @@ pub struct InjectionArgs {
     /// is not given
     #[arg(long, env, value_name = "WEBHOOK", default_value = "none")]
     pub compat: Compat,
-    /// AWS_REGION and AWS_DEFAULT_REGION of the pods; empty injects neither
-    #[arg(
-        long,
-        env,
-        value_name = "REGION",
-        default_value = "us-east-1",
-        default_value_if("compat", "aws", "")
-    )]
-    pub aws_region: Region,
+    /// AWS_REGION and AWS_DEFAULT_REGION of the pods; empty injects neither. Without it, us-east-1 is injected, except into
+    /// containers with envFrom, which may set the region; with --compat=aws, none
+    #[arg(long, env, value_name = "REGION")]
+    pub aws_region: Option<Region>,
     /// The prefix of the annotations and labels to read
     #[arg(long, env, value_name = "DOMAIN", default_value = "eks.amazonaws.com")]
     pub annotation_prefix: AnnotationPrefix,
@@ -65,6 +60,13 @@ pub struct InjectionArgs {
     #[arg(long, env, value_name = "BOOL", default_value = "false", default_missing_value = "true",
         num_args = 0..=1, require_equals = true, action = clap::ArgAction::Set)]
     pub sts_regional_endpoints: bool,
+    /// Which AWS_ROLE_SESSION_NAME to inject: the pod's name, or none
+    #[arg(long, env, value_name = "NAME", default_value = "pod", default_value_if("compat", "aws", "none"))]
+    pub session_name: SessionName,
+    /// A further variable for every injected container, such as AWS_USE_FIPS_ENDPOINT=true; repeatable. Containers that
+    /// have the variable keep theirs. In the environment: one on each line
+    #[arg(long, env, value_name = "NAME=VALUE", value_delimiter = '\n')]
+    pub inject_env: Vec<InjectedVariable>,
     /// The AWS account whose roles may be named without their ARN: my-role, path/my-role
     #[arg(long, env, value_name = "ID")]
     pub aws_account_id: Option<AccountId>,
@@ -81,13 +83,20 @@ impl InjectionArgs {
     pub fn into_settings(self) -> Settings {
         let partition = self.aws_partition;
         let role_owner = self.aws_account_id.map(|account_id| RoleOwner { partition, account_id });
+        let built_in = || match self.compat {
+            Compat::None => DEFAULT_REGION,
+            Compat::Aws => "",
+        };
         Settings {
+            region_is_built_in: self.aws_region.is_none(),
+            region: self.aws_region.unwrap_or_else(|| built_in().parse().expect("the default is a region")),
+            session_name: self.session_name,
+            inject_env: self.inject_env.into(),
             annotation_prefix: self.annotation_prefix,
             token_audience: self.token_audience,
             token_expiration: self.token_expiration,
             mount_path: self.token_mount_path,
             volume_name: self.token_volume_name,
-            region: self.aws_region,
             sts_regional_endpoints: self.sts_regional_endpoints,
             compat: self.compat,
             container_credentials: self.container.into_settings(),

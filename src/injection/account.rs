@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use super::{
+    container_names::ContainerNames,
     render,
-    role_arn::is_role_arn,
-    settings::{Region, TokenExpiration},
+    settings::{Region, SessionName, TokenExpiration},
     variable::Variable,
     warning::Warning,
 };
@@ -15,6 +15,8 @@ use super::{
 pub enum Account {
     /// It exists, and its pods are left alone.
     Nothing,
+    /// As above, although it has an annotation that looks like a mistake.
+    Mistaken(Arc<Mistakes>),
     /// Its pods are given credentials.
     Granted(Arc<Grant>),
 }
@@ -24,7 +26,16 @@ impl Account {
     pub fn grant(&self) -> Option<&Arc<Grant>> {
         match self {
             Self::Granted(grant) => Some(grant),
-            Self::Nothing => None,
+            Self::Nothing | Self::Mistaken(_) => None,
+        }
+    }
+
+    /// What is wrong with its annotations.
+    pub fn warnings(&self) -> &[Warning] {
+        match self {
+            Self::Granted(grant) => &grant.settings.warnings,
+            Self::Mistaken(mistakes) => &mistakes.warnings,
+            Self::Nothing => &[],
         }
     }
 
@@ -32,7 +43,7 @@ impl Account {
     pub fn has_annotated_role(&self) -> bool {
         match self.without_container_credentials() {
             Self::Granted(grant) => grant.settings.mapped_by.is_none(),
-            Self::Nothing => false,
+            Self::Nothing | Self::Mistaken(_) => false,
         }
     }
 
@@ -43,18 +54,26 @@ impl Account {
                 Credentials::Container { in_place_of } => in_place_of,
                 Credentials::Role(_) => self,
             },
-            Self::Nothing => self,
+            Self::Nothing | Self::Mistaken(_) => self,
         }
     }
 
-    /// Whether both are the very same grant, or neither is given anything.
+    /// Whether both are the very same grant, or neither is given anything for the same reason.
     pub fn is_same(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::Granted(one), Self::Granted(other)) => Arc::ptr_eq(one, other),
+            (Self::Mistaken(one), Self::Mistaken(other)) => one == other,
             (Self::Nothing, Self::Nothing) => true,
             _ => false,
         }
     }
+}
+
+/// What is wrong with an account that is given nothing.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Mistakes {
+    /// For those who create its pods.
+    pub warnings: Box<[Warning]>,
 }
 
 /// What the pods of one ServiceAccount are given. A cluster has tens of thousands of these, and most differ in nothing but
@@ -120,11 +139,6 @@ impl Role {
     pub fn env(&self) -> &[u8] {
         &self.env
     }
-
-    /// Whether it has the form of an ARN. It is injected all the same.
-    pub fn is_well_formed(&self) -> bool {
-        is_role_arn(&self.arn)
-    }
 }
 
 /// What an account's annotations or its mapping say beside the role. Values that equal the default are shared with it.
@@ -140,10 +154,12 @@ pub struct AccountSettings {
     pub region: Option<Arc<RegionEnv>>,
     /// Whether `AWS_STS_REGIONAL_ENDPOINTS=regional` is injected.
     pub sts_regional_endpoints: bool,
-    /// `skip-containers` as annotated.
-    pub skip_containers: Option<Box<str>>,
-    /// `include-containers` as annotated.
-    pub include_containers: Option<Box<str>>,
+    /// Which `AWS_ROLE_SESSION_NAME` is injected.
+    pub session_name: SessionName,
+    /// The containers to skip.
+    pub skip_containers: Option<ContainerNames>,
+    /// The only containers to change.
+    pub include_containers: Option<ContainerNames>,
     /// What is wrong with the annotations, for those who create pods with them.
     pub warnings: Box<[Warning]>,
     /// The key of the role mapping that the role comes from, unless it is annotated.
@@ -155,6 +171,8 @@ pub struct AccountSettings {
 pub struct RegionEnv {
     /// The region.
     pub name: Region,
+    /// Whether it is the built-in default. It is not injected into containers with `envFrom`, which may set the region.
+    pub is_built_in: bool,
     /// The entry `AWS_REGION`.
     pub region: Box<[u8]>,
     /// The entry `AWS_DEFAULT_REGION`.
@@ -169,6 +187,7 @@ impl RegionEnv {
         };
         (!region.as_ref().is_empty()).then(|| Self {
             name: region.clone(),
+            is_built_in: false,
             region: entry(Variable::Region),
             default_region: entry(Variable::DefaultRegion),
         })

@@ -1,6 +1,9 @@
-//! Which annotations of a ServiceAccount matter.
+//! The keys of annotations: those that are read, and those that look like a misspelled one.
 
-use super::settings::{AnnotationPrefix, Settings};
+use super::{
+    near_miss::{self, KUBE2IAM, NAMES},
+    settings::{AnnotationPrefix, Settings},
+};
 
 /// The longest value of an annotation that is read. Every valid value is much shorter.
 pub const MAX_VALUE_BYTES: usize = 16 << 10;
@@ -25,16 +28,8 @@ pub struct AnnotationKeys {
     prefix: AnnotationPrefix,
 }
 
-/// The keys that are read, without their prefix.
-const NAMES: [&str; 7] = [
-    "role-arn",
-    "audience",
-    "token-expiration",
-    "sts-regional-endpoints",
-    "region",
-    "skip-containers",
-    "include-containers",
-];
+/// The keys that are read on ServiceAccounts only.
+const OF_ACCOUNTS_ONLY: [&str; 3] = ["role-arn", "audience", "sts-regional-endpoints"];
 
 impl AnnotationKeys {
     /// The keys that matter under these settings.
@@ -42,14 +37,30 @@ impl AnnotationKeys {
         Self { prefix: settings.annotation_prefix.clone() }
     }
 
-    /// Whether an annotation with this key matters.
+    /// Whether an annotation of a ServiceAccount with this key matters.
     pub fn interest(&self, key: &str) -> Interest {
         match self.prefix.strip(key) {
             Some(name) if NAMES.contains(&name) => Interest::Read,
-            Some(_) => Interest::Suspect,
-            None if key == "iam.amazonaws.com/role" || key.ends_with("/role-arn") => Interest::Suspect,
-            None => Interest::None,
+            _ if self.mistake(key).is_some() => Interest::Suspect,
+            _ => Interest::None,
         }
+    }
+
+    /// What is wrong with a key that nothing reads, and looks as if it was meant to be read.
+    pub fn mistake(&self, key: &str) -> Option<String> {
+        let meant = self.prefix.key(near_miss::meant(key, self.prefix.domain())?);
+        Some(match key {
+            KUBE2IAM => format!("is read by kube2iam and kiam only; the annotation here is {meant}"),
+            _ => format!("is ignored; did you mean {meant}?"),
+        })
+    }
+
+    /// What is wrong with an annotation of a pod; `name` is its key without our prefix.
+    pub fn mistake_of_pod(&self, name: &str) -> Option<String> {
+        if OF_ACCOUNTS_ONLY.contains(&name) {
+            return Some("is read on ServiceAccounts only; annotate the pod's ServiceAccount".to_owned());
+        }
+        self.mistake(&self.prefix.key(name))
     }
 }
 
@@ -57,20 +68,33 @@ impl AnnotationKeys {
 mod tests {
     use super::*;
 
+    fn keys() -> AnnotationKeys {
+        AnnotationKeys::of(&Settings::default())
+    }
+
     #[test]
-    fn keys_are_told_apart() {
-        let keys = AnnotationKeys::of(&Settings::default());
+    fn keys_are_read_or_suspected_or_of_something_else() {
         for (key, expected) in [
             ("eks.amazonaws.com/role-arn", Interest::Read),
-            ("eks.amazonaws.com/include-containers", Interest::Read),
+            ("eks.amazonaws.com/session-name", Interest::Read),
             ("eks.amazonaws.com/role-am", Interest::Suspect),
             ("eks.amazon.com/role-arn", Interest::Suspect),
             ("iam.amazonaws.com/role", Interest::Suspect),
-            ("role-arn", Interest::None),
+            ("eks.amazonaws.com/compute-type", Interest::None),
             ("example.com/audience", Interest::None),
             ("", Interest::None),
         ] {
-            assert_eq!(keys.interest(key), expected, "{key}");
+            assert_eq!(keys().interest(key), expected, "{key}");
+            assert_eq!(keys().mistake(key).is_some(), expected == Interest::Suspect, "{key}");
         }
+    }
+
+    #[test]
+    fn keys_of_accounts_are_a_mistake_on_pods() {
+        for name in OF_ACCOUNTS_ONLY {
+            assert!(keys().mistake_of_pod(name).unwrap().contains("ServiceAccount"), "{name}");
+        }
+        assert_eq!(keys().mistake_of_pod("region"), None);
+        assert!(keys().mistake_of_pod("skip-container").unwrap().contains("skip-containers"));
     }
 }

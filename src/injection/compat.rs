@@ -2,7 +2,9 @@
 
 use std::{fmt, str::FromStr};
 
-use super::{settings::InvalidSetting, variable::Variable};
+use thiserror::Error;
+
+use super::variable::Variable;
 
 /// Which webhook's pods this program's pods equal, where there is more than one way.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -13,6 +15,11 @@ pub enum Compat {
     /// Those of the AWS webhook, amazon-eks-pod-identity-webhook, except where it makes pods invalid or loses their fields.
     Aws,
 }
+
+/// Not the name of a webhook with rules of its own.
+#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
+#[error("want none, or aws for amazon-eks-pod-identity-webhook")]
+pub struct UnknownWebhook;
 
 /// The rules that differ between webhooks.
 #[derive(Debug)]
@@ -29,8 +36,10 @@ pub struct Rules {
     pub identity_is_one_unit: bool,
     /// A container that has the variables of identity, region and STS endpoints is not given the mount either.
     pub skip_containers_with_all_variables: bool,
-    /// `AWS_ROLE_SESSION_NAME` is injected.
-    pub session_name: bool,
+    /// Variables are added before those that a container has, which can then refer to them.
+    pub env_first: bool,
+    /// A region of another partition than the role's is not injected unless an annotation sets it.
+    pub withhold_region_of_other_partition: bool,
     /// The volume and the label are added even where no container uses them.
     pub volume_without_containers: bool,
     /// The volume becomes the pod's first.
@@ -46,7 +55,8 @@ const OURS: Rules = Rules {
     token_volume_by_name_only: false,
     identity_is_one_unit: false,
     skip_containers_with_all_variables: false,
-    session_name: true,
+    env_first: true,
+    withhold_region_of_other_partition: true,
     volume_without_containers: false,
     volume_first: false,
     env_order: &[
@@ -68,7 +78,8 @@ const AWS: Rules = Rules {
     token_volume_by_name_only: true,
     identity_is_one_unit: true,
     skip_containers_with_all_variables: true,
-    session_name: false,
+    env_first: false,
+    withhold_region_of_other_partition: false,
     volume_without_containers: true,
     volume_first: true,
     env_order: &[
@@ -79,6 +90,7 @@ const AWS: Rules = Rules {
         Variable::ContainerFullUri,
         Variable::TokenFile,
         Variable::ContainerTokenFile,
+        Variable::SessionName,
     ],
 };
 
@@ -102,13 +114,13 @@ impl fmt::Display for Compat {
 }
 
 impl FromStr for Compat {
-    type Err = InvalidSetting;
+    type Err = UnknownWebhook;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         match text {
             "none" => Ok(Self::None),
             "aws" => Ok(Self::Aws),
-            _ => Err(InvalidSetting::Compat),
+            _ => Err(UnknownWebhook),
         }
     }
 }

@@ -4,7 +4,7 @@
 //! reported. The chart's `annotationPolicy` applies the same rules in CEL.
 
 /// The names of our annotations, without the prefix.
-pub const NAMES: [&str; 7] = [
+pub const NAMES: [&str; 8] = [
     "role-arn",
     "audience",
     "token-expiration",
@@ -12,6 +12,7 @@ pub const NAMES: [&str; 7] = [
     "region",
     "skip-containers",
     "include-containers",
+    "session-name",
 ];
 
 /// Names that are not near one of ours, but can mean nothing else: (written, meant).
@@ -25,7 +26,7 @@ const ALIASES: [(&str, &str); 6] = [
 ];
 
 /// The annotation of kube2iam and kiam.
-const KUBE2IAM: &str = "iam.amazonaws.com/role";
+pub const KUBE2IAM: &str = "iam.amazonaws.com/role";
 
 /// How many characters in a row a name may differ in.
 const NAME_WINDOW: usize = 2;

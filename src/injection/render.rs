@@ -2,8 +2,6 @@
 //!
 //! What depends on the settings or on a ServiceAccount is rendered when they change; a request copies the bytes.
 
-use super::settings::TokenExpiration;
-
 /// The env entry that selects regional STS endpoints; it has no variable part.
 pub const STS_REGIONAL_ENV: &[u8] = br#"{"name":"AWS_STS_REGIONAL_ENDPOINTS","value":"regional"}"#;
 
@@ -33,13 +31,13 @@ pub fn env(out: &mut Vec<u8>, name: &str, value: &str) {
 }
 
 /// Appends the projected volume that holds the token.
-pub fn volume(out: &mut Vec<u8>, name: &str, audience: &str, expiration: TokenExpiration, token_path: &str) {
+pub fn volume(out: &mut Vec<u8>, name: &str, audience: &str, expiration_seconds: u64, token_path: &str) {
     out.extend_from_slice(br#"{"name":"#);
     string(out, name);
     out.extend_from_slice(br#","projected":{"sources":[{"serviceAccountToken":{"audience":"#);
     string(out, audience);
     out.extend_from_slice(br#","expirationSeconds":"#);
-    out.extend_from_slice(itoa::Buffer::new().format(expiration.seconds()).as_bytes());
+    out.extend_from_slice(itoa::Buffer::new().format(expiration_seconds).as_bytes());
     out.extend_from_slice(br#","path":"#);
     string(out, token_path);
     out.extend_from_slice(b"}}]}}");

@@ -1,4 +1,4 @@
-//! A role as annotated → its ARN: completed where it is a short name, bounded, and looked at.
+//! A role as annotated → its ARN: completed where it is a short name, bounded, and checked.
 
 use std::borrow::Cow;
 
@@ -11,13 +11,15 @@ use super::{
 /// IAM's limit on an ARN (`Arn` in the IAM API reference).
 pub const MAX_CHARS: usize = 2048;
 
-/// What an ARN begins with, and no role's name or path: neither may hold a colon.
+/// IAM's limit on the name of a role (`CreateRole`).
+const MAX_NAME: usize = 64;
+
+/// What an ARN begins with. The name or path of a role can't: neither may hold a colon.
 const HEAD: &str = "arn:";
 
-/// The ARN to inject for a role. A short name, with or without a path, is completed if it is known whose it is.
+/// The ARN to inject for a role. A short name, with or without a path, is completed if its account is known.
 ///
-/// What can't be an ARN any more is cut: it is injected into every container, so it must not be as long as an annotation
-/// can be; cut, it fails in STS just as loudly.
+/// What is too long for an ARN is cut, since it is injected into every container. Cut, it fails in STS just as loudly.
 pub fn complete<'a>(role: &'a str, owner: Option<&RoleOwner>) -> Cow<'a, str> {
     let role = cut(role, MAX_CHARS);
     match owner {
@@ -31,32 +33,73 @@ pub fn complete<'a>(role: &'a str, owner: Option<&RoleOwner>) -> Cow<'a, str> {
     }
 }
 
-/// What is wrong with a role that is no ARN after it was completed, and what to do.
-pub fn remedy(role: &str) -> &'static str {
-    if role.starts_with(HEAD) {
-        "no role ARN (arn:aws:iam::<12 digits>:role/<name>); injected as it is"
-    } else {
-        "no role ARN, and a short name only where the webhook has --aws-account-id; injected as it is"
+/// What is wrong with the ARN of a role, after it was completed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RoleProblem {
+    /// It is not an ARN at all.
+    NoArn,
+    /// It is not the ARN of a role.
+    NoRoleArn,
+    /// Its name is longer than IAM allows.
+    LongName,
+    /// Its path has an empty part.
+    EmptyPath,
+}
+
+impl RoleProblem {
+    /// The problem, and what happens with such a role.
+    pub fn describe(self) -> &'static str {
+        match self {
+            Self::NoArn => {
+                "not a role ARN, and a short name only where the webhook has --aws-account-id; injected as it is"
+            }
+            Self::NoRoleArn => "not a role ARN (arn:aws:iam::<12 digits>:role/<name>); injected as it is",
+            Self::LongName => {
+                "not a role ARN: the name of a role has at most 64 characters; injected as it is"
+            }
+            Self::EmptyPath => "not a role ARN: its path has an empty part (//); injected as it is",
+        }
     }
 }
 
-/// Whether `text` has the form of a role's ARN: `arn:<partition>:iam::<account id>:role/<path and name>`
-/// (IAM user guide, "IAM identifiers").
-pub fn is_role_arn(text: &str) -> bool {
+/// Checks that `text` has the form of a role's ARN: `arn:<partition>:iam::<account id>:role/<path and name>`
+/// (IAM user guide, "IAM identifiers"; `CreateRole` for the lengths).
+pub fn check(text: &str) -> Result<(), RoleProblem> {
+    if !text.starts_with(HEAD) {
+        return Err(RoleProblem::NoArn);
+    }
     let mut parts = text.splitn(6, ':');
     let mut next = || parts.next().unwrap_or_default();
-    let (arn, partition, service, region, account, resource) =
+    let (_arn, partition, service, region, account, resource) =
         (next(), next(), next(), next(), next(), next());
     let name = resource.strip_prefix("role/").unwrap_or_default();
-    text.len() < MAX_CHARS
-        && arn == "arn"
+    let is_role = text.len() < MAX_CHARS
         && Partition::is_valid(partition)
         && service == "iam"
         && region.is_empty()
         && AccountId::is_valid(account)
         && !name.is_empty()
         && !name.ends_with('/')
-        && name.bytes().all(|c| c.is_ascii_alphanumeric() || b"+=,.@_-/".contains(&c))
+        && name.bytes().all(|c| c.is_ascii_alphanumeric() || b"+=,.@_-/".contains(&c));
+    if !is_role {
+        Err(RoleProblem::NoRoleArn)
+    } else if name.starts_with('/') || name.contains("//") {
+        Err(RoleProblem::EmptyPath)
+    } else if name.rsplit('/').next().is_some_and(|name| name.len() > MAX_NAME) {
+        Err(RoleProblem::LongName)
+    } else {
+        Ok(())
+    }
+}
+
+/// Whether `text` has the form of a role's ARN.
+pub fn is_role_arn(text: &str) -> bool {
+    check(text).is_ok()
+}
+
+/// The partition of a role's ARN.
+pub fn partition(arn: &str) -> Option<&str> {
+    arn.strip_prefix(HEAD)?.split(':').next()
 }
 
 #[cfg(test)]
@@ -100,8 +143,16 @@ mod tests {
             "arn:aws:iam:us-east-1:111122223333:role/app",
             "arn:aws:iam::111122223333:role/${ROLE}",
             "arn:gcp:iam::111122223333:role/app",
+            "arn:aws:iam::111122223333:role//app",
+            "arn:aws:iam::111122223333:role/team//app",
         ] {
             assert!(!is_role_arn(bad), "{bad}");
         }
+        for (length, expected) in [(64, Ok(())), (65, Err(RoleProblem::LongName))] {
+            let name = "x".repeat(length);
+            assert_eq!(check(&format!("arn:aws:iam::111122223333:role/team/{name}")), expected);
+        }
+        assert_eq!(partition("arn:aws-cn:iam::111122223333:role/app"), Some("aws-cn"));
+        assert_eq!(partition("app"), None);
     }
 }

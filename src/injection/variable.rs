@@ -2,7 +2,7 @@
 
 macro_rules! variables {
     ($($(#[$doc:meta])* $variant:ident = $name:literal,)*) => {
-        /// A variable that this program injects.
+        /// A variable that this program injects or looks for.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         pub enum Variable {
             $($(#[$doc])* $variant,)*
@@ -51,6 +51,22 @@ variables! {
     ContainerFullUri = "AWS_CONTAINER_CREDENTIALS_FULL_URI",
     /// The token to ask with.
     ContainerTokenFile = "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE",
+    /// Static credentials, which SDKs prefer to those of a role.
+    AccessKeyId = "AWS_ACCESS_KEY_ID",
+    /// Static credentials, which SDKs prefer to those of a role.
+    SecretAccessKey = "AWS_SECRET_ACCESS_KEY",
+    /// A profile, which SDKs prefer to a role.
+    Profile = "AWS_PROFILE",
+}
+
+impl Variable {
+    /// The variables by which SDKs find other credentials before those that are injected.
+    pub const OF_OTHER_CREDENTIALS: [Self; 3] = [Self::AccessKeyId, Self::SecretAccessKey, Self::Profile];
+
+    /// Whether this program injects it.
+    pub fn is_injected(self) -> bool {
+        !Self::OF_OTHER_CREDENTIALS.contains(&self)
+    }
 }
 
 /// A set of variables.

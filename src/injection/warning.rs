@@ -1,4 +1,4 @@
-//! What the user is told through kube-apiserver: short lines that kubectl prints.
+//! Warnings for users, which kube-apiserver passes on and kubectl prints.
 
 /// One warning, within what kube-apiserver passes on: 256 characters (`truncateItemRunes` in
 /// `apiserver/pkg/endpoints/filters/warning.go`).
@@ -11,24 +11,37 @@ pub struct Warning {
 /// What a warning is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WarningKind {
-    /// The ServiceAccount's role is no ARN.
+    /// The ServiceAccount's role is not an ARN.
     RoleArn,
-    /// Another annotation of the ServiceAccount is malformed.
-    AccountAnnotation,
-    /// An annotation of the pod is malformed.
-    PodAnnotation,
+    /// The region is of another partition than the role.
+    Region,
     /// Something else is mounted where the token would be.
     MountPath,
+    /// A container has static credentials, which SDKs prefer.
+    StaticCredentials,
+    /// Another annotation of the ServiceAccount is a mistake.
+    AccountAnnotation,
+    /// An annotation of the pod is a mistake.
+    PodAnnotation,
 }
 
 impl WarningKind {
-    /// Every kind, in the order of their numbers.
-    pub const ALL: [Self; 4] = [Self::RoleArn, Self::AccountAnnotation, Self::PodAnnotation, Self::MountPath];
+    /// Every kind, in the order of their numbers: the most important first.
+    pub const ALL: [Self; 6] = [
+        Self::RoleArn,
+        Self::Region,
+        Self::MountPath,
+        Self::StaticCredentials,
+        Self::AccountAnnotation,
+        Self::PodAnnotation,
+    ];
 
     /// The kind as a metric's label.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::RoleArn => "role_arn",
+            Self::Region => "region",
+            Self::StaticCredentials => "static_credentials",
             Self::AccountAnnotation => "account_annotation",
             Self::PodAnnotation => "pod_annotation",
             Self::MountPath => "mount_path",
@@ -60,8 +73,11 @@ impl Warned {
 /// The most characters that kube-apiserver passes on of one warning.
 const MAX_CHARS: usize = 256;
 
-/// The most characters quoted of somebody's text.
+/// The most characters that are quoted of a text.
 const MAX_QUOTED_CHARS: usize = 80;
+
+/// The most characters that are quoted of one of several names.
+const MAX_NAME_CHARS: usize = 30;
 
 impl Warning {
     /// What it is about.
@@ -83,9 +99,18 @@ impl AsRef<str> for Warning {
     }
 }
 
-/// `text` in quotes, control characters escaped, and cut where it is long: fit to stand in a message.
+/// `text` in quotes, with control characters escaped, and cut where it is long.
 pub fn quote(text: &str) -> String {
-    let quoted = cut(text, MAX_QUOTED_CHARS);
+    quote_chars(text, MAX_QUOTED_CHARS)
+}
+
+/// A name in quotes, cut so that a few fit into a warning.
+pub fn quote_name(name: &str) -> String {
+    quote_chars(name, MAX_NAME_CHARS)
+}
+
+fn quote_chars(text: &str, max_chars: usize) -> String {
+    let quoted = cut(text, max_chars);
     let ellipsis = if quoted.len() < text.len() { "…" } else { "" };
     format!("{quoted:?}{ellipsis}")
 }

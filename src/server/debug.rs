@@ -12,7 +12,9 @@ use crate::{
     admission::Outcome,
     injection::{
         account::{Account, Credentials, Grant, Role},
+        container_names::ContainerNames,
         settings::Settings,
+        warning::Warning,
     },
     metrics::Label,
 };
@@ -51,9 +53,9 @@ impl DebugPages {
     fn account(&self, namespace: &str, name: &str) -> Value {
         match self.cache.look_up(namespace, name) {
             Some(Account::Granted(grant)) => self.granted(namespace, name, &grant),
-            Some(Account::Nothing) => json!({
-                "namespace": namespace, "name": name, "state": "unannotated",
-                "pods": "left alone", "reason": Outcome::NoRole.reason(),
+            Some(account @ (Account::Nothing | Account::Mistaken(_))) => json!({
+                "namespace": namespace, "name": name, "state": State::of(&account).label(),
+                "pods": "left alone", "reason": Outcome::NoRole.reason(), "warnings": texts(account.warnings()),
             }),
             None => {
                 let is_synced = self.cache.is_synced();
@@ -70,7 +72,6 @@ impl DebugPages {
     /// What each pod gets whose own labels, annotations and mounts say nothing else, and what they would have to say.
     fn granted(&self, namespace: &str, name: &str, grant: &Arc<Grant>) -> Value {
         let (account, settings) = (&*grant.settings, &*self.settings);
-        let warnings: Vec<&str> = account.warnings.iter().map(AsRef::as_ref).collect();
         let label = settings.annotation_prefix.key("skip-pod-identity-webhook");
         let credentials = settings.container_credentials.as_ref();
         let credentials = credentials.filter(|_| matches!(grant.credentials, Credentials::Container { .. }));
@@ -96,10 +97,11 @@ impl DebugPages {
             "audience": &*account.audience,
             "tokenExpirationSeconds": account.token_expiration.seconds(),
             "region": account.region.as_ref().map(|region| region.name.as_ref()),
+            "sessionName": account.session_name.to_string(),
             "stsRegionalEndpoints": account.sts_regional_endpoints,
-            "skipContainers": account.skip_containers.as_deref(),
-            "includeContainers": account.include_containers.as_deref(),
-            "warnings": warnings,
+            "skipContainers": account.skip_containers.as_ref().map(joined),
+            "includeContainers": account.include_containers.as_ref().map(joined),
+            "warnings": texts(&account.warnings),
         })
     }
 
@@ -112,7 +114,9 @@ impl DebugPages {
                 let role = grant.assigned_role().map(Role::arn);
                 json!({"name": name, "state": state(grant), "roleArn": role})
             }
-            Account::Nothing => json!({"name": name, "state": "unannotated"}),
+            Account::Nothing | Account::Mistaken(_) => {
+                json!({"name": name, "state": State::of(account).label()})
+            }
         });
         json!({
             "namespace": namespace,
@@ -139,6 +143,14 @@ impl Page<'_> {
         };
         Reply::ok("application/json", format!("{value:#}\n"))
     }
+}
+
+fn texts(warnings: &[Warning]) -> Vec<&str> {
+    warnings.iter().map(AsRef::as_ref).collect()
+}
+
+fn joined(names: &ContainerNames) -> String {
+    names.iter().collect::<Vec<_>>().join(",")
 }
 
 fn state(grant: &Arc<Grant>) -> &'static str {

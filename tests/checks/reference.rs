@@ -64,7 +64,7 @@ pub(crate) fn verdict(review: &Value, account_of: impl FnOnce(&str, &str) -> Opt
         return Verdict::Refused;
     }
     let old = &request["oldObject"];
-    if !shape::fits(pod, &POD) || is_ephemeral && !shape::fits(old, &POD) || has_crowded_mount_path(pod) {
+    if !shape::fits(pod, &POD) || is_ephemeral && !shape::fits(old, &POD) {
         return Verdict::Malformed;
     }
     let metadata = &pod["metadata"];
@@ -113,7 +113,10 @@ impl Injection<'_> {
                     items(&old["spec"]["ephemeralContainers"]).iter().any(|old| text(&old["name"]) == name)
                 });
                 let mounted = things_at_mount_path(&container);
-                let is_foreign = mounted.iter().any(|mounted| mounted.as_deref() != Some(&volume));
+                let is_ours =
+                    |name: &str| name == volume || name != "aws-token" && self.is_token_called(name);
+                let is_foreign =
+                    mounted.iter().any(|mounted| mounted.as_deref().is_none_or(|name| !is_ours(name)));
                 if is_old || self.leaves_alone(name) || is_foreign {
                     continue;
                 }
@@ -124,8 +127,9 @@ impl Injection<'_> {
                 }
                 let present: HashSet<_> =
                     items(&container["env"]).iter().map(|entry| text(&entry["name"])).collect();
-                for entry in self.env(&present) {
-                    push(&mut self.pod["spec"][list][index], "env", entry);
+                let has_env_from = !items(&container["envFrom"]).is_empty();
+                for entry in self.env(&present, has_env_from).into_iter().rev() {
+                    insert(&mut self.pod["spec"][list][index], "env", entry);
                 }
                 let of_role = |entry: &&Value| text(&entry["name"]) == "AWS_ROLE_ARN";
                 let own = items(&container["env"]).iter().rfind(of_role);
@@ -159,12 +163,25 @@ impl Injection<'_> {
         for number in 1.. {
             let name = if number == 1 { "aws-token".to_owned() } else { format!("aws-token-{number}") };
             match volumes.iter().rfind(|volume| text(&volume["name"]) == name) {
-                None => return (name, false),
+                None => return self.volume_mounted_by_hand().map_or((name, false), |name| (name, true)),
                 Some(volume) if self.is_token(volume) => return (name, true),
                 Some(_) => {}
             }
         }
         unreachable!("a pod has not that many volumes")
+    }
+
+    /// A token like ours of another name that a container mounts where the token would be.
+    fn volume_mounted_by_hand(&self) -> Option<String> {
+        let lists = ["initContainers", "containers", "ephemeralContainers"];
+        let containers = lists.iter().flat_map(|list| items(&self.pod["spec"][list]));
+        let mut mounted = containers.flat_map(things_at_mount_path).flatten();
+        mounted.find(|name| name != "aws-token" && self.is_token_called(name))
+    }
+
+    fn is_token_called(&self, name: &str) -> bool {
+        let volumes = items(&self.pod["spec"]["volumes"]);
+        volumes.iter().any(|volume| text(&volume["name"]) == name && self.is_token(volume))
     }
 
     fn is_token(&self, volume: &Value) -> bool {
@@ -177,13 +194,13 @@ impl Injection<'_> {
     fn leaves_alone(&self, container: &str) -> bool {
         let names = |annotation| -> Option<Vec<&str>> {
             let list = self.annotations.get(annotation).or(self.account.get(annotation))?;
-            Some(list.split(',').map(str::trim).collect())
+            Some(listed(list))
         };
         names("skip-containers").is_some_and(|names| names.contains(&container))
             || names("include-containers").is_some_and(|names| !names.contains(&container))
     }
 
-    fn env(&self, present: &HashSet<&str>) -> Vec<Value> {
+    fn env(&self, present: &HashSet<&str>, has_env_from: bool) -> Vec<Value> {
         let token_file = format!("{MOUNT_PATH}/token");
         let token_file =
             if is_windows(&self.pod) { format!("C:{token_file}").replace('/', r"\") } else { token_file };
@@ -191,15 +208,28 @@ impl Injection<'_> {
             json!({"name": "AWS_ROLE_ARN", "value": role_of(self.account)}),
             json!({"name": "AWS_WEB_IDENTITY_TOKEN_FILE", "value": token_file}),
         ];
-        let region = self.region();
+        let annotated = self.annotated_region();
+        let region = match &annotated {
+            Some(region) => region,
+            None if has_env_from || self.is_of_other_partition() => "",
+            None => "us-east-1",
+        };
         if !region.is_empty() && !present.contains("AWS_REGION") && !present.contains("AWS_DEFAULT_REGION") {
             entries.push(json!({"name": "AWS_REGION", "value": region}));
             entries.push(json!({"name": "AWS_DEFAULT_REGION", "value": region}));
         }
-        entries.push(match &*self.name {
-            "" => json!({"name": "AWS_ROLE_SESSION_NAME", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}}),
-            name => json!({"name": "AWS_ROLE_SESSION_NAME", "value": session_name(name)}),
-        });
+        let is_named = |text: &String| match text.trim() {
+            "pod" => Some(true),
+            "none" => Some(false),
+            _ => None,
+        };
+        let sources = [self.annotations.get("session-name"), self.account.get("session-name")];
+        if sources.into_iter().flatten().find_map(is_named).unwrap_or(true) {
+            entries.push(match &*self.name {
+                "" => json!({"name": "AWS_ROLE_SESSION_NAME", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}}),
+                name => json!({"name": "AWS_ROLE_SESSION_NAME", "value": session_name(name)}),
+            });
+        }
         let is_true = |text: &str| ["1", "t", "T", "true", "TRUE", "True"].contains(&text.trim());
         if self.account.get("sts-regional-endpoints").is_some_and(|text| is_true(text)) {
             entries.push(json!({"name": "AWS_STS_REGIONAL_ENDPOINTS", "value": "regional"}));
@@ -210,6 +240,7 @@ impl Injection<'_> {
 
     fn audience(&self) -> &str {
         let audience = self.account.get("audience").map_or("", |audience| audience.trim());
+        let audience = if audience.len() > 512 { "" } else { audience };
         first_given(&[audience, "sts.amazonaws.com"])
     }
 
@@ -218,17 +249,46 @@ impl Injection<'_> {
         sources.iter().find_map(|source| seconds(source.get("token-expiration")?)).unwrap_or(3600)
     }
 
-    fn region(&self) -> &str {
+    fn annotated_region(&self) -> Option<&str> {
         let is_region = |text: &&str| {
             let inner = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
             text.len() <= 63 && text.chars().all(inner) && !text.starts_with('-') && !text.ends_with('-')
         };
         let sources = [&self.annotations, self.account];
-        sources
-            .iter()
-            .find_map(|source| Some(source.get("region")?.trim()).filter(is_region))
-            .unwrap_or("us-east-1")
+        sources.iter().find_map(|source| Some(source.get("region")?.trim()).filter(is_region))
     }
+
+    /// Whether the role is of a known partition that us-east-1 is not in.
+    fn is_of_other_partition(&self) -> bool {
+        let others = ["aws-cn", "aws-us-gov", "aws-iso", "aws-iso-b", "aws-iso-e", "aws-iso-f", "aws-eusc"];
+        let role = role_of(self.account);
+        others.iter().any(|partition| {
+            let Some(rest) = role.strip_prefix(&format!("arn:{partition}:iam::")) else { return false };
+            let Some((account, name)) = rest.split_once(":role/") else { return false };
+            let parts: Vec<_> = name.split('/').collect();
+            role.len() < 2048
+                && account.len() == 12
+                && account.chars().all(|c| c.is_ascii_digit())
+                && parts.iter().all(|part| !part.is_empty())
+                && parts.last().is_some_and(|name| name.len() <= 64)
+                && name.chars().all(|c| c.is_ascii_alphanumeric() || "+=,.@_-/".contains(c))
+        })
+    }
+}
+
+/// The names in a list: the first 128 of those that are whole within 4,096 bytes.
+fn listed(list: &str) -> Vec<&str> {
+    let mut names = Vec::new();
+    let mut end = 0;
+    for name in list.split(',') {
+        end += name.len();
+        if list.len() > 4096 && end >= 4096 || names.len() == 128 {
+            break;
+        }
+        names.push(name.trim());
+        end += 1;
+    }
+    if names.is_empty() { vec![""] } else { names }
 }
 
 fn role_of(account: &Annotations) -> String {
@@ -283,23 +343,29 @@ fn session_name(pod: &str) -> String {
     format!("{prefix}-{:08x}", (hash >> 32) as u32 ^ hash as u32)
 }
 
-/// The volumes mounted where the token would be; `None` for a device.
+/// The volumes mounted where the token would be; `None` for a part of a volume, or a device.
 fn things_at_mount_path(container: &Value) -> Vec<Option<String>> {
     let is_there = |path: &Value| text(path).trim_end_matches('/') == MOUNT_PATH;
+    let is_whole =
+        |mount: &Value| text(&mount["subPath"]).is_empty() && text(&mount["subPathExpr"]).is_empty();
     let mounts = items(&container["volumeMounts"]).iter().filter(|mount| is_there(&mount["mountPath"]));
     let devices = items(&container["volumeDevices"]).iter().filter(|device| is_there(&device["devicePath"]));
-    mounts.map(|mount| Some(text(&mount["name"]).to_owned())).chain(devices.map(|_| None)).collect()
-}
-
-/// Whether a container has two things there, which makes the pod invalid whatever is added.
-fn has_crowded_mount_path(pod: &Value) -> bool {
-    let lists = ["initContainers", "containers", "ephemeralContainers"].map(|list| items(&pod["spec"][list]));
-    lists.iter().copied().flatten().any(|container| things_at_mount_path(container).len() > 1)
+    mounts
+        .map(|mount| is_whole(mount).then(|| text(&mount["name"]).to_owned()))
+        .chain(devices.map(|_| None))
+        .collect()
 }
 
 fn push(object: &mut Value, list: &str, item: Value) {
     match object.get_mut(list).and_then(Value::as_array_mut) {
         Some(list) => list.push(item),
+        None => object[list] = json!([item]),
+    }
+}
+
+fn insert(object: &mut Value, list: &str, item: Value) {
+    match object.get_mut(list).and_then(Value::as_array_mut) {
+        Some(list) => list.insert(0, item),
         None => object[list] = json!([item]),
     }
 }

@@ -47,6 +47,7 @@ const METADATA: Shape = Object(&[
             ("eks.amazonaws.com/region", Text),
             ("eks.amazonaws.com/skip-containers", Text),
             ("eks.amazonaws.com/include-containers", Text),
+            ("eks.amazonaws.com/session-name", Text),
         ]),
     ),
     ("labels", Object(&[])),
@@ -81,6 +82,10 @@ const VOLUME: Shape = Object(&[
 const CONTAINERS: Shape = List(&NotNull(&Object(&[
     ("name", Text),
     ("env", List(&Object(&[("name", Text)]))),
-    ("volumeMounts", List(&Object(&[("name", Text), ("mountPath", Text)]))),
+    ("envFrom", List(&Object(&[]))),
+    (
+        "volumeMounts",
+        List(&Object(&[("name", Text), ("mountPath", Text), ("subPath", Text), ("subPathExpr", Text)])),
+    ),
     ("volumeDevices", List(&Object(&[("devicePath", Text)]))),
 ])));

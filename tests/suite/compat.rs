@@ -1,7 +1,10 @@
 //! `--compat aws`: the pods that amazon-eks-pod-identity-webhook gives. What is expected here was seen of it, in the
 //! order in which it writes.
 
-use eks_pod_identity_webhook::injection::{compat::Compat, settings::Settings};
+use eks_pod_identity_webhook::injection::{
+    compat::Compat,
+    settings::{SessionName, Settings},
+};
 use serde_json::{Value, json};
 
 use crate::{
@@ -21,6 +24,7 @@ fn settings() -> Settings {
         volume_name: "aws-iam-token".parse().unwrap(),
         token_expiration: "86400".parse().unwrap(),
         region: "eu-west-1".parse().unwrap(),
+        session_name: SessionName::None,
         ..Settings::default()
     }
 }

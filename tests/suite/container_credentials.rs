@@ -184,11 +184,11 @@ fn nothing_of_the_users_is_lost() {
     let containers = &created["spec"]["containers"];
     assert_eq!(
         containers[0]["env"],
-        json!([entry("AWS_CONTAINER_CREDENTIALS_FULL_URI", other), entry("AWS_REGION", "x"), token_file()])
+        json!([token_file(), entry("AWS_CONTAINER_CREDENTIALS_FULL_URI", other), entry("AWS_REGION", "x")])
     );
     assert_eq!(containers[1], wanted["spec"]["containers"][1]);
     let warning = response["warnings"][0].as_str().unwrap();
-    assert!(warning.contains("container b") && warning.contains(MOUNT_PATH), "{warning}");
+    assert!(warning.contains(r#"container "b""#) && warning.contains(MOUNT_PATH), "{warning}");
     let second = format!("{NAME}-2");
     assert_eq!(containers[2]["volumeMounts"][1], mount(&second));
     assert_eq!(created["spec"]["volumes"], json!([wanted["spec"]["volumes"][0], volume(&second, 3600)]));

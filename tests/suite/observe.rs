@@ -33,8 +33,8 @@ async fn warnings_are_counted_by_what_they_are_about() {
         let series = format!("admission_warnings_total{{kind=\"{kind}\"}}");
         eventually(kind, || server.metric(&series) == 1.0).await;
     }
-    assert_eq!(server.metric(r#"accounts{state="malformed"}"#), 1.0);
-    assert_eq!(server.metric(r#"accounts{state="annotated"}"#), 2.0);
+    assert_eq!(server.metric(r#"accounts{state="malformed"}"#), 2.0);
+    assert_eq!(server.metric(r#"accounts{state="annotated"}"#), 1.0);
     assert_eq!(server.metric(r#"accounts{state="unannotated"}"#), 2.0);
 }
 

@@ -191,9 +191,20 @@ fn admit_as(compat: Compat, review: &Value) -> Option<(Value, Value)> {
     Some((answer, pod))
 }
 
-/// The pod with the volume that the AWS webhook puts first where we put it.
-fn in_our_order(compat: Compat, before: &Value, after: &Value) -> Value {
+/// The pod with what was added at the beginning of an array at its end.
+fn in_order(compat: Compat, before: &Value, after: &Value) -> Value {
     let mut after = after.clone();
+    for list in ["initContainers", "containers", "ephemeralContainers"] {
+        let containers = after.pointer_mut(&format!("/spec/{list}")).and_then(Value::as_array_mut);
+        for (index, container) in containers.into_iter().flatten().enumerate() {
+            let had = before["spec"][list][index]["env"].as_array().map_or(0, Vec::len);
+            let env = container.pointer_mut("/env").and_then(Value::as_array_mut);
+            if let Some(env) = env.filter(|_| compat == Compat::None) {
+                let added = env.len() - had;
+                env.rotate_left(added);
+            }
+        }
+    }
     let had = before["spec"]["volumes"].as_array().map_or(0, Vec::len);
     if let Some(volumes) = after["spec"]["volumes"].as_array_mut()
         && compat == Compat::Aws
@@ -270,7 +281,7 @@ proptest! {
             prop_assert_eq!(&answer["response"]["allowed"], &json!(true));
             prop_assert_eq!(&answer["response"]["uid"], &json!("u"));
 
-            assert_only_added(&pod, &in_our_order(compat, &pod, &injected), "");
+            assert_only_added(&pod, &in_order(compat, &pod, &injected), "");
             if is_ephemeral {
                 for list in ["volumes", "initContainers", "containers"] {
                     prop_assert_eq!(&pod["spec"][list], &injected["spec"][list], "can't be changed any more");

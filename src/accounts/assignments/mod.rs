@@ -140,7 +140,7 @@ impl Assignments {
         let before = known.without_container_credentials();
         let account = match known.has_annotated_role() {
             true => before.clone(),
-            false => self.mapped(namespace, name, Account::Nothing),
+            false => self.mapped(namespace, name, before.clone()),
         };
         let is_listed = self.is_listed(namespace, name);
         if is_listed && !before.is_same(known) && before.is_same(&account) {

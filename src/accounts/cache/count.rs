@@ -1,7 +1,10 @@
 //! How many accounts are known, by state.
 
 use crate::{
-    injection::account::{Account, Credentials},
+    injection::{
+        account::{Account, Credentials},
+        warning::{Warning, WarningKind},
+    },
     metrics::Label,
 };
 
@@ -12,7 +15,7 @@ pub enum State {
     Annotated,
     /// It has a role of the mapping.
     Mapped,
-    /// Its role does not have the form of an ARN.
+    /// Its role does not have the form of an ARN, or another annotation is a mistake.
     Malformed,
     /// It has container credentials.
     ContainerCredentials,
@@ -23,10 +26,17 @@ pub enum State {
 impl State {
     /// The state of an account.
     pub fn of(account: &Account) -> Self {
-        let Some(grant) = account.grant() else { return Self::Unannotated };
+        let is_malformed = |warning: &Warning| {
+            matches!(warning.kind(), WarningKind::RoleArn | WarningKind::AccountAnnotation)
+        };
+        let grant = match account {
+            Account::Nothing => return Self::Unannotated,
+            Account::Mistaken(_) => return Self::Malformed,
+            Account::Granted(grant) => grant,
+        };
         match (&grant.credentials, &grant.settings.mapped_by) {
             (Credentials::Container { .. }, _) => Self::ContainerCredentials,
-            (Credentials::Role(role), _) if !role.is_well_formed() => Self::Malformed,
+            (Credentials::Role(_), _) if account.warnings().iter().any(is_malformed) => Self::Malformed,
             (Credentials::Role(_), Some(_)) => Self::Mapped,
             (Credentials::Role(_), None) => Self::Annotated,
         }

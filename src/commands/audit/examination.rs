@@ -76,7 +76,7 @@ impl Auditor {
         let account = if service_account.is_empty() { "default" } else { &service_account };
         let grant = match look_up(text(&pod, "/metadata/namespace"), account) {
             None => return Ok(Examined::UnknownAccount),
-            Some(Account::Nothing) => return Ok(Examined::NotApplicable),
+            Some(Account::Nothing | Account::Mistaken(_)) => return Ok(Examined::NotApplicable),
             Some(Account::Granted(grant)) => grant,
         };
         self.compare(pod, service_account, &grant)

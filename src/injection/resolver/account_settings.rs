@@ -9,47 +9,82 @@ use super::{
 };
 use crate::injection::{
     account::{AccountSettings, RegionEnv},
-    role_arn::{self, is_role_arn},
-    settings::{Region, TOKEN_PATH, TokenExpiration},
+    container_names::{self, ContainerNames},
+    region::{is_of_other_partition, partition_of, region_of_zone},
+    role_arn::{self, RoleProblem},
+    settings::{Region, SessionName, TOKEN_PATH, TokenExpiration},
     warning::{Warning, WarningKind, quote},
 };
+
+/// The longest audience that is used. Every pod is given it.
+const MAX_AUDIENCE_BYTES: usize = 512;
 
 /// Reads the annotations of an account, then its mapping, then the settings. A value that can't be read is ignored with a
 /// warning.
 pub(super) fn read(
     resolver: &Resolver,
-    role_arn: Option<&str>,
+    role: Option<(&str, &str)>,
     annotations: &Annotations<'_>,
     mapped: Option<&Mapped>,
 ) -> Arc<AccountSettings> {
-    let malformed_role = role_arn.filter(|role_arn| !is_role_arn(role_arn));
-    if mapped.is_none() && malformed_role.is_none() && annotations.have_only_a_role() {
-        return Arc::clone(&resolver.defaults);
+    let problem = role.and_then(|(_, arn)| role_arn::check(arn).err());
+    let partition = role.filter(|_| problem.is_none()).and_then(|(_, arn)| role_arn::partition(arn));
+    let is_plain = mapped.is_none() && annotations.have_only_a_role();
+    let is_odd = role.is_some_and(|(text, _)| resolver.has_role_in_name(text));
+    if is_plain && problem.is_none() && !is_odd {
+        return Arc::clone(resolver.defaults_in(partition));
     }
-    let mut reader = Reader { resolver, annotations, mapped, warnings: Vec::new() };
-    if let Some(role_arn) = malformed_role {
-        reader.warn_of_role(role_arn);
-    }
+    let mut reader = Reader { resolver, annotations, mapped, partition, warnings: Vec::new() };
+    reader.warn_of_role(role, problem);
     let (token_expiration, sts_regional_endpoints) =
         (reader.token_expiration(), reader.sts_regional_endpoints());
     let (audience, region) = (reader.audience(), reader.region());
+    let session_name = reader.session_name();
+    let [skip_containers, include_containers] = [
+        ("skip-containers", annotations.skip_containers),
+        ("include-containers", annotations.include_containers),
+    ]
+    .map(|(name, text)| reader.container_names(name, text));
+    reader.warn_of_mistakes();
     Arc::new(AccountSettings {
         volume: reader.volume(&audience, token_expiration),
         audience,
         token_expiration,
         region,
         sts_regional_endpoints,
-        skip_containers: annotations.skip_containers.map(Into::into),
-        include_containers: annotations.include_containers.map(Into::into),
+        session_name,
+        skip_containers,
+        include_containers,
         warnings: reader.warnings.into(),
         mapped_by: mapped.map(|mapped| Arc::clone(&mapped.key)),
     })
+}
+
+/// What is wrong with the keys of an account without a role.
+pub(super) fn warnings_of_mistakes(annotations: &Annotations<'_>) -> Box<[Warning]> {
+    let warning = |(key, mistake): &(&str, String)| {
+        let text = format!("ServiceAccount annotation {} {mistake}", quote(key));
+        Warning::new(WarningKind::AccountAnnotation, text)
+    };
+    annotations.mistakes.iter().map(warning).collect()
+}
+
+/// The region of other partitions than its own is not injected; why.
+pub(super) fn withheld_region(region: &Region, partition: &str) -> Warning {
+    let of = partition_of(region.as_ref());
+    let text = format!(
+        "no region is injected: {region} is of partition {of}, and the role of {partition}; annotate the ServiceAccount \
+         with its region, or set --aws-region"
+    );
+    Warning::new(WarningKind::Region, text)
 }
 
 struct Reader<'a> {
     resolver: &'a Resolver,
     annotations: &'a Annotations<'a>,
     mapped: Option<&'a Mapped>,
+    /// That of the role, if it is an ARN.
+    partition: Option<&'a str>,
     warnings: Vec<Warning>,
 }
 
@@ -58,10 +93,19 @@ impl Reader<'_> {
         let expiration = self.mapped.and_then(|mapped| mapped.token_expiration);
         let expiration = expiration.unwrap_or(self.resolver.settings.token_expiration);
         let Some(text) = self.annotations.token_expiration else { return expiration };
-        TokenExpiration::from_annotation(text).unwrap_or_else(|| {
-            self.warn_of("token-expiration", text, "no whole number of seconds; ignored");
-            expiration
-        })
+        match TokenExpiration::from_annotation(text) {
+            Some(seconds) => {
+                if seconds.is_clamped(text) {
+                    let effect = format!("out of range; {seconds} is used");
+                    self.warn_of("token-expiration", text, &effect);
+                }
+                seconds
+            }
+            None => {
+                self.warn_of("token-expiration", text, "not a whole number of seconds; ignored");
+                expiration
+            }
+        }
     }
 
     fn sts_regional_endpoints(&mut self) -> bool {
@@ -74,25 +118,76 @@ impl Reader<'_> {
         })
     }
 
-    fn audience(&self) -> Arc<str> {
+    fn session_name(&mut self) -> SessionName {
+        let default = self.resolver.settings.session_name;
+        let Some(text) = self.annotations.session_name else { return default };
+        text.trim().parse().unwrap_or_else(|_| {
+            self.warn_of("session-name", text, "neither pod nor none; ignored");
+            default
+        })
+    }
+
+    fn audience(&mut self) -> Arc<str> {
         let default = &self.resolver.defaults.audience;
-        match self.annotations.audience.or_else(|| self.mapped?.audience.as_deref()) {
+        let annotated = match self.annotations.audience {
+            Some(audience) if audience.len() > MAX_AUDIENCE_BYTES => {
+                let effect = format!("longer than {MAX_AUDIENCE_BYTES} bytes; ignored");
+                self.warn_of("audience", audience, &effect);
+                None
+            }
+            annotated => annotated,
+        };
+        match annotated.or_else(|| self.mapped?.audience.as_deref()) {
             Some(audience) if audience != &**default => audience.into(),
             _ => Arc::clone(default),
         }
     }
 
     fn region(&mut self) -> Option<Arc<RegionEnv>> {
-        let (default, rendered) = (&self.resolver.settings.region, &self.resolver.defaults.region);
-        let Some(text) = self.annotations.region else { return rendered.clone() };
-        match text.trim().parse::<Region>() {
-            Ok(region) if region == *default => rendered.clone(),
-            Ok(region) => RegionEnv::new(&region).map(Arc::new),
-            Err(_) => {
-                self.warn_of("region", text, "no region; ignored");
-                rendered.clone()
+        let (settings, rendered) = (&self.resolver.settings, &self.resolver.defaults.region);
+        match self.annotations.region.map(|text| (text, text.trim().parse::<Region>())) {
+            Some((text, Ok(region))) => {
+                self.warn_of_region(text, &region);
+                if region == settings.region && !settings.region_is_built_in {
+                    rendered.clone()
+                } else {
+                    RegionEnv::new(&region).map(Arc::new)
+                }
             }
+            Some((text, Err(_))) => {
+                self.warn_of("region", text, "not a region; ignored");
+                self.default_region()
+            }
+            None => self.default_region(),
         }
+    }
+
+    /// The region of the settings, unless it is of another partition than the role.
+    fn default_region(&mut self) -> Option<Arc<RegionEnv>> {
+        let defaults = self.resolver.defaults_in(self.partition);
+        self.warnings.extend(defaults.warnings.iter().cloned());
+        defaults.region.clone()
+    }
+
+    /// An annotated region is injected whatever it is.
+    fn warn_of_region(&mut self, text: &str, region: &Region) {
+        if let Some(of) = region_of_zone(region.as_ref()) {
+            self.warn_of("region", text, &format!("an availability zone; its region is {of}"));
+        }
+        if let Some(partition) =
+            self.partition.filter(|partition| is_of_other_partition(region.as_ref(), partition))
+        {
+            let effect = format!("a region of another partition than the role's, {partition}");
+            self.warn(WarningKind::Region, &self.annotation("region"), text, &effect);
+        }
+    }
+
+    fn container_names(&mut self, name: &str, text: Option<&str>) -> Option<ContainerNames> {
+        let text = text?;
+        if container_names::is_too_long(text) {
+            self.warn_of(name, text, "too long; its end is ignored");
+        }
+        Some(ContainerNames::parse(text, self.resolver.settings.compat.rules()))
     }
 
     fn volume(&self, audience: &Arc<str>, expiration: TokenExpiration) -> Arc<[u8]> {
@@ -103,23 +198,33 @@ impl Reader<'_> {
         render_volume(settings.volume_name.as_ref(), audience, expiration, TOKEN_PATH)
     }
 
-    fn warn_of_role(&mut self, role_arn: &str) {
+    fn warn_of_role(&mut self, role: Option<(&str, &str)>, problem: Option<RoleProblem>) {
+        let Some((text, arn)) = role else { return };
         let source = match self.mapped {
             Some(mapped) => format!("role mapping {}", quote(&mapped.key)),
             None => self.annotation("role-arn"),
         };
-        self.warn(WarningKind::RoleArn, &source, role_arn, role_arn::remedy(role_arn));
+        if let Some(problem) = problem {
+            self.warn(WarningKind::RoleArn, &source, arn, problem.describe());
+        } else if self.resolver.has_role_in_name(text) {
+            let effect = format!("a short name that begins with role/: it becomes {}", quote(arn));
+            self.warn(WarningKind::RoleArn, &source, text, &effect);
+        }
     }
 
-    fn warn_of(&mut self, name: &str, value: &str, remedy: &str) {
-        self.warn(WarningKind::AccountAnnotation, &self.annotation(name), value, remedy);
+    fn warn_of_mistakes(&mut self) {
+        self.warnings.extend(warnings_of_mistakes(self.annotations));
+    }
+
+    fn warn_of(&mut self, name: &str, value: &str, effect: &str) {
+        self.warn(WarningKind::AccountAnnotation, &self.annotation(name), value, effect);
     }
 
     fn annotation(&self, name: &str) -> String {
         format!("ServiceAccount annotation {}", self.resolver.settings.annotation_prefix.key(name))
     }
 
-    fn warn(&mut self, kind: WarningKind, source: &str, value: &str, remedy: &str) {
-        self.warnings.push(Warning::new(kind, format!("{source}: {} is {remedy}", quote(value))));
+    fn warn(&mut self, kind: WarningKind, source: &str, value: &str, effect: &str) {
+        self.warnings.push(Warning::new(kind, format!("{source}: {} is {effect}", quote(value))));
     }
 }

@@ -1,9 +1,16 @@
 //! The annotations of a ServiceAccount, as text.
 
-use crate::injection::settings::{AnnotationPrefix, Settings};
+use crate::injection::{
+    annotation_keys::{AnnotationKeys, Interest, MAX_SUSPECTS},
+    settings::Settings,
+    warning::cut,
+};
 
-/// The annotations under our prefix that an account without a role has. A role that is mapped to it later, or container
-/// credentials, are given under their terms.
+/// The most characters that are kept of a value. Longer ones are reported.
+const MAX_KEPT_CHARS: usize = 4097;
+
+/// The annotations that matter of an account without a role. A role that is mapped to it later, or container credentials,
+/// are given under their terms.
 #[derive(Debug, Default)]
 pub struct OwnAnnotations(Vec<(Box<str>, Box<str>)>);
 
@@ -13,10 +20,21 @@ impl OwnAnnotations {
 
     pub(super) fn pick<'a>(
         annotations: impl IntoIterator<Item = (&'a str, &'a str)>,
-        prefix: &AnnotationPrefix,
+        keys: &AnnotationKeys,
     ) -> Self {
-        let own = annotations.into_iter().filter(|(key, _)| prefix.strip(key).is_some());
-        Self(own.map(|(key, value)| (key.into(), value.into())).collect())
+        let mut suspects = 0;
+        let mut own = Vec::new();
+        for (key, value) in annotations {
+            match keys.interest(key) {
+                Interest::Read => own.push((key.into(), cut(value, MAX_KEPT_CHARS).into())),
+                Interest::Suspect if suspects < MAX_SUSPECTS => {
+                    suspects += 1;
+                    own.push((key.into(), Box::default()));
+                }
+                Interest::Suspect | Interest::None => {}
+            }
+        }
+        Self(own)
     }
 
     /// Whether there are none.
@@ -38,8 +56,11 @@ pub(super) struct Annotations<'a> {
     pub(super) token_expiration: Option<&'a str>,
     pub(super) sts_regional_endpoints: Option<&'a str>,
     pub(super) region: Option<&'a str>,
+    pub(super) session_name: Option<&'a str>,
     pub(super) skip_containers: Option<&'a str>,
     pub(super) include_containers: Option<&'a str>,
+    /// The keys that look like a mistake, and what is wrong with them.
+    pub(super) mistakes: Vec<(&'a str, String)>,
 }
 
 impl<'a> Annotations<'a> {
@@ -47,6 +68,7 @@ impl<'a> Annotations<'a> {
     pub(super) fn pick(
         annotations: impl IntoIterator<Item = (&'a str, &'a str)>,
         settings: &Settings,
+        keys: &AnnotationKeys,
     ) -> Self {
         let mut picked = Self::default();
         for (key, value) in annotations {
@@ -56,10 +78,13 @@ impl<'a> Annotations<'a> {
                 Some("token-expiration") => picked.token_expiration = Some(value),
                 Some("sts-regional-endpoints") => picked.sts_regional_endpoints = Some(value),
                 Some("region") => picked.region = Some(value),
-                Some("skip-containers") if settings.compat.rules().account_skip_containers => {
-                    picked.skip_containers = Some(value);
-                }
+                Some("session-name") => picked.session_name = Some(value),
+                Some("skip-containers") if !settings.compat.rules().account_skip_containers => {}
+                Some("skip-containers") => picked.skip_containers = Some(value),
                 Some("include-containers") => picked.include_containers = Some(value),
+                _ if picked.mistakes.len() < MAX_SUSPECTS => {
+                    picked.mistakes.extend(keys.mistake(key).map(|mistake| (key, mistake)));
+                }
                 _ => {}
             }
         }
@@ -68,7 +93,21 @@ impl<'a> Annotations<'a> {
 
     /// Whether there is nothing beside a role.
     pub(super) fn have_only_a_role(&self) -> bool {
-        (Self { role_arn: None, ..*self }) == Self::default()
+        let Self {
+            role_arn: _,
+            audience: None,
+            token_expiration: None,
+            sts_regional_endpoints: None,
+            region: None,
+            session_name: None,
+            skip_containers: None,
+            include_containers: None,
+            mistakes,
+        } = self
+        else {
+            return false;
+        };
+        mistakes.is_empty()
     }
 }
 

@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use super::{OwnAnnotations, Resolver, account_settings, annotations::Annotations, render_volume};
+use super::{OwnAnnotations, Resolver, account_settings, render_volume};
 use crate::injection::{
     account::{Account, AccountSettings, Credentials, Grant},
     settings::ContainerCredentials,
-    warning::WarningKind,
+    warning::{Warning, WarningKind},
 };
 
 impl Resolver {
@@ -18,28 +18,33 @@ impl Resolver {
         let settings = match in_place_of.grant() {
             Some(grant) => Arc::clone(&grant.settings),
             None => {
-                let annotations = Annotations::pick(annotations.iter(), &self.settings);
+                let annotations = self.pick(annotations.iter());
                 account_settings::read(self, None, &annotations, None)
             }
         };
-        let settings = Arc::new(for_container_credentials(credentials, &settings));
+        let settings = Arc::new(self.for_container_credentials(credentials, &settings));
         Account::Granted(Arc::new(Grant { credentials: Credentials::Container { in_place_of }, settings }))
     }
-}
 
-/// The agent has its own audience. Lifetime, region and containers are those of the account; a role that is not an ARN does
-/// not matter.
-fn for_container_credentials(
-    credentials: &ContainerCredentials,
-    settings: &AccountSettings,
-) -> AccountSettings {
-    let (name, path) = (credentials.volume_name.as_ref(), credentials.token_path.as_ref());
-    let warnings = settings.warnings.iter().filter(|warning| warning.kind() != WarningKind::RoleArn);
-    AccountSettings {
-        audience: credentials.audience.as_ref().into(),
-        volume: render_volume(name, credentials.audience.as_ref(), settings.token_expiration, path),
-        warnings: warnings.cloned().collect(),
-        ..settings.clone()
+    /// The agent has its own audience. Lifetime, region and containers are those of the account. Whether the role is an ARN,
+    /// and its partition, do not matter.
+    fn for_container_credentials(
+        &self,
+        credentials: &ContainerCredentials,
+        settings: &AccountSettings,
+    ) -> AccountSettings {
+        let (name, path) = (credentials.volume_name.as_ref(), credentials.token_path.as_ref());
+        let is_of_role =
+            |warning: &&Warning| matches!(warning.kind(), WarningKind::RoleArn | WarningKind::Region);
+        let is_withheld = settings.region.is_none()
+            && settings.warnings.iter().any(|warning| warning.kind() == WarningKind::Region);
+        AccountSettings {
+            audience: credentials.audience.as_ref().into(),
+            volume: render_volume(name, credentials.audience.as_ref(), settings.token_expiration, path),
+            region: if is_withheld { self.defaults.region.clone() } else { settings.region.clone() },
+            warnings: settings.warnings.iter().filter(|warning| !is_of_role(warning)).cloned().collect(),
+            ..settings.clone()
+        }
     }
 }
 

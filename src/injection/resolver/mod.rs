@@ -9,8 +9,9 @@ use std::sync::Arc;
 use self::annotations::{Annotations, non_empty};
 pub use self::annotations::{OwnAnnotations, parse_bool};
 use super::{
-    account::{Account, AccountSettings, Credentials, Grant, RegionEnv, Role},
+    account::{Account, AccountSettings, Credentials, Grant, Mistakes, RegionEnv, Role},
     annotation_keys::AnnotationKeys,
+    region::{PARTITIONS, is_of_other_partition},
     render, role_arn,
     settings::{Settings, TOKEN_PATH, TokenExpiration},
 };
@@ -19,7 +20,10 @@ use super::{
 #[derive(Debug)]
 pub struct Resolver {
     settings: Arc<Settings>,
+    keys: AnnotationKeys,
     defaults: Arc<AccountSettings>,
+    /// For roles of other partitions than the region: the defaults without a region, by partition.
+    defaults_without_region: Vec<(&'static str, Arc<AccountSettings>)>,
 }
 
 /// What a role mapping says in place of annotations.
@@ -50,24 +54,55 @@ impl Resolver {
             ),
             audience,
             token_expiration: settings.token_expiration,
-            region: RegionEnv::new(&settings.region).map(Arc::new),
+            region: RegionEnv::new(&settings.region)
+                .map(|region| Arc::new(RegionEnv { is_built_in: settings.region_is_built_in, ..region })),
             sts_regional_endpoints: settings.sts_regional_endpoints,
+            session_name: settings.session_name,
             skip_containers: None,
             include_containers: None,
             warnings: Box::default(),
             mapped_by: None,
         };
-        Self { settings, defaults: Arc::new(defaults) }
+        let keys = AnnotationKeys::of(&settings);
+        let mut resolver =
+            Self { settings, keys, defaults: Arc::new(defaults), defaults_without_region: Vec::new() };
+        if resolver.settings.compat.rules().withhold_region_of_other_partition {
+            resolver.defaults_without_region = resolver.without_region().collect();
+        }
+        resolver
+    }
+
+    fn without_region(&self) -> impl Iterator<Item = (&'static str, Arc<AccountSettings>)> {
+        let region = &self.settings.region;
+        let others =
+            PARTITIONS.into_iter().filter(|partition| is_of_other_partition(region.as_ref(), partition));
+        others.map(|partition| {
+            let warnings = Box::new([account_settings::withheld_region(region, partition)]);
+            let settings = AccountSettings { region: None, warnings, ..(*self.defaults).clone() };
+            (partition, Arc::new(settings))
+        })
+    }
+
+    /// The defaults for a role of this partition.
+    fn defaults_in(&self, partition: Option<&str>) -> &Arc<AccountSettings> {
+        let mut without_region = self.defaults_without_region.iter();
+        let found = partition.and_then(|partition| without_region.find(|(of, _)| *of == partition));
+        found.map_or(&self.defaults, |(_, defaults)| defaults)
+    }
+
+    /// Whether a short name is completed that begins with `role/`, as an ARN does behind its account.
+    fn has_role_in_name(&self, role: &str) -> bool {
+        self.settings.role_owner.is_some() && role.trim_start_matches('/').starts_with("role/")
     }
 
     /// The annotations that matter.
     pub fn annotation_keys(&self) -> AnnotationKeys {
-        AnnotationKeys::of(&self.settings)
+        self.keys.clone()
     }
 
     /// What a ServiceAccount is given by its annotations alone.
     pub fn resolve<'a>(&self, annotations: impl IntoIterator<Item = (&'a str, &'a str)>) -> Account {
-        let annotations = Annotations::pick(annotations, &self.settings);
+        let annotations = self.pick(annotations);
         self.with_role(annotations.role_arn, &annotations, None)
     }
 
@@ -78,13 +113,17 @@ impl Resolver {
         mapped: &'a Mapped,
         annotations: impl IntoIterator<Item = (&'a str, &'a str)>,
     ) -> Account {
-        let annotations = Annotations::pick(annotations, &self.settings);
+        let annotations = self.pick(annotations);
         self.with_role(non_empty(&mapped.role), &annotations, Some(mapped))
     }
 
     /// The annotations that this program reads, to be resolved again later.
     pub fn own<'a>(&self, annotations: impl IntoIterator<Item = (&'a str, &'a str)>) -> OwnAnnotations {
-        OwnAnnotations::pick(annotations, &self.settings.annotation_prefix)
+        OwnAnnotations::pick(annotations, &self.keys)
+    }
+
+    fn pick<'a>(&self, annotations: impl IntoIterator<Item = (&'a str, &'a str)>) -> Annotations<'a> {
+        Annotations::pick(annotations, &self.settings, &self.keys)
     }
 
     fn with_role(
@@ -93,17 +132,23 @@ impl Resolver {
         annotations: &Annotations<'_>,
         mapped: Option<&Mapped>,
     ) -> Account {
-        let Some(role) = role else { return Account::Nothing };
+        let Some(role) = role else {
+            if annotations.mistakes.is_empty() {
+                return Account::Nothing;
+            }
+            let warnings = account_settings::warnings_of_mistakes(annotations);
+            return Account::Mistaken(Arc::new(Mistakes { warnings }));
+        };
         let arn = role_arn::complete(role, self.settings.role_owner.as_ref());
         Account::Granted(Arc::new(Grant {
             credentials: Credentials::Role(Role::new(&arn)),
-            settings: account_settings::read(self, Some(&arn), annotations, mapped),
+            settings: account_settings::read(self, Some((role, &arn)), annotations, mapped),
         }))
     }
 }
 
 fn render_volume(name: &str, audience: &str, expiration: TokenExpiration, path: &str) -> Arc<[u8]> {
-    render::to_vec(|out| render::volume(out, name, audience, expiration, path)).into()
+    render::to_vec(|out| render::volume(out, name, audience, expiration.seconds(), path)).into()
 }
 
 #[cfg(test)]

@@ -18,6 +18,9 @@ pub const TOKEN_PATH: &str = "token";
 /// The audience that AWS expects of a token, and what a token's is by default.
 pub const DEFAULT_AUDIENCE: &str = "sts.amazonaws.com";
 
+/// The region of pods where nothing else is configured.
+pub const DEFAULT_REGION: &str = "us-east-1";
+
 /// The operating system of a pod's containers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Os {
@@ -42,6 +45,12 @@ pub struct Settings {
     pub volume_name: VolumeName,
     /// `AWS_REGION` and `AWS_DEFAULT_REGION`; empty injects neither.
     pub region: Region,
+    /// Whether that is the built-in default, which nobody has chosen.
+    pub region_is_built_in: bool,
+    /// Which `AWS_ROLE_SESSION_NAME` is injected.
+    pub session_name: SessionName,
+    /// Further variables for every injected container.
+    pub inject_env: Box<[InjectedVariable]>,
     /// Whether `AWS_STS_REGIONAL_ENDPOINTS=regional` is injected.
     pub sts_regional_endpoints: bool,
     /// Which webhook's rules are followed.
@@ -69,7 +78,10 @@ impl Default for Settings {
             token_expiration: TokenExpiration(3600),
             mount_path: MountPath("/var/run/secrets/eks.amazonaws.com/serviceaccount".into()),
             volume_name: VolumeName("aws-token".into()),
-            region: Region("us-east-1".into()),
+            region: Region(DEFAULT_REGION.into()),
+            region_is_built_in: true,
+            session_name: SessionName::Pod,
+            inject_env: Box::default(),
             sts_regional_endpoints: false,
             compat: Compat::None,
             container_credentials: None,
@@ -108,9 +120,20 @@ pub enum InvalidSetting {
     /// Not a region name.
     #[error("a region is a name such as us-west-2 (a-z, 0-9, '-'), or empty to inject none")]
     Region,
-    /// No webhook that we know.
-    #[error("want none, or aws for amazon-eks-pod-identity-webhook")]
-    Compat,
+    /// Not a way to name sessions.
+    #[error("want pod, for the pod's name, or none")]
+    SessionName,
+    /// Not a variable to inject.
+    #[error(
+        "want NAME=VALUE: a name of letters, digits, '_', '-' and '.', and a value of at most 4096 characters, \
+         such as AWS_USE_FIPS_ENDPOINT=true"
+    )]
+    InjectedVariable,
+    /// A variable that this program injects by itself, or that would replace what it injects.
+    #[error(
+        "this variable can't be injected: it is injected by itself, or replaces the credentials of the role"
+    )]
+    ReservedVariable,
 }
 
 /// The prefix of annotations and labels, kept with its `/`.
@@ -121,6 +144,11 @@ impl AnnotationPrefix {
     /// The part of `key` behind the prefix and its `/`, if `key` carries the prefix.
     pub fn strip<'k>(&self, key: &'k str) -> Option<&'k str> {
         key.strip_prefix(&*self.0)
+    }
+
+    /// The prefix without its `/`.
+    pub fn domain(&self) -> &str {
+        self.0.trim_end_matches('/')
     }
 
     /// The whole key of the annotation called `name`.
@@ -166,11 +194,16 @@ impl TokenExpiration {
         self.0
     }
 
+    /// Whether an annotation of this text was brought into the range.
+    pub fn is_clamped(self, text: &str) -> bool {
+        text.trim().parse() != Ok(self.0)
+    }
+
     /// Reads an annotation: any whole number, brought into the range; `None` if it is not a number.
     pub fn from_annotation(text: &str) -> Option<Self> {
         use std::num::IntErrorKind::{NegOverflow, PosOverflow};
         let text = text.trim();
-        // An overflow is told before the end is looked at.
+        // An overflow is reported before the end is reached.
         if !text.bytes().skip(1).all(|c| c.is_ascii_digit()) {
             return None;
         }
@@ -287,8 +320,12 @@ macro_rules! text_setting {
 }
 
 mod container_credentials;
+mod environment;
 
-pub use self::container_credentials::{ContainerCredentials, FullUri, TokenPath};
+pub use self::{
+    container_credentials::{ContainerCredentials, FullUri, TokenPath},
+    environment::{InjectedVariable, MAX_INJECTED_VARIABLES, SessionName},
+};
 
 text_setting!(AnnotationPrefix, Audience, MountPath, VolumeName, Region);
 

@@ -42,10 +42,12 @@
 {{- include "eks-pod-identity-webhook.settingArgs" (include "eks-pod-identity-webhook.config" . | fromYaml) }}
 {{- end }}
 
-{{/* Settings as flags: `awsRegion: x` as `--aws-region=x`. */}}
+{{/* Settings as flags: `awsRegion: x` as `--aws-region=x`, and a list as one flag for each item. */}}
 {{- define "eks-pod-identity-webhook.settingArgs" -}}
 {{- range $key, $value := . }}
-- {{ printf "--%s=%s" (kebabcase $key) (include "eks-pod-identity-webhook.text" $value) | quote }}
+{{- range (kindIs "slice" $value | ternary $value (list $value)) }}
+- {{ printf "--%s=%s" (kebabcase $key) (include "eks-pod-identity-webhook.text" .) | quote }}
+{{- end }}
 {{- end }}
 {{- end }}
 
@@ -71,7 +73,7 @@
 {{- define "eks-pod-identity-webhook.auditSettings" -}}
 [annotationPrefix, awsAccountId, awsPartition, awsRegion, compat, containerCredentialsAudience,
  containerCredentialsFullUri, containerCredentialsTokenMountPath, containerCredentialsTokenPath,
- containerCredentialsTokenVolumeName, context, kubeconfig, stsRegionalEndpoints, tokenAudience, tokenExpiration,
+ containerCredentialsTokenVolumeName, context, injectEnv, kubeconfig, sessionName, stsRegionalEndpoints, tokenAudience, tokenExpiration,
  tokenMountPath, tokenVolumeName, watchContainerCredentialsConfig]
 {{- end }}
 
