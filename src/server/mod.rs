@@ -18,6 +18,7 @@ mod record;
 mod reply;
 mod scrape;
 mod tracked_io;
+mod turns;
 mod waits;
 pub mod workers;
 

@@ -22,6 +22,7 @@ use super::{
     memory::{Claim, FREE, Memory},
     record::{Record, Wait},
     reply::Reply,
+    turns::Turns,
     waits::Waits,
 };
 use crate::{
@@ -65,6 +66,7 @@ struct Inner {
     cache: Arc<Cache>,
     limits: RequestLimits,
     waits: Waits,
+    turns: Turns,
     memory: Memory,
     metrics: Metrics,
     recorder: Option<Recorder>,
@@ -80,7 +82,16 @@ impl Mutate {
         recorder: Option<Recorder>,
     ) -> Self {
         let (waits, memory) = (Waits::new(limits.waits), Memory::new(limits.memory, limits.streams));
-        Self(Arc::new(Inner { webhook, cache, limits, waits, memory, metrics, recorder }))
+        Self(Arc::new(Inner {
+            webhook,
+            cache,
+            limits,
+            waits,
+            turns: Turns::default(),
+            memory,
+            metrics,
+            recorder,
+        }))
     }
 
     /// Serves until the drain closes and every connection has ended.
@@ -254,7 +265,10 @@ impl Inner {
                     }
                 };
                 match account {
-                    Ok(account) => self.webhook.answer(pod, &account, buffers)?,
+                    Ok(account) => {
+                        let _turn = self.turns.take();
+                        self.webhook.answer(pod, &account, buffers)?
+                    }
                     Err(outcome) => outcome,
                 }
             }

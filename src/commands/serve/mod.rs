@@ -1,80 +1,49 @@
 //! `serve`: the one place that wires the parts together, starts them and ends them.
 
+mod accounts;
 mod logging;
+mod ports;
+mod signals;
 
-use std::{
-    io,
-    net::SocketAddr,
-    process::ExitCode,
-    sync::{Arc, mpsc},
-    thread,
-    time::Duration,
-};
+use std::{process::ExitCode, sync::Arc};
 
-use anyhow::{Context, anyhow, bail};
+use anyhow::{Context, bail};
 use arc_swap::ArcSwap;
 use rustls::ServerConfig;
 use serde_json::{Value, json};
 use tokio::{
-    runtime::Builder,
-    signal::unix::{Signal, SignalKind, signal},
-    sync::oneshot,
     task::{JoinHandle, JoinSet},
     time::{sleep, timeout},
 };
 use tracing::{info, warn};
 
+use self::{
+    accounts::{Accounts, start_container_credentials, start_source},
+    ports::{ADMIN_CONNECTIONS, ADMIN_TIMEOUTS, bind, fitted_to_open_files},
+    signals::Signals,
+};
 use super::cluster;
 use crate::{
     accounts::{
-        assignments::{
-            Assignments, News, config_map::ConfigMap, container_credentials::ContainerCredentialsList,
-            container_credentials_file::ContainerCredentialsFile, mapping::CONFIG_MAP,
-        },
-        cache::{Cache, Writer},
-        sources::{manifests::Manifests, watch},
+        assignments::{Assignments, config_map::ConfigMap},
+        cache::Cache,
     },
     admission::Webhook,
     cli::{
         FlagInUse, ServeArgs,
-        config::{Certificate, Config, Namespace, Source},
+        config::{Certificate, Config},
     },
     injection::resolver::Resolver,
     kube::client::Target,
     lifecycle::{self, Announcer, NotReadyReason, Phase, Readiness},
-    metrics::{AccountMetrics, Metrics, TlsMetrics},
+    metrics::{Metrics, TlsMetrics},
     recording::{Folder, Recorder, Recording},
-    server::{
-        Timeouts,
-        admin::Admin,
-        debug::DebugPages,
-        listen::{Listener, Port},
-        mutate::Mutate,
-        workers::Workers,
-    },
+    server::{admin::Admin, debug::DebugPages, listen::Listener, mutate::Mutate, workers::Workers},
     tls::{
         self, Reloader,
         self_managed::{controller::Controller, serving::Served},
     },
 };
-
-/// How many connections the admin port takes: a kubelet's and some scrapes.
-const ADMIN_CONNECTIONS: usize = 32;
-
-/// How long the peers of the admin port may take. A scraper that comes more rarely opens a new connection.
-const ADMIN_TIMEOUTS: Timeouts = Timeouts {
-    handshake: Duration::from_secs(5),
-    header: Duration::from_secs(5),
-    write: Duration::from_secs(5),
-    idle: Duration::from_secs(30),
-};
-
-/// How many open files are kept for the admin port, the watch and what is read from disk.
-const RESERVED_FILES: usize = 2 * ADMIN_CONNECTIONS;
-
-/// What to do where a port is too low. The AWS webhook's is, and its image runs as root, which ours does not.
-const PRIVILEGED_PORT: &str = ": ports below 1024 are for root on this node; set the pod's sysctl \
-    net.ipv4.ip_unprivileged_port_start to 0 (securityContext.sysctls), or take another port";
 
 /// Serves until a signal ends it.
 pub fn run(args: ServeArgs) -> anyhow::Result<ExitCode> {
@@ -110,7 +79,7 @@ async fn serve(mut config: Config, metrics: Metrics) -> anyhow::Result<ExitCode>
     metrics.http.connections_limit.set(config.max_connections as i64);
     let (announcer, drain) = lifecycle::channel();
     let (cache, writer) = Cache::new(metrics.accounts.clone());
-    // What runs beside the webhook for as long as the process lives. That one ends is a failure of its own.
+    // Tasks that run as long as the process. If one ends, the process fails.
     let mut background = JoinSet::new();
 
     let (admin, admin_address) = bind("--admin-listen", config.admin_listen, config.is_port_shared)?;
@@ -166,8 +135,14 @@ async fn serve(mut config: Config, metrics: Metrics) -> anyhow::Result<ExitCode>
     let core = Webhook::new(Arc::clone(&config.settings));
     let mutate = Mutate::new(core, cache, config.requests, metrics.clone(), recorder);
     if config.is_port_shared {
-        // The process that has the port until now serves until this one can.
-        readiness.conditions_met().await;
+        // The process that has the port so far serves until this one can.
+        tokio::select! {
+            () = readiness.conditions_met() => {}
+            name = signals.next() => {
+                info!(signal = name, "ended before it was ready");
+                return Ok(ExitCode::SUCCESS);
+            }
+        }
     }
     let webhook = webhook.listen().with_context(|| format!("--listen {webhook_address}"))?;
     let mut serving = tokio::spawn(mutate.serve(listener(webhook, Some(tls), metrics.http.clone())));
@@ -224,30 +199,6 @@ fn debug_config(config: &Config, flags: &[FlagInUse]) -> Value {
     })
 }
 
-/// Raises the limit on open files as far as it goes, and keeps some of them back: a flood of connections that took the
-/// probes with it would end in a restart.
-fn fitted_to_open_files(max_connections: usize) -> usize {
-    let Ok(limit) = rlimit::increase_nofile_limit(u64::MAX) else { return max_connections };
-    let fitting = usize::try_from(limit).unwrap_or(usize::MAX).saturating_sub(RESERVED_FILES).max(1);
-    if max_connections > fitting {
-        warn!(
-            max_connections,
-            limit, fitting, "--max-connections is more than the limit on open files allows"
-        );
-    }
-    max_connections.min(fitting)
-}
-
-fn bind(flag: &str, address: SocketAddr, is_shared: bool) -> anyhow::Result<(Port, SocketAddr)> {
-    let port = Port::bind(address, is_shared).map_err(|error| {
-        let is_privileged = error.kind() == io::ErrorKind::PermissionDenied && address.port() < 1024;
-        let hint = if is_privileged { PRIVILEGED_PORT } else { "" };
-        anyhow!(error).context(format!("{flag} {address}: can't listen there{hint}"))
-    })?;
-    let address = port.address()?;
-    Ok((port, address))
-}
-
 fn start_recording(folder: Folder, metrics: &Metrics) -> anyhow::Result<(Recorder, Recording)> {
     let path = folder.path.clone();
     let started = Recorder::start(folder, metrics.recordings.clone()).context("--record")?;
@@ -288,108 +239,6 @@ fn start_tls(
             let Served { config, not_ready_reason } = controller.served();
             background.spawn(controller.run());
             Ok((config, Some(not_ready_reason)))
-        }
-    }
-}
-
-/// What becomes of accounts, wherever they come from.
-struct Accounts {
-    assignments: Assignments,
-    config_map: Option<ConfigMap>,
-    writer: Writer,
-    metrics: AccountMetrics,
-}
-
-/// Reads the list of the accounts with container credentials, if there is one, and follows it.
-fn start_container_credentials(
-    config: &Config,
-    metrics: &AccountMetrics,
-    background: &mut JoinSet<()>,
-) -> anyhow::Result<Option<News<ContainerCredentialsList>>> {
-    let Some(path) = &config.container_credentials else { return Ok(None) };
-    let uri = config.settings.container_credentials.as_ref().map(|given| &given.full_uri);
-    if let Some(uri) = uri.filter(|uri| !uri.is_http()) {
-        warn!(%uri, "--container-credentials-full-uri: SDKs ask http:// and https:// only; pods are given it as it is");
-    }
-    let file = ContainerCredentialsFile::open(path, metrics.container_credentials.clone());
-    let file = file.context("--watch-container-credentials-config")?;
-    let news = file.news();
-    background.spawn(file.follow(config.reload_interval));
-    Ok(Some(news))
-}
-
-async fn start_source(
-    config: &Config,
-    cluster: Option<Target>,
-    accounts: Accounts,
-    background: &mut JoinSet<()>,
-) -> anyhow::Result<()> {
-    match (&config.source, cluster) {
-        (Source::Manifests(path), _) => {
-            let manifests = Manifests::open(path, accounts.assignments, accounts.writer);
-            let manifests = manifests.await.context("--service-accounts")?;
-            background.spawn(manifests.follow(config.reload_interval));
-        }
-        (_, Some(cluster)) => {
-            let ended = start_watch(cluster, config.config_map.clone(), accounts)?;
-            background.spawn(async { ended.await.unwrap_or(()) });
-        }
-        (_, None) => bail!("no cluster to watch"),
-    }
-    Ok(())
-}
-
-/// Starts the watch on a thread of its own: decoding a list of all accounts then keeps no thread from its requests, and
-/// leaves what the allocator keeps of it in one place rather than in every thread. Tells when it has ended.
-fn start_watch(
-    cluster: Target,
-    namespace: Option<Namespace>,
-    accounts: Accounts,
-) -> anyhow::Result<oneshot::Receiver<()>> {
-    let Accounts { assignments, config_map, writer, metrics } = accounts;
-    let (started, start) = mpsc::channel();
-    let (running, ended) = oneshot::channel();
-    let watch = move || {
-        let _running: oneshot::Sender<()> = running;
-        let follow = async {
-            let follow_mapping = async {
-                let Some((config_map, namespace)) = config_map.zip(namespace) else { return Ok(()) };
-                let client = cluster.clone().client()?;
-                let namespace = namespace.or(client.default_namespace()).to_owned();
-                info!(namespace, "roles come from ConfigMap {CONFIG_MAP} too");
-                config_map.follow(client, &namespace).await;
-                Ok::<_, kube::Error>(())
-            };
-            let client = watch::client(cluster.clone(), metrics).context(cluster::NO_CLIENT)?;
-            started.send(Ok(())).ok();
-            let (mapped, ()) = tokio::join!(follow_mapping, watch::follow(client, assignments, writer));
-            mapped.context(cluster::NO_CLIENT)
-        };
-        let runtime = Builder::new_current_thread().enable_all().build().context("can't start the watch");
-        if let Err(error) = runtime.and_then(|runtime| runtime.block_on(follow)) {
-            started.send(Err(error)).ok();
-        }
-    };
-    thread::Builder::new().name("watch".to_owned()).spawn(watch).context("can't start the watch")?;
-    start.recv().context("the watch ended")??;
-    Ok(ended)
-}
-
-/// The signals that end the process.
-struct Signals {
-    terminate: Signal,
-    interrupt: Signal,
-}
-
-impl Signals {
-    fn new() -> io::Result<Self> {
-        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
-    }
-
-    async fn next(&mut self) -> &'static str {
-        tokio::select! {
-            _ = self.terminate.recv() => "SIGTERM",
-            _ = self.interrupt.recv() => "SIGINT",
         }
     }
 }
