@@ -1,11 +1,12 @@
 """Injects every manifest below a folder with `mutate`: `check.py PROGRAM FOLDER [KUBECONFIG]`.
 
-Each account that a pod names is given a role. Then: a document without pods comes out as it went in, byte for byte; every container of
+Each account that a pod names is given a role (ServiceAccounts of the input are left out). Then: a document without pods comes out as it went in, byte for byte; every container of
 every pod template has the role; nothing else of the document has changed; a second run adds nothing. With a kubeconfig, the API server
 is asked to create the result as a dry run, wherever it takes the original. A file that is not YAML is not tried.
 """
 
 import copy
+import re
 import subprocess
 import sys
 import tempfile
@@ -44,7 +45,8 @@ def main(program, folder, kubeconfig=None):
     counts, findings = Counter(), []
     for file in sorted(path for path in folder.rglob("*") if path.suffix in (".yaml", ".yml", ".json")):
         try:
-            documents = list(yaml.load_all(file.read_text(), Loader))
+            text = without_accounts(file.read_text())
+            documents = list(yaml.load_all(text, Loader))
         except (yaml.YAMLError, UnicodeDecodeError):
             counts["files that are not YAML"] += 1
             continue
@@ -53,7 +55,7 @@ def main(program, folder, kubeconfig=None):
             counts["files without objects"] += 1
             continue
         try:
-            counts += check(program, file, documents, kubeconfig)
+            counts += check(program, text, documents, kubeconfig)
         except Finding as finding:
             findings.append(f"{file.relative_to(folder)}: {finding}")
     print(*findings, sep="\n")
@@ -61,10 +63,9 @@ def main(program, folder, kubeconfig=None):
     return 1 if findings else 0
 
 
-def check(program, file, documents, kubeconfig):
+def check(program, text, documents, kubeconfig):
     counts = Counter({"files": 1})
     accounts = accounts_of(documents)
-    text = file.read_text()
     output = mutate(program, text, accounts)
     try:
         injected = list(yaml.load_all(output, Loader))
@@ -130,6 +131,12 @@ def strip(holder, before, key, is_injected):
         holder[key] = items if items else before[key]
     else:
         holder.pop(key, None)
+
+
+def without_accounts(text):
+    """The text without its ServiceAccounts, since those of the input come before the test's, and have no role."""
+    parts = text.split("\n---")
+    return "\n---".join(part for part in parts if not re.search(r"^kind: *[\"']?ServiceAccount[\"']? *$", part, re.MULTILINE))
 
 
 def accounts_of(documents):
