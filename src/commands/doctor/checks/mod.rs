@@ -19,7 +19,7 @@ pub(crate) use self::{
     rights::{needs, rights},
     selector::{namespaces, objects},
     server::version,
-    service::{endpoints, service},
+    service::{endpoints, service, url},
 };
 use crate::report::Finding;
 

@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+use hyper::Uri;
 use serde_json::Value;
 
 use super::Read;
@@ -27,6 +28,25 @@ pub(crate) fn service(place: (&str, &str, u64), service: &Read<Value>) -> Findin
         return Finding::pass(CHECK, format!("{what}, port {port}"));
     }
     Finding::fail(CHECK, format!("{what} has no port {port}"), INSTALL)
+}
+
+/// The URL that is called instead of a Service.
+pub(crate) fn url(url: &str) -> Finding {
+    const CHECK: &str = "service";
+    let host = url.parse::<Uri>().ok().and_then(|url| url.host().map(ToOwned::to_owned)).unwrap_or_default();
+    let address = host.trim_matches(['[', ']']).parse::<IpAddr>();
+    if host == "localhost" || address.is_ok_and(|address| address.is_loopback()) {
+        return Finding::skip(
+            CHECK,
+            format!("each API server calls {url}, a port of its own node"),
+            "compare the DaemonSet's pods with the control-plane nodes, and give --service-account: then an API server tries it",
+        );
+    }
+    Finding::skip(
+        CHECK,
+        format!("the API server calls {url}, and no Service"),
+        "look at its certificate with openssl s_client, or give --service-account",
+    )
 }
 
 /// The ready endpoints of a Service, from its EndpointSlices; and where they listen.
@@ -80,6 +100,19 @@ mod tests {
         assert_eq!(of(json!({"ports": [{"port": 9090}, {"port": 443}]})), Level::Pass);
         assert_eq!(of(json!({"ports": [{"port": 8443}]})), Level::Fail);
         assert_eq!(service(("ns", "hook", 443), &Err(Unread::Missing)).found, "ns/hook: there is none");
+    }
+
+    #[test]
+    fn a_url_on_loopback_is_a_port_of_each_api_server_s_node() {
+        for (address, is_own_node) in [
+            ("https://127.0.0.1:18443/mutate", true),
+            ("https://[::1]:18443/mutate", true),
+            ("https://localhost/mutate", true),
+            ("https://hook.example.com/mutate", false),
+            ("", false),
+        ] {
+            assert_eq!(url(address).found.contains("its own node"), is_own_node, "{address}");
+        }
     }
 
     #[test]
