@@ -23,6 +23,7 @@ fn main() -> ExitCode {
         Command::Compare(args) => commands::compare::run(*args),
         Command::Audit(args) => commands::audit::run(*args),
         Command::Doctor(args) => commands::doctor::run(*args),
+        Command::Probe(args) => commands::probe::run(&args),
         Command::Completions(args) => commands::completions::run(args).map(|()| ExitCode::SUCCESS),
         Command::Oidc(command) => commands::oidc::run(*command),
         Command::TrustPolicy(args) => commands::trust_policy::run(*args),

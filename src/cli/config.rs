@@ -45,6 +45,8 @@ pub struct Config {
     pub admin_listen: SocketAddr,
     /// The certificate.
     pub certificate: Certificate,
+    /// The Unix socket of `probe`.
+    pub probe_socket: Option<PathBuf>,
     /// Whether other processes may listen on the same ports.
     pub is_port_shared: bool,
     /// How often files are looked at.
@@ -138,12 +140,13 @@ impl SelfManaged {
         let args = &self.args;
         let namespace = Namespace(args.namespace.clone());
         let namespace = namespace.or(default);
+        let service = Policy::names(&args.tls_service_name, namespace, &args.tls_cluster_domain);
         ControllerConfig {
             namespace: namespace.to_owned(),
             secret: args.tls_secret_name.clone(),
             configuration: args.webhook_configuration_name.clone(),
             policy: Policy {
-                names: Policy::names(&args.tls_service_name, namespace, &args.tls_cluster_domain),
+                names: args.tls_server_name.iter().cloned().chain(service).collect(),
                 authority_validity: args.tls_ca_validity,
                 leaf_validity: args.tls_leaf_validity,
                 overlap: args.tls_rotation_overlap,
@@ -194,6 +197,7 @@ impl TryFrom<ServeArgs> for Config {
             container_credentials: args.injection.container.file().map(Into::into),
             settings: Arc::new(args.injection.into_settings()),
             listen: args.listen.listen,
+            probe_socket: args.listen.probe_socket,
             is_port_shared: args.listen.reuse_port,
             admin_listen: args.listen.admin_listen,
             certificate,

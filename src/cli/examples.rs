@@ -55,6 +55,9 @@ pub(super) const DOCTOR: &str = r"  # Check the installation in the current clus
   # And why the pods of this ServiceAccount get no credentials
   eks-pod-identity-webhook doctor --service-account payments/api";
 
+pub(super) const PROBE: &str = r"  # Exit code 0 if the process that was started with this socket is ready
+  eks-pod-identity-webhook probe --probe-socket /run/webhook/probe";
+
 pub(super) const COMPLETIONS: &str = r"  # In the current bash
   source <(eks-pod-identity-webhook completions bash)";
 

@@ -13,6 +13,7 @@ mod examples;
 mod injection;
 mod mutate;
 mod oidc;
+mod probe;
 mod serve;
 mod trust_policy;
 mod values;
@@ -37,6 +38,7 @@ pub use self::{
     injection::InjectionArgs,
     mutate::{MutateArgs, Output},
     oidc::{OidcCommand, OidcGenerateArgs, OidcKeysArgs, OidcVerifyArgs},
+    probe::ProbeArgs,
     serve::{
         FlagInUse, Http2, LimitArgs, ListenArgs, LogArgs, LogFormat, RecordArgs, SelfManagedArgs, ServeArgs,
         SourceArgs, TlsArgs,
@@ -115,6 +117,9 @@ pub enum Command {
     /// Check an installation, and say what to do about each fault
     #[command(before_help = examples::DOCTOR, help_template = examples::TEMPLATE)]
     Doctor(Box<DoctorArgs>),
+    /// Ask one process of `serve` whether it is ready, for probes of Kubernetes
+    #[command(before_help = examples::PROBE, help_template = examples::TEMPLATE)]
+    Probe(ProbeArgs),
     /// Print completions for a shell
     #[command(before_help = examples::COMPLETIONS, help_template = examples::TEMPLATE)]
     Completions(CompletionsArgs),
@@ -141,6 +146,7 @@ mod tests {
             (&["oidc", "verify"], &["", "OIDC_"]),
             (&["audit"], &["", "AUDIT_"]),
             (&["doctor"], &["", "DOCTOR_"]),
+            (&["probe"], &[""]),
         ] {
             let cli = Cli::command();
             let command = path.iter().fold(&cli, |command, name| command.find_subcommand(name).unwrap());

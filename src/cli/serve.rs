@@ -7,7 +7,8 @@ use clap::{ArgMatches, Args, CommandFactory, ValueEnum, parser::ValueSource};
 use super::{
     Cli, InjectionArgs,
     values::{
-        dns_name, duration, idle_duration, long_duration, positive_count, positive_duration, tls_version,
+        dns_name, duration, idle_duration, long_duration, positive_count, positive_duration, server_name,
+        tls_version,
     },
 };
 use crate::tls::TlsVersion;
@@ -131,6 +132,10 @@ pub struct ListenArgs {
     #[arg(long, env, value_name = "BOOL", default_value = "false", default_missing_value = "true",
         num_args = 0..=1, require_equals = true, action = clap::ArgAction::Set)]
     pub reuse_port: bool,
+    /// Answer `probe` on this Unix socket. Of processes that share their ports, either may answer a probe of the admin
+    /// port; this socket belongs to one process
+    #[arg(long, env, value_name = "FILE")]
+    pub probe_socket: Option<PathBuf>,
     /// Offer HTTP/2. auto: if the webhook listens on a loopback address, which is where the API server uses it
     #[arg(long, env, value_name = "WHEN", default_value = "auto")]
     pub http2: Http2,
@@ -199,6 +204,10 @@ pub struct SelfManagedArgs {
     #[arg(long, env, value_name = "NAME", default_value = "eks-pod-identity-webhook", value_parser = dns_name,
         default_value_if("compat", "aws", "pod-identity-webhook"))]
     pub tls_service_name: String,
+    /// The host of clientConfig.url, a DNS name or an IP address, if the API server calls the webhook by a URL and not
+    /// by its Service. The certificate then has that name as well
+    #[arg(long, env, value_name = "HOST", value_parser = server_name)]
+    pub tls_server_name: Option<String>,
     /// The MutatingWebhookConfiguration
     #[arg(long, env, value_name = "NAME", default_value = "eks-pod-identity-webhook", value_parser = dns_name,
         default_value_if("compat", "aws", "pod-identity-webhook"))]

@@ -1,6 +1,6 @@
 //! What the values of flags may be: from text to a value, or a sentence that says what is wanted.
 
-use std::time::Duration;
+use std::{net::IpAddr, time::Duration};
 
 use crate::{injection::settings::is_dns_subdomain, tls::TlsVersion};
 
@@ -21,7 +21,15 @@ pub(super) fn dns_name(text: &str) -> Result<String, String> {
     Err("a name has at most 253 characters of a-z, 0-9, '-' and '.'".to_owned())
 }
 
-/// The same, or nothing, where that means something.
+/// A name or an address that a certificate can have.
+pub(super) fn server_name(text: &str) -> Result<String, String> {
+    if text.parse::<IpAddr>().is_ok() {
+        return Ok(text.to_owned());
+    }
+    dns_name(text).map_err(|error| format!("neither an IP address nor a DNS name: {error}"))
+}
+
+/// The name of an object, or nothing, where that means something.
 pub(super) fn dns_name_or_nothing(text: &str) -> Result<String, String> {
     if text.is_empty() { Ok(String::new()) } else { dns_name(text) }
 }

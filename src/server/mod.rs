@@ -14,6 +14,7 @@ pub mod listen;
 mod memory;
 pub mod mutate;
 mod occupancy;
+pub mod probe;
 mod record;
 mod reply;
 mod scrape;

@@ -63,17 +63,17 @@ struct Replica {
 
 impl Replica {
     async fn start(api: &ApiServer, jitter: f64) -> Self {
-        Self::start_with(api, jitter, None).await
+        Self::start_with(api, policy(jitter), None).await
     }
 
-    async fn start_with(api: &ApiServer, jitter: f64, client_ca: Option<PathBuf>) -> Self {
+    async fn start_with(api: &ApiServer, policy: Policy, client_ca: Option<PathBuf>) -> Self {
         rustls::crypto::aws_lc_rs::default_provider().install_default().ok();
         let metrics = Metrics::new();
         let config = ControllerConfig {
             namespace: NAMESPACE.to_owned(),
             secret: "eks-pod-identity-webhook-tls".to_owned(),
             configuration: "eks-pod-identity-webhook".to_owned(),
-            policy: policy(jitter),
+            policy,
             clients: Clients { ca: client_ca, ..Clients::default() },
         };
         let controller = Controller::new(&api.client(metrics.accounts.clone()), config, &metrics.tls);
@@ -418,6 +418,32 @@ async fn an_expired_certificate_at_the_start_is_replaced() {
     }
 }
 
+/// As after an installation on the control plane replaces one behind a Service.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_leaf_without_the_address_that_is_called_is_replaced() {
+    let api = ApiServer::start().await;
+    let now = api.now();
+    let old = SecretContents::with_new_authority(None, &policy(0.0), now).unwrap();
+    let old = old.with_new_leaf(&policy(0.0), now).unwrap().unwrap();
+    api.create_secret(old.write_to(&json!({}))["data"].clone());
+    api.create_configuration();
+    let mut called = policy(0.0);
+    called.names.insert(0, "127.0.0.1".to_owned());
+    let on_control_plane = Replica::start_with(&api, called, None).await;
+    on_control_plane.ready().await;
+    let replaced = until(&api, "another leaf", |stored| stored.leaf != old.leaf).await;
+    assert_eq!(replaced.newest, old.newest, "the authority stays");
+    for name in ["127.0.0.1", SERVER_NAME] {
+        let handshake = Handshake { server_name: Some(name), now: Some(api.now()), ..Handshake::default() };
+        let address = on_control_plane.server.address;
+        assert!(Client::try_connect(address, &api.ca_bundle(0), handshake).await.is_ok(), "{name}");
+    }
+
+    let behind_service = Replica::start(&api, 0.0).await;
+    behind_service.ready().await;
+    assert_eq!(stored(&api).unwrap(), replaced, "it has the name of the Service too");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn certificates_go_by_the_api_server_s_clock() {
     for is_behind in [false, true] {
@@ -440,7 +466,7 @@ async fn clients_can_be_required_to_have_a_certificate() {
     std::fs::write(&client_ca, ca.pem()).unwrap();
     let api = ApiServer::start().await;
     api.create_for_webhook();
-    let replica = Replica::start_with(&api, 0.0, Some(client_ca)).await;
+    let replica = Replica::start_with(&api, policy(0.0), Some(client_ca)).await;
     replica.ready().await;
     let pair = ca.client();
     let with = Handshake { server_name: Some(SERVER_NAME), client_cert: Some(&pair), ..Handshake::default() };

@@ -39,6 +39,7 @@ mod record;
 mod reload;
 mod rotation;
 mod rules;
+mod takeover;
 mod trust_policy;
 mod watch;
 mod wire;

@@ -38,7 +38,10 @@ use crate::{
     lifecycle::{self, Announcer, NotReadyReason, Phase, Readiness},
     metrics::{Metrics, TlsMetrics},
     recording::{Folder, Recorder, Recording},
-    server::{admin::Admin, debug::DebugPages, listen::Listener, mutate::Mutate, workers::Workers},
+    server::{
+        admin::Admin, debug::DebugPages, listen::Listener, mutate::Mutate, probe::ProbeSocket,
+        workers::Workers,
+    },
     tls::{
         self, Reloader,
         self_managed::{controller::Controller, serving::Served},
@@ -120,6 +123,11 @@ async fn serve(mut config: Config, metrics: Metrics) -> anyhow::Result<ExitCode>
     let debug = config.debug.take().map(|flags| {
         DebugPages::new(debug_config(&config, &flags), Arc::clone(&cache), Arc::clone(&config.settings))
     });
+    if let Some(path) = &config.probe_socket {
+        let socket = ProbeSocket::bind(path);
+        let socket = socket.with_context(|| format!("--probe-socket {}", path.display()))?;
+        background.spawn(socket.serve(Arc::clone(&readiness)));
+    }
     let admin = Admin::new(Arc::clone(&readiness), metrics.clone(), debug).serve(admin);
     let admin = tokio::spawn(admin);
 

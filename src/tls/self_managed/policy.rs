@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use rustls_pki_types::{DnsName, ServerName};
+use rustls_pki_types::ServerName;
 
 use super::certificate::Certificate;
 
@@ -15,7 +15,7 @@ const JITTER: f64 = 0.1;
 /// The names and lifetimes of certificates, and when they are renewed.
 #[derive(Clone, Debug)]
 pub struct Policy {
-    /// The DNS names of the Service. The first is the one that kube-apiserver asks for.
+    /// DNS names and IP addresses. The first is the one that kube-apiserver asks for.
     pub names: Vec<String>,
     /// How long an authority is valid.
     pub authority_validity: Duration,
@@ -44,7 +44,7 @@ impl Policy {
     /// Not all of them: during a rollout that changes the cluster domain, replicas would replace each other's leaves
     /// in turn.
     pub(super) fn server_names(&self) -> Vec<ServerName<'_>> {
-        let name = |name: &'_ String| DnsName::try_from(name.clone()).ok().map(ServerName::DnsName);
-        self.names.first().and_then(name).into_iter().collect()
+        let first = self.names.first().map(String::as_str);
+        first.and_then(|name| ServerName::try_from(name).ok()).into_iter().collect()
     }
 }
