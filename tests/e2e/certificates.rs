@@ -34,7 +34,7 @@ pub(crate) const TESTS: &[Test] = tests![
     what_overwrites_the_ca_bundle_is_undone
 ];
 
-const CONFIGURATION: &str =
+pub(crate) const CONFIGURATION: &str =
     "/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations/eks-pod-identity-webhook";
 const SECRET: &str = "/api/v1/namespaces/aws-pod-identity-webhook/secrets/eks-pod-identity-webhook-tls";
 
@@ -115,13 +115,13 @@ async fn what_overwrites_the_ca_bundle_is_undone() {
 }
 
 /// Dry-run creations of pods, four at a time, each of which every replica is asked about.
-struct Load {
+pub(crate) struct Load {
     stop: Arc<AtomicBool>,
     clients: Vec<JoinHandle<usize>>,
 }
 
 impl Load {
-    fn start(api: &Api, namespace: &str) -> Self {
+    pub(crate) fn start(api: &Api, namespace: &str) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let pods = format!("/api/v1/namespaces/{namespace}/pods?dryRun=All");
         let clients = (0..4).map(|client| {
@@ -140,7 +140,7 @@ impl Load {
     }
 
     /// Ends it, and says how many there were; fails if one was refused or left without its role.
-    async fn all_created(self) -> usize {
+    pub(crate) async fn all_created(self) -> usize {
         self.stop.store(true, Ordering::Relaxed);
         let mut created = 0;
         for client in self.clients {
@@ -151,7 +151,7 @@ impl Load {
 }
 
 /// Makes every entry refuse pods where its replica can't be asked.
-async fn fail_closed(api: &Api) {
+pub(crate) async fn fail_closed(api: &Api) {
     let change = entries(api, |entry| json!({"name": entry["name"], "failurePolicy": "Fail"}));
     api.merge_strategically(CONFIGURATION, &change.await).await.unwrap();
 }

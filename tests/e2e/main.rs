@@ -23,6 +23,7 @@ mod certificates;
 mod costs;
 mod credentials;
 mod ephemeral;
+mod loopback;
 mod mapping;
 mod oidc;
 mod outage;
@@ -49,6 +50,7 @@ fn main() -> std::process::ExitCode {
         costs::TESTS,
         credentials::TESTS,
         ephemeral::TESTS,
+        loopback::TESTS,
         mapping::TESTS,
         oidc::TESTS,
         outage::TESTS,
