@@ -310,6 +310,34 @@ CASES = {
             "logFormat": "json",
         }
     },
+    "control-plane": {"controlPlane": {"enabled": True}},
+    "control-plane-options": {
+        "controlPlane": {
+            "enabled": True,
+            "port": 9443,
+            "adminAddress": "[::]",
+            "adminPort": 9444,
+            "affinity": {
+                "nodeAffinity": {
+                    "requiredDuringSchedulingIgnoredDuringExecution": {
+                        "nodeSelectorTerms": [{"matchExpressions": [{"key": "role", "operator": "In", "values": ["api"]}]}]
+                    }
+                }
+            },
+            "tolerations": [{"key": "node-role.kubernetes.io/control-plane", "operator": "Exists"}],
+            "priorityClassName": "ours",
+        },
+        "tls": {"mode": "certManager"},
+        "requirePodIdentity": {"enabled": True},
+        "podMonitor": MONITOR,
+        "startupProbe": {"failureThreshold": 30},
+        "revisionHistoryLimit": 1,
+    },
+    "control-plane-secret": {
+        "controlPlane": {"enabled": True},
+        "tls": {"mode": "secret", "secret": {"name": "mine", "caBundle": "LS0tLS1CRUdJTg=="}},
+        "dnsPolicy": "Default",
+    },
     "policy": {"mode": "policy"},
     "policy-checks": {
         "mode": "policy",
@@ -339,7 +367,10 @@ CASES = {
     "policy-require": {"mode": "policy", "requirePodIdentity": {"enabled": True, "validatingPolicy": True}},
 }
 
-# The cases in which the program runs.
+# The cases in which the program runs, on the control plane and behind a Service.
+CONTROL_PLANE = [name for name, values in CASES.items() if "controlPlane" in values]
 WEBHOOK = [
-    name for name, values in CASES.items() if values.get("mode") != "policy" and values.get("enabled") is not False
+    name
+    for name, values in CASES.items()
+    if values.get("mode") != "policy" and values.get("enabled") is not False and name not in CONTROL_PLANE
 ]

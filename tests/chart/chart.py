@@ -40,16 +40,21 @@ class Rendered:
         return one
 
     @property
+    def workload(self):
+        (one,) = self.all("Deployment") + self.all("DaemonSet")
+        return one
+
+    @property
     def full_name(self):
-        return self.the("Deployment")["metadata"]["name"]
+        return self.workload["metadata"]["name"]
 
     @property
     def namespace(self):
-        return self.the("Deployment")["metadata"]["namespace"]
+        return self.workload["metadata"]["namespace"]
 
     @property
     def pod(self):
-        return self.the("Deployment")["spec"]["template"]
+        return self.workload["spec"]["template"]
 
     @property
     def container(self):

@@ -29,7 +29,7 @@ COMPONENTS = {
     ),
 }
 
-LAST = ["MutatingWebhookConfiguration", "Deployment"]
+LAST = ["MutatingWebhookConfiguration", "Deployment", "DaemonSet"]
 
 # These two labels say that Helm manages the object, which is not the case here.
 HELM_LABELS = re.compile(r"^ +(app\.kubernetes\.io/managed-by: Helm|helm\.sh/chart: .*)\n", re.MULTILINE)
@@ -88,6 +88,10 @@ def for_tests():
         "config-map": (ROOT / "deploy/kubernetes/namespace.yaml").read_text()
         + "---\n"
         + plain({"config": {"watchConfigMap": True}}),
+        # Pods on the node's network are not `restricted`.
+        "control-plane": (ROOT / "deploy/kubernetes/namespace.yaml").read_text().replace("restricted", "privileged")
+        + "---\n"
+        + plain({"controlPlane": {"enabled": True}, "requirePodIdentity": {"enabled": True}}),
         "account-policies": plain(
             CASES["role-policy"], ["ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding"]
         ),

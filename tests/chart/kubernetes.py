@@ -53,7 +53,7 @@ SELECTOR = closed("matchLabels", matchLabels=STRINGS)
 NAMESPACES = closed("matchNames", matchNames={"type": "array", "items": STRING})
 ISSUER_REF = closed("name", name=STRING, kind={"enum": ["Issuer", "ClusterIssuer"]}, group=STRING)
 ENDPOINT = closed(
-    "port path",
+    "path",
     port=STRING,
     path=STRING,
     interval=DURATION,
@@ -102,6 +102,7 @@ CUSTOM = {
             isCA={"type": "boolean"},
             commonName={"type": "string", "maxLength": 64},
             dnsNames={"type": "array", "items": STRING},
+            ipAddresses={"type": "array", "items": STRING},
             usages={"type": "array", "items": {"enum": ["server auth"]}},
             duration=DURATION,
             renewBefore=DURATION,

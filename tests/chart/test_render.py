@@ -46,6 +46,7 @@ def namespace_of(case, kind):
     elsewhere = {
         "service-monitor": ["ServiceMonitor"],
         "pod-monitor": ["PodMonitor"],
+        "control-plane-options": ["PodMonitor"],
         "observability-elsewhere": ["PrometheusRule", "ConfigMap", "GrafanaDashboard"],
     }
     return "monitoring" if kind in elsewhere.get(case, []) else CASES[case].get("namespaceOverride", NAMESPACE)

@@ -39,6 +39,13 @@ from chart import default_values, render, schema
         ({"config": {"serviceAccounts": "/accounts"}}, "set tls.mode"),
         ({"env": {"SERVICE_ACCOUNTS": "/accounts"}}, "set tls.mode"),
         ({"hostNetwork": True, "containerPort": 10250}, "the kubelet's"),
+        ({"controlPlane": {"enabled": True, "adminPort": 18443}}, "port and adminPort are both 18443"),
+        ({"controlPlane": {"enabled": True}, "autoscaling": {"enabled": True}}, "set autoscaling.enabled to false"),
+        ({"controlPlane": {"enabled": True}, "networkPolicy": {"enabled": True}}, "set networkPolicy.enabled to false"),
+        ({"controlPlane": {"enabled": True}, "serviceMonitor": {"enabled": True}}, "set podMonitor.enabled instead"),
+        ({"controlPlane": {"enabled": True}, "podMonitor": {"enabled": True}}, "set controlPlane.adminAddress"),
+        ({"controlPlane": {"enabled": True}, "updateStrategy": {"type": "Recreate"}}, "updateStrategy is for the Deployment"),
+        ({"controlPlane": {"enabled": True}, "mode": "policy"}, "a policy has no program to run on the control plane"),
         ({"serviceMonitor": {"enabled": True}, "podMonitor": {"enabled": True}}, "read twice"),
     ],
     ids=str,
@@ -64,7 +71,7 @@ def test_the_schema_has_every_value_and_no_other():
 
     # Fields that Kubernetes defines.
     opaque = re.compile(
-        r"^(resources|startupProbe|livenessProbe|readinessProbe|updateStrategy|affinity|nodeSelector|podSecurityContext|"
+        r"^(resources|startupProbe|livenessProbe|readinessProbe|updateStrategy|(controlPlane\.)?affinity|nodeSelector|podSecurityContext|"
         r"policy\.serviceAccountSelector|securityContext|dashboards\.labels|dashboards\.grafanaDashboard\.instanceSelector|"
         r"dnsConfig|autoscaling\.behavior|webhook\.(namespace|object)Selector|tls\.certManager\.issuerRef)\."
     )
@@ -107,6 +114,7 @@ def test_objects_of_the_schema_reject_unknown_keys():
         {"config": {"containerCredentialsFullUri": "localhost:9911"}},
         {"config": {"watchContainerCredentialsConfig": "identities.json"}},
         {"config": {"awsAccountId": "1111-2222-3333"}},
+        {"controlPlane": {"adminAddress": "localhost"}},
         {"env": {"AWS REGION": "x"}},
         {"env": {"AWS_REGION": None, "A": {"value": "x"}}},
         {"env": ["AWS_REGION=x"]},

@@ -6,22 +6,23 @@ import subprocess
 import helm_python
 import pytest
 
-from cases import CASES, WEBHOOK
+from cases import CASES, CONTROL_PLANE, WEBHOOK
 from chart import ROOT, binary, default_values, flag, render, rendered, serve_flags
 from generated import documented
 
 SELF_MANAGED = {
     "tls-self-managed", "tls-secret-name", "tls-service-name", "webhook-configuration-name", "namespace",
-    "tls-cluster-domain", "tls-ca-validity", "tls-leaf-validity", "tls-rotation-overlap",
+    "tls-cluster-domain", "tls-server-name", "tls-ca-validity", "tls-leaf-validity", "tls-rotation-overlap",
 }  # fmt: skip
 
 # Flags that are not in `config`: the chart sets them, mounts the certificate at their default path, or they are for trials.
-SET_BY_THE_CHART = {"listen", "admin-listen", "reuse-port"} | SELF_MANAGED
+SET_BY_THE_CHART = {"listen", "admin-listen", "reuse-port", "probe-socket"} | SELF_MANAGED
 NOT_FOR_THE_CHART = {"tls-cert-file", "tls-key-file", "tls-self-signed", "tls-san", "kube-api"}
 
 
-def test_every_flag_exists(webhook):
-    assert set(webhook.flags) <= serve_flags().keys()
+@pytest.mark.parametrize("case", WEBHOOK + CONTROL_PLANE)
+def test_every_flag_exists(case):
+    assert set(rendered(case).flags) <= serve_flags().keys()
 
 
 def test_config_has_every_setting():
@@ -36,7 +37,7 @@ def test_documented_defaults_are_those_of_the_program():
             assert f"(default `{default}`)" in documented()[f"config.{key}"], key
 
 
-@pytest.mark.parametrize("case", WEBHOOK)
+@pytest.mark.parametrize("case", WEBHOOK + CONTROL_PLANE)
 def test_the_program_accepts_the_arguments_and_environment(case):
     """It gets as far as finding no cluster, certificate or file here; a mistyped flag or value is exit code 2."""
     out = rendered(case)

@@ -11,7 +11,7 @@
 {{- range .Values.extraArgs }}
 {{- $flag := toString . | splitList "=" | first }}
 {{- if has $flag $flags }}
-{{- fail (printf "extraArgs repeats %s, which the chart sets from another value: change that one (config, tls, listenAddress, containerPort, adminPort)" $flag) }}
+{{- fail (printf "extraArgs repeats %s, which the chart sets from another value: change that one (config, tls, listenAddress, containerPort, adminPort, controlPlane)" $flag) }}
 {{- end }}
 {{- $flags = append $flags $flag }}
 - {{ toString . | quote }}
@@ -21,13 +21,23 @@
 {{/* Those that follow from other values than extraArgs. */}}
 {{- define "eks-pod-identity-webhook.ownArgs" -}}
 - serve
+{{- if .Values.controlPlane.enabled }}
+- {{ printf "--listen=%s:%d" (include "eks-pod-identity-webhook.loopback" .) (int .Values.controlPlane.port) | quote }}
+- {{ printf "--admin-listen=%s:%d" .Values.controlPlane.adminAddress (int .Values.controlPlane.adminPort) | quote }}
+- --reuse-port
+- --probe-socket={{ include "eks-pod-identity-webhook.probeSocket" . }}
+{{- else }}
 - {{ printf "--listen=%s:%d" .Values.listenAddress (int .Values.containerPort) | quote }}
 - {{ printf "--admin-listen=%s:%d" .Values.listenAddress (int .Values.adminPort) | quote }}
+{{- end }}
 {{- if eq .Values.tls.mode "selfManaged" }}
 {{- $full := include "eks-pod-identity-webhook.fullname" . }}
 - --tls-self-managed
 - --tls-secret-name={{ include "eks-pod-identity-webhook.tlsSecretName" . }}
 - --tls-service-name={{ $full }}
+{{- if .Values.controlPlane.enabled }}
+- --tls-server-name={{ include "eks-pod-identity-webhook.loopback" . }}
+{{- end }}
 - --webhook-configuration-name={{ $full }}
 - --namespace={{ include "eks-pod-identity-webhook.namespace" . }}
 {{- with .Values.tls.clusterDomain }}

@@ -41,6 +41,20 @@ namespaceSelector:
   {{- end }}
 {{- end }}
 
+{{/* The same of a PodMonitor: (list . .Values.podMonitor). On the control plane no port is declared that it could name. */}}
+{{- define "eks-pod-identity-webhook.podMonitorEndpoint" -}}
+{{- $root := index . 0 }}
+{{- $endpoint := include "eks-pod-identity-webhook.monitorEndpoint" (index . 1) | fromYamlArray | first }}
+{{- if $root.Values.controlPlane.enabled }}
+{{- $container := dict "action" "keep" "sourceLabels" (list "__meta_kubernetes_pod_container_name") "regex" "webhook" }}
+{{- $port := dict "sourceLabels" (list "__meta_kubernetes_pod_ip") "targetLabel" "__address__"
+    "replacement" (printf "$1:%d" (int $root.Values.controlPlane.adminPort)) }}
+{{- $relabelings := concat (list $container $port) ($endpoint.relabelings | default list) }}
+{{- $endpoint = merge (dict "relabelings" $relabelings) (omit $endpoint "port") }}
+{{- end }}
+{{- list $endpoint | toYaml }}
+{{- end }}
+
 {{/* The groups of files/rules.yaml, without the disabled alerts, with the overrides and links to the runbook. */}}
 {{- define "eks-pod-identity-webhook.ruleGroups" -}}
 {{- $values := .Values.prometheusRule }}

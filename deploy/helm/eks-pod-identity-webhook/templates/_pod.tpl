@@ -1,7 +1,11 @@
 {{/* The pods that run `serve`. */}}
 
-{{/* What a Deployment has as its `template`. */}}
+{{/* What a Deployment or DaemonSet has as its `template`. */}}
 {{- define "eks-pod-identity-webhook.podTemplate" -}}
+{{- include "eks-pod-identity-webhook.podChecks" . }}
+{{- $hostNetwork := or .Values.hostNetwork .Values.controlPlane.enabled }}
+{{- $placement := .Values.controlPlane.enabled | ternary .Values.controlPlane .Values }}
+{{- $spread := .Values.controlPlane.enabled | ternary list .Values.topologySpreadConstraints }}
 {{- $selector := include "eks-pod-identity-webhook.selectorLabels" . | fromYaml -}}
 metadata:
   labels: {{- merge dict $selector (.Values.podLabels | default dict) (.Values.commonLabels | default dict) | toYaml | nindent 4 }}
@@ -14,19 +18,19 @@ spec:
   {{- with include "eks-pod-identity-webhook.imagePullSecrets" . | trim }}
   imagePullSecrets: {{- . | nindent 4 }}
   {{- end }}
-  {{- with .Values.priorityClassName }}
+  {{- with include "eks-pod-identity-webhook.priorityClassName" . }}
   priorityClassName: {{ . }}
   {{- end }}
   {{- with .Values.runtimeClassName }}
   runtimeClassName: {{ . }}
   {{- end }}
-  {{- if .Values.hostNetwork }}
+  {{- if $hostNetwork }}
   hostNetwork: true
   {{- end }}
   {{- with .Values.hostAliases }}
   hostAliases: {{- toYaml . | nindent 4 }}
   {{- end }}
-  {{- with .Values.dnsPolicy | default (.Values.hostNetwork | ternary "ClusterFirstWithHostNet" "") }}
+  {{- with .Values.dnsPolicy | default ($hostNetwork | ternary "ClusterFirstWithHostNet" "") }}
   dnsPolicy: {{ . }}
   {{- end }}
   {{- with .Values.dnsConfig }}
@@ -50,13 +54,13 @@ spec:
   {{- with .Values.nodeSelector }}
   nodeSelector: {{- toYaml . | nindent 4 }}
   {{- end }}
-  {{- with .Values.affinity }}
+  {{- with $placement.affinity }}
   affinity: {{- toYaml . | nindent 4 }}
   {{- end }}
-  {{- with .Values.tolerations }}
+  {{- with $placement.tolerations }}
   tolerations: {{- toYaml . | nindent 4 }}
   {{- end }}
-  {{- with .Values.topologySpreadConstraints }}
+  {{- with $spread }}
   topologySpreadConstraints:
     {{- range . }}
     {{- $counted := dict "labelSelector" (dict "matchLabels" $selector) }}
@@ -73,6 +77,10 @@ spec:
   {{- with include "eks-pod-identity-webhook.env" . | trim }}
   env: {{- . | nindent 4 }}
   {{- end }}
+  {{- if .Values.controlPlane.enabled }}
+  # Ports are not declared: the scheduler would see a conflict between the old pod of a node and the new one.
+  startupProbe: {{- include "eks-pod-identity-webhook.ownProbe" . | nindent 4 }}
+  {{- else }}
   ports:
     - name: webhook
       containerPort: {{ .Values.containerPort }}
@@ -81,10 +89,11 @@ spec:
       containerPort: {{ .Values.adminPort }}
       protocol: TCP
   {{- with .Values.startupProbe }}
-  startupProbe: {{- include "eks-pod-identity-webhook.probe" (list "/livez" .) | nindent 4 }}
+  startupProbe: {{- include "eks-pod-identity-webhook.probe" (list $ "/livez" .) | nindent 4 }}
   {{- end }}
-  livenessProbe: {{- include "eks-pod-identity-webhook.probe" (list "/livez" .Values.livenessProbe) | nindent 4 }}
-  readinessProbe: {{- include "eks-pod-identity-webhook.probe" (list "/readyz" .Values.readinessProbe) | nindent 4 }}
+  {{- end }}
+  livenessProbe: {{- include "eks-pod-identity-webhook.probe" (list . "/livez" .Values.livenessProbe) | nindent 4 }}
+  readinessProbe: {{- include "eks-pod-identity-webhook.probe" (list . "/readyz" .Values.readinessProbe) | nindent 4 }}
   {{- with .Values.resources }}
   resources: {{- toYaml . | nindent 4 }}
   {{- end }}
@@ -106,17 +115,58 @@ spec:
 {{- end }}
 {{- end }}
 
-{{/* A probe of the admin port: (list "/livez" .Values.livenessProbe). */}}
+{{/* A probe of the admin port: (list . "/livez" .Values.livenessProbe). */}}
 {{- define "eks-pod-identity-webhook.probe" -}}
+{{- $root := index . 0 -}}
 httpGet:
-  path: {{ index . 0 }}
+  path: {{ index . 1 }}
+  {{- if $root.Values.controlPlane.enabled }}
+  {{- $address := trimAll "[]" $root.Values.controlPlane.adminAddress }}
+  host: {{ has $address (list "::" "0.0.0.0") | ternary "127.0.0.1" $address | quote }}
+  port: {{ $root.Values.controlPlane.adminPort }}
+  {{- else }}
   port: admin
-{{- with index . 1 }}
+  {{- end }}
+{{- with index . 2 }}
 {{ toYaml . }}
 {{- end }}
 {{- end }}
 
+{{/* The probe that lets an update go on. Old and new pod share the admin port, where the old one could answer for the new one; this
+     one asks the process of the container itself. The other probes begin after it. */}}
+{{- define "eks-pod-identity-webhook.ownProbe" -}}
+exec:
+  command: [/eks-pod-identity-webhook, probe, --probe-socket={{ include "eks-pod-identity-webhook.probeSocket" . }}]
+{{ merge dict (.Values.startupProbe | default dict) (dict "periodSeconds" 1 "timeoutSeconds" 5 "failureThreshold" 600) | toYaml }}
+{{- end }}
+
+{{- define "eks-pod-identity-webhook.priorityClassName" -}}
+{{- .Values.controlPlane.enabled | ternary .Values.controlPlane.priorityClassName .Values.priorityClassName }}
+{{- end }}
+
+{{/* Stops if values of the pods contradict each other. */}}
+{{- define "eks-pod-identity-webhook.podChecks" -}}
+{{- $values := .Values.controlPlane.enabled | ternary .Values.controlPlane .Values }}
+{{- $port := .Values.controlPlane.enabled | ternary "port" "containerPort" }}
+{{- $ports := list (index $values $port | int) (int $values.adminPort) }}
+{{- if eq (first $ports) (last $ports) }}
+{{- fail (printf "%s and adminPort are both %d" $port (last $ports)) }}
+{{- end }}
+{{- if and (or .Values.hostNetwork .Values.controlPlane.enabled) (has 10250 $ports) }}
+{{- fail "hostNetwork: port 10250 of the node is the kubelet's" }}
+{{- end }}
+{{- if and (eq .Values.tls.mode "selfManaged") (include "eks-pod-identity-webhook.setting" (list . "serviceAccounts" "")) }}
+{{- fail "config.serviceAccounts is for running without a cluster, and tls.mode selfManaged keeps the certificate in one: set tls.mode to certManager or secret" }}
+{{- end }}
+{{- end }}
+
 {{- define "eks-pod-identity-webhook.volumes" -}}
+{{- if .Values.controlPlane.enabled }}
+- name: probe
+  emptyDir:
+    medium: Memory
+    sizeLimit: 1Mi
+{{- end }}
 {{- if ne .Values.tls.mode "selfManaged" }}
 - name: certificate
   secret:
@@ -126,6 +176,10 @@ httpGet:
 {{- end }}
 
 {{- define "eks-pod-identity-webhook.volumeMounts" -}}
+{{- if .Values.controlPlane.enabled }}
+- name: probe
+  mountPath: {{ include "eks-pod-identity-webhook.probeFolder" . }}
+{{- end }}
 {{- if ne .Values.tls.mode "selfManaged" }}
 - name: certificate
   mountPath: /etc/webhook/certs

@@ -37,11 +37,15 @@
 - name: {{ .name }}
   admissionReviewVersions: [v1]
   clientConfig:
+    {{- if .root.Values.controlPlane.enabled }}
+    url: https://{{ include "eks-pod-identity-webhook.loopback" .root }}:{{ .root.Values.controlPlane.port }}/mutate
+    {{- else }}
     service:
       name: {{ include "eks-pod-identity-webhook.fullname" .root }}
       namespace: {{ include "eks-pod-identity-webhook.namespace" .root }}
       path: /mutate
       port: {{ .root.Values.service.port }}
+    {{- end }}
     {{- /* There is no caBundle with self-managed certificates, so that neither an upgrade nor a GitOps tool resets the one
            that the program maintains. */}}
     {{- if eq $tls.mode "secret" }}
