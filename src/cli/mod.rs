@@ -140,7 +140,7 @@ mod tests {
         for (path, prefixes) in [
             (&["serve"][..], &["", "POD_"][..]),
             (&["mutate"], &["", "MUTATE_"]),
-            (&["compare"], &["COMPARE_"]),
+            (&["compare"], &["", "COMPARE_"]),
             (&["trust-policy"], &["", "TRUST_POLICY_"]),
             (&["oidc", "generate"], &["", "OIDC_"]),
             (&["oidc", "verify"], &["", "OIDC_"]),

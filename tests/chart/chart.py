@@ -117,6 +117,6 @@ def serve_flags():
     defaults = {}
     for block in blocks:
         default = re.search(r"\[default: (.*)\]", block)
-        defaults[re.match("[a-z-]+", block)[0]] = default and default[1]
+        defaults[re.match("[a-z0-9-]+", block)[0]] = default and default[1]
     del defaults["help"]
     return defaults
