@@ -54,7 +54,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_certain_is_left() {
+    fn uncertain_bytes_are_left_as_they_are() {
         for body in [
             "",
             r#"{"a":{"name":"a"},"spec":{}}"#,

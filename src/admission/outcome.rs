@@ -60,7 +60,7 @@ pub enum Outcome {
     NoMemory,
     /// The answer was broken off: the caller went away while its ServiceAccount was waited for.
     Abandoned,
-    /// The request is no valid AdmissionReview; answered with 400.
+    /// The request is not a valid AdmissionReview; answered with 400.
     BadReview,
 }
 

@@ -51,7 +51,7 @@ impl FromStr for WebhookUrl {
         let path = if place.contains('/') { "" } else { "/mutate" };
         let uri: Uri = format!("https://{place}{path}?{query}").parse().map_err(|_| InvalidUrl)?;
         let host = uri.host().unwrap_or_default();
-        // A port that is no number would otherwise be taken for none.
+        // A port that is not a number would otherwise be ignored.
         let is_plain = uri.port_u16().is_some() || uri.authority().is_some_and(|all| all.as_str() == host);
         let has_user = uri.authority().is_some_and(|all| all.as_str().contains('@'));
         let server_name = ServerName::try_from(bare(host).to_owned()).map_err(|_| InvalidUrl)?;
@@ -75,7 +75,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_left_out_is_filled_in() {
+    fn missing_parts_are_filled_in() {
         for (text, address, authority, target) in [
             ("https://webhook", ("webhook", 443), "webhook", "/mutate?timeout=10s"),
             ("https://localhost:8443", ("localhost", 8443), "localhost:8443", "/mutate?timeout=10s"),
@@ -94,7 +94,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_webhook_is_refused() {
+    fn other_urls_are_refused() {
         for text in [
             "",
             "webhook:8443",

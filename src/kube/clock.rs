@@ -12,7 +12,7 @@ use tracing::{info, warn};
 /// Differences below this are left alone: the header has whole seconds, and certificates are backdated by more.
 const NEGLIGIBLE: u64 = 60;
 
-/// A clock that is put right by answers of the API server. Clones are the same clock.
+/// A clock that the API server's answers correct. Clones are the same clock.
 #[derive(Clone, Debug, Default)]
 pub struct Clock {
     /// How many seconds the API server's clock is ahead of ours.

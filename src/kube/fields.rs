@@ -33,7 +33,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_not_there_is_empty() {
+    fn missing_fields_are_empty() {
         let object = serde_json::json!({"a": {"b": ["c"], "d": "e", "f": 1, "g": true}, "n": null});
         assert_eq!((text(&object, "/a/d"), text(&object, "/a/b/0"), text(&object, "/n/x")), ("e", "c", ""));
         assert_eq!((list(&object, "/a/b").len(), list(&object, "/n").len()), (1, 0));

@@ -66,7 +66,7 @@ pub struct Object {
     pub collection: String,
     /// Its name, a DNS subdomain.
     pub name: String,
-    /// The clock that its answers put right, if there is one.
+    /// The clock that its answers correct, if there is one.
     pub clock: Option<Clock>,
 }
 

@@ -106,7 +106,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_the_kernel_says_of_this_process_is_told() {
+    fn process_metrics_are_those_of_the_kernel() {
         let collector = ProcessCollector::new();
         let families = collector.collect();
         assert_eq!(families.len(), collector.desc().len());

@@ -133,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_issuer_is_refused() {
+    fn other_urls_are_refused() {
         for bad in [
             "",
             "x.test",

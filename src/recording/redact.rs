@@ -10,7 +10,7 @@ const LAST_APPLIED: &str = "/metadata/annotations/kubectl.kubernetes.io~1last-ap
 
 /// Rewrites an AdmissionReview, as compact as kube-apiserver writes it.
 ///
-/// Of objects that are no pods, which the core does not look at, nothing is kept: no rule says where their secrets are.
+/// Nothing is kept of other objects than pods: the core does not read them, and no rule says where their secrets are.
 pub fn redact(body: &[u8]) -> serde_json::Result<Vec<u8>> {
     let mut review: Value = serde_json::from_slice(body)?;
     let is_pod = is_for_pods(&review);
@@ -93,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_core_reads_or_injects_is_kept() {
+    fn variables_that_the_core_reads_or_injects_are_kept() {
         let env: Vec<_> = Variable::ALL
             .iter()
             .filter(|variable| variable.is_injected())

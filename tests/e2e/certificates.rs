@@ -31,7 +31,7 @@ use crate::{
 
 pub(crate) const TESTS: &[Test] = tests![
     replicas_agree_on_a_certificate_and_rotate_it_without_a_pod_refused,
-    what_overwrites_the_ca_bundle_is_undone
+    an_overwritten_ca_bundle_is_repaired
 ];
 
 pub(crate) const CONFIGURATION: &str =
@@ -87,7 +87,7 @@ async fn replicas_agree_on_a_certificate_and_rotate_it_without_a_pod_refused() {
     assert!(error.contains("failed calling webhook"), "{error}");
 }
 
-async fn what_overwrites_the_ca_bundle_is_undone() {
+async fn an_overwritten_ca_bundle_is_repaired() {
     let plane = ControlPlane::start("ca-bundle").await;
     let cluster = Cluster::install_replicas(plane, DEFAULTS, 2, &[]).await;
     let api = cluster.api().await;

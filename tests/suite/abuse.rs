@@ -144,7 +144,7 @@ async fn large_bodies_are_bounded_in_memory_and_small_ones_need_not_ask() {
 }
 
 #[tokio::test]
-async fn who_trickles_a_handshake_a_header_or_a_body_is_cut_off_as_if_silent() {
+async fn trickling_peers_are_cut_off_like_silent_ones() {
     let mut options = Options::default();
     options.timeouts.handshake = Duration::from_millis(200);
     options.timeouts.header = Duration::from_millis(200);

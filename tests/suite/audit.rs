@@ -69,7 +69,7 @@ async fn pods_that_were_missed_are_found_with_their_owner_and_the_cure() {
 }
 
 #[tokio::test]
-async fn what_is_as_it_should_be_is_no_finding() {
+async fn sound_pods_are_not_reported() {
     let api = cluster().await;
     let with = |key: &str, value: Value| {
         let mut pod = pod("odd", 1);

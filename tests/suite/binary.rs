@@ -101,7 +101,7 @@ fn bad_values_end_the_start_and_name_the_flag_and_what_it_takes() {
 }
 
 #[test]
-fn what_prevents_the_start_is_said_with_its_remedy() {
+fn errors_at_the_start_name_the_remedy() {
     let dir = tempfile::tempdir().unwrap();
     let bad = dir.path().join("bad.yaml");
     fs::write(&bad, "kind: List\n---\napiVersion: v1\nkind: ServiceAccount\nmetadata: {}\n").unwrap();

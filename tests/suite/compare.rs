@@ -452,8 +452,8 @@ async fn recordings_that_can_not_be_used_are_named() {
     let file = bench.path("reviews/a.json");
     for (content, error) in [
         ("{", "not JSON: EOF while parsing"),
-        (r#"{"kind": "Pod", "apiVersion": "v1"}"#, "no AdmissionReview of admission.k8s.io/v1"),
-        (r#"{"kind": "AdmissionReview", "apiVersion": "admission.k8s.io/v2"}"#, "no AdmissionReview of"),
+        (r#"{"kind": "Pod", "apiVersion": "v1"}"#, "not an AdmissionReview of admission.k8s.io/v1"),
+        (r#"{"kind": "AdmissionReview", "apiVersion": "admission.k8s.io/v2"}"#, "not an AdmissionReview of"),
         (r#"{"kind": "AdmissionReview", "apiVersion": "admission.k8s.io/v1"}"#, "no request in it"),
         (
             r#"{"kind": "AdmissionReview", "apiVersion": "admission.k8s.io/v1", "request": {}}"#,
@@ -521,7 +521,7 @@ async fn certificates_are_checked_and_presented() {
 }
 
 #[tokio::test]
-async fn what_can_not_be_meant_is_a_matter_of_usage() {
+async fn contradicting_flags_are_usage_errors() {
     let one = ["--reviews=x", "--insecure", "--baseline=https://x"];
     for (args, part) in [
         (

@@ -98,7 +98,7 @@ fn a_container_with_every_variable_is_given_no_mount_and_the_pod_its_volume() {
 }
 
 #[test]
-fn whatever_has_the_volumes_name_is_the_volume_and_its_mount_wherever_it_is() {
+fn compat_aws_reuses_any_volume_of_that_name() {
     let spec = json!({
         "containers": [{"name": "app", "volumeMounts": [{"name": "aws-iam-token", "mountPath": "/elsewhere"}]}],
         "volumes": [{"name": "aws-iam-token", "emptyDir": {}}],

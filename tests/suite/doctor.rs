@@ -240,7 +240,7 @@ async fn bad_values_are_refused_with_what_is_wanted() {
 }
 
 #[tokio::test]
-async fn what_may_go_wrong_is_a_warning() {
+async fn risky_settings_are_warnings() {
     let bench = Bench::start().await;
     let mut second = bench.configuration.clone();
     second["metadata"]["name"] = json!("pod-identity-webhook");
@@ -257,7 +257,7 @@ async fn what_may_go_wrong_is_a_warning() {
 }
 
 #[tokio::test]
-async fn what_may_not_be_read_or_reached_is_skipped_with_what_it_takes() {
+async fn checks_without_rights_or_reach_are_skipped_with_the_remedy() {
     let mut bench = Bench::start().await;
     bench.replica.stop().await;
     let output = bench.of_the_account().await;

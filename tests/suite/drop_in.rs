@@ -151,7 +151,7 @@ async fn every_flag_at_once() {
 
 /// What is empty counts as not given, and what belongs to no flag is not looked at, as by the AWS webhook.
 #[tokio::test]
-async fn what_says_nothing_does_not_end_the_start() {
+async fn empty_values_do_not_prevent_the_start() {
     let line = "--tls-cert=tls.crt --tls-key=tls.key --port=0 --metrics-port=0 --token-audience= --context= \
                 --watch-container-credentials-config= --container-credentials-full-uri=con-creds-uri \
                 --container-credentials-audience= --enable-debugging-handlers false";
@@ -198,7 +198,7 @@ async fn another_address_of_the_api_server() {
 }
 
 #[test]
-fn what_can_not_be_meant_is_refused_and_the_version_is_given() {
+fn contradicting_flags_are_refused_and_the_version_is_printed() {
     let output = command(&["--port=https"]).output().unwrap();
     assert_eq!(output.status.code(), Some(2));
     assert!(stderr(&output).contains("--port https: want a port"), "{}", stderr(&output));

@@ -114,7 +114,7 @@ fn a_key_of_the_same_name_is_not_taken_for_the_pods_account() {
 }
 
 #[test]
-fn what_is_unusual_is_left_to_the_parser() {
+fn unusual_requests_are_left_to_the_parser() {
     let usual = String::from_utf8(recorded("unannotated-account")).unwrap();
     assert!(fast_path(usual.as_bytes()).is_some());
     for (old, new) in [

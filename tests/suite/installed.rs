@@ -15,13 +15,13 @@ use crate::support::{
 };
 
 #[tokio::test]
-async fn what_kubectl_applies_becomes_ready_and_answers() {
+async fn plain_manifests_become_ready_and_answer() {
     let region = Settings::default().region.to_string();
     becomes_ready_and_answers("deploy/kubernetes/self-managed/webhook.yaml", &region).await;
 }
 
 #[tokio::test]
-async fn what_helm_installs_becomes_ready_and_answers() {
+async fn the_chart_becomes_ready_and_answers() {
     becomes_ready_and_answers("tests/fixtures/rendered/install.yaml", "us-west-2").await;
 }
 

@@ -167,7 +167,7 @@ async fn a_change_of_the_mapping_reaches_accounts_that_are_known() {
 }
 
 #[tokio::test]
-async fn what_else_an_account_is_annotated_with_wins_over_its_entry() {
+async fn other_annotations_take_precedence_over_the_mapping() {
     let own = json!({"eks.amazonaws.com/audience": "vault", "eks.amazonaws.com/skip-containers": "proxy",
         "eks.amazonaws.com/token-expiration": "7200"});
     let watched = Watched::start(json!({}), &[("a", "api", own), ("a", "plain", json!({}))]).await;

@@ -78,7 +78,7 @@ async fn of_a_private_key_the_public_part_is_taken() {
 }
 
 #[tokio::test]
-async fn what_kube_apiserver_reads_no_key_from_is_refused_and_nothing_is_written() {
+async fn files_without_keys_are_refused_and_nothing_is_written() {
     let ed25519 = KeyPair::generate_for(&PKCS_ED25519).unwrap();
     let good = fs::read_to_string(support::path("fixtures/oidc/keys-2.pem")).unwrap();
     let block = |tag: &str| pem::encode(&pem::Pem::new(tag, [48, 0]));
@@ -345,7 +345,7 @@ async fn an_issuer_that_cannot_be_reached_or_trusted_fails() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_told_is_no_verdict() {
+async fn an_unreadable_issuer_gives_no_verdict() {
     let bench = Bench::start().await;
     bench.cluster.answer(JWKS, 200, "nothing");
     let output = bench.verify(&[]).await;

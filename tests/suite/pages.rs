@@ -54,7 +54,7 @@ fn every_flag_in_the_pages_exists() {
                 || flags.contains(&flag)
                 || FLAGS_OF_OTHERS.contains(&flag)
                 || foreign_flags().any(|foreign| foreign == flag);
-            assert!(known, "{}: `--{flag}` is no flag of any command", page.display());
+            assert!(known, "{}: `--{flag}` is not a flag of any command", page.display());
         }
     }
 }

@@ -124,7 +124,7 @@ async fn names_say_operation_and_reason_and_what_is_refused_is_not_recorded() {
 }
 
 #[tokio::test]
-async fn what_is_there_counts_and_is_never_overwritten() {
+async fn existing_recordings_count_and_are_never_overwritten() {
     let dir = tempfile::tempdir().unwrap();
     let (first, notes) = (dir.path().join("000007-create-role.json"), dir.path().join("notes.json"));
     fs::write(&first, "first").unwrap();

@@ -224,7 +224,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 10, ..ProptestConfig::default() })]
 
     #[test]
-    fn whatever_is_served_is_trusted(events in prop::collection::vec(event(), 300..600)) {
+    fn served_certificates_are_always_trusted(events in prop::collection::vec(event(), 300..600)) {
         let mut cluster = Cluster::new();
         let mut replicas = [0.0, 0.5, 1.0].map(Replica::new);
         // The first start, at which nobody has served anything yet.

@@ -227,7 +227,7 @@ fn a_short_name_is_completed_where_the_account_id_is_given() {
 }
 
 #[test]
-fn what_the_user_set_wins_variable_by_variable() {
+fn variables_that_a_container_has_are_never_overwritten() {
     let admitted = create(&pod(json!({"containers": [
         {"name": "a", "env": [{"name": "AWS_ROLE_ARN", "valueFrom": {"secretKeyRef": {"name": "s", "key": "k"}}}]},
         {"name": "b", "env": [{"name": "AWS_DEFAULT_REGION", "value": "x"}]},
@@ -352,7 +352,7 @@ fn ephemeral_containers_of_a_pod_with_the_volume_are_injected_once() {
 }
 
 #[test]
-fn what_is_exempt_needs_no_account() {
+fn exempt_pods_need_no_account() {
     let labelled =
         json!({"metadata": {"labels": {"eks.amazonaws.com/skip-pod-identity-webhook": ""}}, "spec": {}});
     let mirror = json!({"metadata": {"annotations": {"kubernetes.io/config.mirror": "x"}}, "spec": {}});

@@ -179,7 +179,7 @@ async fn slow_headers_and_bodies_are_cut_off_and_idle_connections_are_not() {
 }
 
 #[tokio::test]
-async fn what_is_no_tls_or_no_http_is_turned_away_and_harms_nobody() {
+async fn peers_without_tls_or_http_are_rejected_and_others_served() {
     let mut options = Options::default();
     options.timeouts.handshake = Duration::from_millis(200);
     let server = Server::start(options).await;

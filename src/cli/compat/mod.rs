@@ -1,7 +1,7 @@
 //! The flags of other webhooks, so that their manifests start this program: each is written as one of our own before
 //! anything is parsed, or left out with a warning that says why. `docs/migrating.md` lists them.
 //!
-//! They are no flags of the definitions beside this file: those are for whoever starts anew, and say all there is to say.
+//! They are not among the definitions beside this file: those document what a new user needs.
 
 mod flags;
 pub(super) mod go;
@@ -177,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_ours_passes_as_it_is() {
+    fn our_own_flags_pass_unchanged() {
         for line in
             ["--listen=[::]:1 --annotation-prefix=a.b", "--no-such-flag", "-x", "-1", "-- --port=1", "false"]
         {
@@ -201,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn what_has_no_meaning_is_warned_of() {
+    fn flags_without_a_meaning_are_warned_of() {
         for foreign in all().filter(|foreign| matches!(foreign.meaning, Nothing(_))) {
             let (args, warnings) = translated(&format!("program serve --compat=aws --{} x", foreign.name));
             let args: Vec<_> = args.into_iter().filter(|arg| arg != "x").collect();
@@ -212,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn what_says_nothing_is_left_out() {
+    fn empty_foreign_flags_are_ignored() {
         for foreign in all().filter(|foreign| foreign.name != "aws-default-region") {
             let (args, warnings) = translated(&format!("program serve --{}=", foreign.name));
             assert_eq!(args, [""; 0], "{}", foreign.name);

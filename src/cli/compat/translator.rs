@@ -92,7 +92,7 @@ impl Translator {
         }
     }
 
-    /// Takes what is no flag that anybody knows.
+    /// Takes an argument that is not a known flag.
     pub(super) fn take_other(&mut self, arg: OsString) {
         if self.is_aws() && !arg.as_encoded_bytes().starts_with(b"-") {
             self.take_stray(&arg);
@@ -178,7 +178,10 @@ impl Translator {
         let within = within.map(|within| OsString::from(within.to_string()));
         if let Some(within) = within.as_ref().filter(|within| *within != value) {
             let (value, within) = (value.display(), within.display());
-            self.warn(name, &format!("{value} is no lifetime that Kubernetes takes; it is {within}"));
+            self.warn(
+                name,
+                &format!("{value} is outside of the lifetimes that Kubernetes accepts; {within} is used"),
+            );
         }
         self.give("--token-expiration", name, within.unwrap_or_else(|| value.to_owned()));
     }

@@ -9,7 +9,7 @@ use hyper_util::rt::TokioIo;
 use serde_json::Value;
 use tokio::{net::TcpStream, time::timeout};
 
-use super::client::Stream;
+use super::stream::Stream;
 
 const TIMEOUT: Duration = Duration::from_secs(10);
 

@@ -78,13 +78,13 @@ fn verify(review: &Review, answer: &Value, has_patch: bool) -> anyhow::Result<()
 fn patch(response: &Value) -> anyhow::Result<Option<Patch>> {
     let encoded = match &response["patch"] {
         Value::Null => return Ok(None),
-        patch => patch.as_str().context("response.patch is no string")?,
+        patch => patch.as_str().context("response.patch is not a string")?,
     };
     if encoded.is_empty() {
         return Ok(None);
     }
     let decoded = STANDARD.decode_to_vec(encoded).context("response.patch is not base64")?;
-    serde_json::from_slice(&decoded).context("response.patch is no JSON Patch").map(Some)
+    serde_json::from_slice(&decoded).context("response.patch is not a JSON Patch").map(Some)
 }
 
 #[cfg(test)]
@@ -133,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn what_kube_apiserver_would_not_take_is_a_failure() {
+    fn answers_that_kube_apiserver_rejects_are_failures() {
         let pod = review("admission.k8s.io/v1", Some(json!({"a": [1]})));
         let deleted = review("admission.k8s.io/v1", None);
         let add = patch(json!([{"op": "add", "path": "/a/-", "value": 2}]));
@@ -143,9 +143,9 @@ mod tests {
             (&pod, json!({"response": {"uid": "u"}}), "an answer of kind null, apiVersion null"),
             (&pod, said(json!({"patch": add["patch"]})), "response.patchType is null"),
             (&pod, said(json!({"patchType": "JSONPatch"})), "response.patchType is \"JSONPatch\""),
-            (&pod, said(json!({"patch": 1})), "response.patch is no string"),
+            (&pod, said(json!({"patch": 1})), "response.patch is not a string"),
             (&pod, said(json!({"patch": "?"})), "response.patch is not base64"),
-            (&pod, said(patch(json!({}))), "response.patch is no JSON Patch"),
+            (&pod, said(patch(json!({}))), "response.patch is not a JSON Patch"),
             (&pod, said(patch(json!([{"op": "remove", "path": "/b"}]))), "the patch does not apply"),
             (&deleted, said(add.clone()), "a patch, and no object to patch"),
         ] {

@@ -18,14 +18,13 @@ use hyper::{
 use hyper_util::rt::TokioIo;
 use rustls::ClientConfig;
 use tokio::{
-    io::{AsyncRead, AsyncWrite},
     net::TcpStream,
     task::JoinHandle,
     time::{sleep, timeout},
 };
 use tokio_rustls::TlsConnector;
 
-use super::{about::About, installed::Installed};
+use super::{about::About, installed::Installed, stream::Stream};
 use crate::cli::webhook_url::WebhookUrl;
 
 /// How long connecting and a request may each take: kube-apiserver's default for a webhook.
@@ -47,14 +46,6 @@ pub(super) enum Route {
     /// By a port-forward to a pod of its Service.
     PortForward(Installed),
 }
-
-/// Bytes to and from a webhook, whatever the route.
-pub(super) type Stream = Box<dyn Duplex>;
-
-/// Both directions of a connection.
-pub(super) trait Duplex: AsyncRead + AsyncWrite + Send + Unpin {}
-
-impl<IO: AsyncRead + AsyncWrite + Send + Unpin> Duplex for IO {}
 
 impl fmt::Display for Side {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -154,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_side_lacks_is_left_out_for_pipelines() {
+    fn missing_values_are_left_out_of_the_json() {
         let difference = Difference { path: "/a".into(), baseline: None, candidate: Some(Value::Null) };
         assert_eq!(
             difference.to_json("r.json"),

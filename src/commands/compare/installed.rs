@@ -6,7 +6,7 @@ use kube::{Api, Client};
 use rustls_pki_types::{CertificateDer, pem::PemObject};
 use serde_json::Value;
 
-use super::{about::About, client::Stream};
+use super::{about::About, stream::Stream};
 use crate::{
     cli::webhook_url::WebhookUrl,
     commands::cluster,

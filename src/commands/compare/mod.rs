@@ -15,6 +15,7 @@ mod replay;
 mod report;
 mod review;
 mod sides;
+mod stream;
 mod table;
 mod tls;
 mod verification;

@@ -57,7 +57,7 @@ impl Review {
         ensure!(
             kind == "AdmissionReview"
                 && ["admission.k8s.io/v1", "admission.k8s.io/v1beta1"].contains(&&*api_version),
-            "no AdmissionReview of admission.k8s.io/v1 or v1beta1"
+            "not an AdmissionReview of admission.k8s.io/v1 or v1beta1"
         );
         let request = review["request"].as_object_mut().ok_or_else(|| anyhow!("no request in it"))?;
         let uid = request.get("uid").map(text).filter(|uid| !uid.is_empty());

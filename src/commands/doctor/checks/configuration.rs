@@ -154,7 +154,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn what_would_end_in_an_outage_is_told() {
+    fn settings_that_cause_outages_are_reported() {
         let levels =
             |change: fn(&mut Value)| found(change).into_iter().map(|(level, _)| level).collect::<Vec<_>>();
         assert_eq!(levels(|entry| entry["failurePolicy"] = json!("Fail")), [Level::Pass]);

@@ -92,7 +92,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_left_out_is_told() {
+    fn excluded_namespaces_and_pods_are_reported() {
         let configuration = json!({"webhooks": [entry()]});
         let list = |names: &[&str]| {
             let items = names.iter().map(
