@@ -94,7 +94,7 @@ impl Buffers {
 
     /// How many bytes it holds, used or not.
     pub fn memory(&self) -> usize {
-        let buffers = self.largest_body + self.parser.structural_indexes().len() * size_of::<u32>() * 2;
+        let buffers = self.largest_body + 2 * size_of_val(self.parser.structural_indexes());
         let tape = self.tape.0.capacity() * size_of::<Node<'_>>();
         buffers + tape + self.patch.capacity() + self.session_name.capacity() + self.response.capacity()
     }

@@ -56,10 +56,9 @@ impl ContainerCredentialsList {
 
     /// Every account that is listed, by namespace and name.
     pub fn names(&self) -> Vec<(Box<str>, Box<str>)> {
-        let of = |(namespace, names): (&Box<str>, &HashSet<Box<str>>)| {
-            names.iter().map(|name| (namespace.clone(), name.clone())).collect::<Vec<_>>()
-        };
-        self.0.iter().flat_map(of).collect()
+        let namespaces = self.0.iter();
+        let names = namespaces.flat_map(|(namespace, names)| names.iter().map(move |name| (namespace, name)));
+        names.map(|(namespace, name)| (namespace.clone(), name.clone())).collect()
     }
 
     /// The accounts that only one of both lists.

@@ -77,7 +77,7 @@ impl Loaded {
     /// Adds what other manifests declare, which stands where both declare the same.
     pub fn with(mut self, other: Self) -> Self {
         self.accounts.extend(other.accounts);
-        if other.mapping.len() > 0 {
+        if !other.mapping.is_empty() {
             self.mapping = other.mapping;
         }
         self

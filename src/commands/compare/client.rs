@@ -44,7 +44,7 @@ pub(super) enum Route {
     /// At its URL.
     Direct,
     /// By a port-forward to a pod of its Service.
-    PortForward(Installed),
+    PortForward(Box<Installed>),
 }
 
 impl fmt::Display for Side {

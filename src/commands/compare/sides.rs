@@ -36,7 +36,13 @@ pub(super) async fn find(
             let installed = Installed::find(&client, &namespace, &service).await.with_context(flag)?;
             let about = installed.about().await.with_context(flag)?;
             let tls = Arc::new(tls::load(trust, &installed.authorities)?);
-            Side { name, url: installed.url.clone(), tls, route: Route::PortForward(installed), about }
+            Side {
+                name,
+                url: installed.url.clone(),
+                tls,
+                route: Route::PortForward(Box::new(installed)),
+                about,
+            }
         }
         (None, None) => return Ok(None),
     };

@@ -88,7 +88,7 @@ fn joined(documents: &[Printed<'_>]) -> String {
         out.push_str(&printed.text);
         // And a final newline that was not there would.
         let is_last = index + 1 == documents.len();
-        if !out.ends_with('\n') && !(printed.is_verbatim && is_last) {
+        if !(out.ends_with('\n') || printed.is_verbatim && is_last) {
             out.push('\n');
         }
     }

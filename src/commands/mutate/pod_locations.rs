@@ -56,10 +56,10 @@ impl<'a> Type<'a> {
 
     fn has_no_pods(self) -> bool {
         let group = self.group();
-        let is_policy = |suffix: &&str| {
-            group.strip_suffix(*suffix).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
+        let is_policy = |suffix: &str| {
+            group.strip_suffix(suffix).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
         };
-        POLICY_GROUPS.iter().any(|suffix| is_policy(&suffix))
+        POLICY_GROUPS.iter().any(|suffix| is_policy(suffix))
             || (group, self.kind) == ("apps", "ControllerRevision")
     }
 }

@@ -111,7 +111,7 @@ impl Installed {
             "HTTP/1.1 {status}\r\nContent-Type: application/json\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{body}",
             body.len()
         );
-        stream.read(&mut [0; 4096]).await.ok();
+        stream.read_buf(&mut Vec::with_capacity(4096)).await.ok();
         stream.write_all(answer.as_bytes()).await.ok();
         stream.shutdown().await.ok();
     }

@@ -2,7 +2,7 @@
 
 {{/* The annotations of ServiceAccounts, without the prefix. */}}
 {{- define "eks-pod-identity-webhook.annotationNames" -}}
-[role-arn, audience, token-expiration, sts-regional-endpoints, region, skip-containers, include-containers]
+[role-arn, audience, token-expiration, sts-regional-endpoints, region, skip-containers, include-containers, session-name]
 {{- end }}
 
 {{/* Whether the text `written` is a CEL string but for one place of at most so many characters in either:
