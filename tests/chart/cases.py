@@ -273,6 +273,8 @@ CASES = {
             "tokenMountPath": "/var/run/token",
             "tokenVolumeName": "token",
             "stsRegionalEndpoints": True,
+            "injectEnv": ["AWS_EC2_METADATA_DISABLED=true"],
+            "sessionName": "none",
             "awsAccountId": "011122223333",
             "awsPartition": "aws-cn",
             "watchConfigMap": True,

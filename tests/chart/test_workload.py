@@ -51,6 +51,7 @@ def test_the_program_accepts_the_arguments_and_environment(case):
 def test_settings_are_flags():
     flags = rendered("every-setting").flags
     for key, value in CASES["every-setting"]["config"].items():
+        (value,) = value if isinstance(value, list) else [value]
         assert flags[flag(key)] == ("true" if value is True else str(value))
     assert rendered("defaults").flags.keys() == {
         "listen", "admin-listen", "tls-self-managed", "tls-secret-name", "tls-service-name",
