@@ -72,7 +72,9 @@ impl Webhook {
         let process = Process::start(program, args, file("log").into());
         let webhook = Self { name: "this webhook", process, port, admin: Some(admin), ca };
         webhook
-            .wait_for("is ready", async || http(admin, "/readyz").await.is_some_and(|text| text == "ok"))
+            .wait_for("is ready", async || {
+                http(admin, "/readyz").await.is_some_and(|text| text.trim() == "ok")
+            })
             .await;
         webhook
     }
