@@ -25,7 +25,7 @@ use tokio_rustls::TlsConnector;
 
 use crate::{
     control_plane::ControlPlane,
-    webhook::{Counters, cpu_micros},
+    webhook::{Counters, Webhook, cpu_micros},
 };
 
 pub(crate) const NAMESPACE: &str = "bench";
@@ -63,8 +63,9 @@ impl Load {
         Self { tls, port: plane.port(), pod, api_server: plane.api_server_pid() }
     }
 
-    /// Lets so many clients create pods, one after the other each, for that long. The first second is not measured.
-    pub(crate) async fn run(&self, clients: usize, time: Duration) -> Measured {
+    /// Lets so many clients create pods, one after the other each, for that long. The first second is not measured, neither of
+    /// the pods nor of what they cost.
+    pub(crate) async fn run(&self, clients: usize, time: Duration, webhook: Option<&Webhook>) -> Measured {
         let (measuring, over) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
         let mut tasks = JoinSet::new();
         for _ in 0..clients {
@@ -83,25 +84,23 @@ impl Load {
             });
         }
         tokio::time::sleep(Duration::from_secs(1)).await;
+        let before = counters(webhook).await;
         let cpu = cpu_micros(self.api_server);
         measuring.store(true, Ordering::Relaxed);
         let start = Instant::now();
         tokio::time::sleep(time).await;
         let (time, api_server_micros) = (start.elapsed(), cpu_micros(self.api_server) - cpu);
+        let webhook = counters(webhook).await.zip(before).map(|(after, before)| after.since(before));
         over.store(true, Ordering::Relaxed);
         let mut latencies = Histogram::new(3).unwrap();
         while let Some(client) = tasks.join_next().await {
             latencies.add(client.unwrap()).unwrap();
         }
-        Measured { latencies, time, api_server_micros, webhook: None }
+        Measured { latencies, time, api_server_micros, webhook }
     }
 }
 
 impl Measured {
-    pub(crate) fn with_webhook(self, counters: Counters) -> Self {
-        Self { webhook: Some(counters), ..self }
-    }
-
     pub(crate) fn pods(&self) -> f64 {
         self.latencies.len() as f64
     }
@@ -118,6 +117,13 @@ impl Measured {
     /// In microseconds, per pod.
     pub(crate) fn api_server_cpu(&self) -> f64 {
         self.api_server_micros / self.pods()
+    }
+}
+
+async fn counters(webhook: Option<&Webhook>) -> Option<Counters> {
+    match webhook {
+        Some(webhook) => Some(webhook.counters().await),
+        None => None,
     }
 }
 

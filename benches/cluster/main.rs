@@ -48,11 +48,11 @@ async fn main() -> ExitCode {
     println!("kube-apiserver {}, {seconds} s for each row\n", plane.version().full);
     let mut summary = Summary::begin();
     let load = Load::prepare(&plane).await;
-    let measure = |clients| load.run(clients, Duration::from_secs(seconds));
+    let time = Duration::from_secs(seconds);
 
     let mut bare = Vec::new();
     for clients in CLIENTS {
-        bare.push(measure(clients).await);
+        bare.push(load.run(clients, time, None).await);
     }
     report(&mut summary, "no webhook", &bare, None);
     let peer = match env::var_os("PEER_WEBHOOK").filter(|path| !path.is_empty()) {
@@ -66,9 +66,7 @@ async fn main() -> ExitCode {
             webhook.register(&plane, route).await;
             let mut measured = Vec::new();
             for clients in CLIENTS {
-                let before = webhook.counters().await;
-                let created = measure(clients).await;
-                measured.push(created.with_webhook(webhook.counters().await.since(before)));
+                measured.push(load.run(clients, time, Some(webhook)).await);
             }
             webhook.unregister(&plane).await;
             rounds.push((webhook.name, measured));
