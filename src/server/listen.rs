@@ -21,6 +21,7 @@ use tracing::{debug, warn};
 use super::{
     activity::{Activity, Protocol, Timeouts},
     connection::{self, Handler},
+    handover,
     occupancy::{Occupancy, Place},
     workers::Workers,
 };
@@ -132,15 +133,28 @@ impl Listener {
             let Some((stream, place, activity)) = accepted else { continue };
             // Another runtime registers the socket anew.
             let Ok(stream) = stream.into_std() else { continue };
-            let connection = self.connection(stream, place, activity, handler.clone());
-            match self.workers.as_ref().and_then(Workers::assign) {
-                None => connections.spawn(connection),
-                Some((worker, assigned)) => connections.spawn_on(assigned.run(connection), worker),
-            };
+            self.start(&connections, self.connection(stream, place, activity, handler.clone()));
+        }
+        if let Err(error) = handover::take_no_more(&self.tcp).await {
+            warn!(%error, "connections that begin now may be reset: this port can't be handed over");
+        }
+        for _ in 0..BACKLOG {
+            let Some((stream, peer)) = handover::accept_established(&self.tcp) else { break };
+            let activity = Activity::new();
+            let place = occupancy.enter(peer.ip(), activity.clone()).await;
+            self.start(&connections, self.connection(stream, place, activity, handler.clone()));
         }
         drop(self);
         connections.close();
         connections.wait().await;
+    }
+
+    /// Serves a connection, on one of the workers if there are any.
+    fn start(&self, connections: &TaskTracker, connection: impl Future<Output = ()> + Send + 'static) {
+        match self.workers.as_ref().and_then(Workers::assign) {
+            None => connections.spawn(connection),
+            Some((worker, assigned)) => connections.spawn_on(assigned.run(connection), worker),
+        };
     }
 
     async fn accept(&self, is_failing: &mut bool) -> Option<(TcpStream, SocketAddr)> {

@@ -10,6 +10,7 @@ pub mod admin;
 mod body;
 mod connection;
 pub mod debug;
+mod handover;
 pub mod listen;
 mod memory;
 pub mod mutate;
