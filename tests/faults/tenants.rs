@@ -23,6 +23,7 @@ use crate::{
 
 pub(crate) const TESTS: &[Test] = tests![
     responses_that_are_not_read_are_bounded,
+    responses_of_control_characters_that_are_not_read_are_bounded,
     large_pods_from_many_clients_are_bounded,
     pods_of_many_values_are_bounded_with_many_threads,
     probes_are_answered_beside_silent_connections,
@@ -86,7 +87,11 @@ async fn connect(replica: &Daemon, ca: &str) -> std::io::Result<Client> {
 
 /// `minimal` with so many of these containers.
 fn pod_of(count: usize, container: impl Fn(usize) -> Value) -> Vec<u8> {
-    let mut review: Value = serde_json::from_slice(&recorded("minimal")).unwrap();
+    pod_of_account("api", count, container)
+}
+
+fn pod_of_account(account: &str, count: usize, container: impl Fn(usize) -> Value) -> Vec<u8> {
+    let mut review: Value = serde_json::from_slice(&minimal_of(account)).unwrap();
     review["request"]["object"]["spec"]["containers"] = (0..count).map(container).collect();
     request("POST", "/mutate?timeout=10s", &serde_json::to_vec(&review).unwrap())
 }
@@ -138,13 +143,43 @@ async fn exchange(client: &mut Client, request: &[u8]) -> Option<Response> {
 /// Row 4: requests whose responses are as large as they can be, on connections that never read.
 async fn responses_that_are_not_read_are_bounded() {
     let target = Target::start(&[]).await;
-    let request = pod_of(2_500, small_container);
+    let sent = send_and_never_read(&target, &pod_of(2_500, small_container)).await;
+    target.end("responses that are not read", &format!("{sent} sent"), BOUND).await;
+}
+
+/// Row 4: the same with small requests. JSON writes a control character in six bytes, and the role is injected into each
+/// container. What is more than a pod can hold is refused.
+async fn responses_of_control_characters_that_are_not_read_are_bounded() {
+    let target = Target::start(&[]).await;
+    let role = json!({ROLE_ANNOTATION: "\u{1}".repeat(2_048)});
+    target.cluster.api.apply("payments", "controls", role);
+    let pod_of = |count| pod_of_account("controls", count, small_container);
+    let mut client = target.connect().await;
+    let answer = async {
+        loop {
+            let response = exchange(&mut client, &pod_of(110)).await.unwrap();
+            assert_eq!(response.status, 200);
+            if response.body.len() > 1 << 20 {
+                return response.body.len();
+            }
+        }
+    };
+    let answered = within("an answer with the role", answer).await;
+    let (sent, refused) =
+        (send_and_never_read(&target, &pod_of(110)).await, exchange(&mut client, &pod_of(640)).await);
+    assert_eq!(refused.unwrap().status, 400);
+    let figures = format!("{sent} sent, {} bytes answered with {answered}", pod_of(110).len());
+    target.end("responses of control characters that are not read", &figures, BOUND).await;
+}
+
+/// Sends this request on 60 connections that never read, over and over; returns how many were sent.
+async fn send_and_never_read(target: &Target, request: &[u8]) -> usize {
     let (begun, mut sent) = (Instant::now(), 0);
     while sent == 0 || begun.elapsed() < duration_of_a_fault() {
         let mut deaf = Vec::new();
         for _ in 0..60 {
             let mut client = target.connect().await;
-            client.send(&request).await;
+            client.send(request).await;
             deaf.push(client);
         }
         sent += deaf.len();
@@ -159,7 +194,7 @@ async fn responses_that_are_not_read_are_bounded() {
             within("the end of those that do not read", ends).await;
         }
     }
-    target.end("responses that are not read", &format!("{sent} sent"), BOUND).await;
+    sent
 }
 
 fn large_pod() -> Vec<u8> {
