@@ -22,6 +22,7 @@ COMPONENTS = {
         {"serviceMonitor": {"enabled": True}, "prometheusRule": {"enabled": True}},
         ["ServiceMonitor", "PrometheusRule"],
     ),
+    "control-plane/daemonset.yaml": ({"controlPlane": {"enabled": True}}, ["DaemonSet"]),
     "gke-quota/quota.yaml": ({"resourceQuota": {"enabled": True}}, ["ResourceQuota"]),
     "role-policy/policy.yaml": (
         {"rolePolicy": {"enabled": True}, "annotationPolicy": {"action": "Off"}},

@@ -48,6 +48,14 @@ def test_on_overlays_the_pods_use_the_network_of_the_node():
     assert render(values_of("cilium")).pod["spec"]["hostNetwork"] is True
 
 
+def test_on_the_control_plane_only_prometheus_leaves_the_node():
+    out = render(values_of("control-plane"))
+    assert out.the("DaemonSet") and not out.all("Service")
+    assert out.flags["listen"].startswith("127.0.0.1:") and out.flags["admin-listen"].startswith("[::]:")
+    (endpoint,) = out.the("PodMonitor")["spec"]["podMetricsEndpoints"]
+    assert endpoint["relabelings"], "the pods declare no port"
+
+
 FLUX = {obj["kind"]: obj for obj in yaml.safe_load_all((EXAMPLES / "flux.yaml").read_text())}
 ARGO_CD = yaml.safe_load((EXAMPLES / "argo-cd.yaml").read_text())
 

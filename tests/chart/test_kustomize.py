@@ -13,6 +13,7 @@ from generated import COMPONENTS, VARIANTS
 from kubernetes import validate
 
 KUBERNETES = ROOT / "deploy/kubernetes"
+CONTROL_PLANE = KUBERNETES / "components/control-plane"
 
 pytestmark = pytest.mark.skipif(not shutil.which("kubectl"), reason="kubectl is not there to run kustomize")
 
@@ -62,6 +63,8 @@ def test_components(tmp_path):
     readme = (KUBERNETES / "README.md").read_text()
     for component in components:
         assert f"| `{component.relative_to(ROOT)}` |" in readme, "the README lists it"
+    # It replaces the Deployment and the Service, which others change or select.
+    components.remove(CONTROL_PLANE)
     listed = ", ".join(f"path/to/{component.relative_to(ROOT)}" for component in components)
     objects = overlay(tmp_path, f"resources: [path/to/deploy/kubernetes]\ncomponents: [{listed}]\n")
     for obj in objects:
@@ -69,7 +72,7 @@ def test_components(tmp_path):
         assert obj["metadata"].get("namespace", NAMESPACE) == NAMESPACE
     assert of_kind(objects, "Deployment")["spec"]["replicas"] == 1
     kinds = {obj["kind"] for obj in objects}
-    assert kinds >= {kind for _, added in COMPONENTS.values() for kind in added}
+    assert kinds >= {kind for _, added in COMPONENTS.values() for kind in added} - {"DaemonSet"}
     dashboards = [obj for obj in objects if obj["kind"] == "ConfigMap"]
     assert {file for dashboard in dashboards for file in dashboard["data"]} == {
         path.name for path in (ROOT / "dashboards").glob("*.json")
@@ -82,15 +85,46 @@ def test_another_namespace_and_name(tmp_path, variant):
     """The objects are those that the chart renders for that namespace and name."""
     (example,) = [text for text in examples() if "namePrefix" in text]
     text = re.sub("components:.*?transformers", "transformers", example, flags=re.DOTALL).replace("self-managed", variant)
-    built = {(o["kind"], o["metadata"]["name"]): o for o in overlay(tmp_path, text)}
-    expected = render(
-        VARIANTS[variant] | {"fullnameOverride": f"blue-{NAME}", "namespaceOverride": "identity"}
-    ).objects
+    assert_renamed(overlay(tmp_path, text), VARIANTS[variant])
+
+
+def test_the_control_plane_is_what_the_chart_renders(tmp_path):
+    """With its own names and with others."""
+    values = {"controlPlane": {"enabled": True}}
+    component = "components: [path/to/deploy/kubernetes/components/control-plane]\n"
+    built = {(o["kind"], o["metadata"]["name"]): o for o in overlay(tmp_path, f"resources: [path/to/deploy/kubernetes]\n{component}")}
+    namespace = built.pop(("Namespace", NAMESPACE))
+    assert namespace["metadata"]["labels"] == {"pod-security.kubernetes.io/enforce": "privileged"}
+    assert built == {(o["kind"], o["metadata"]["name"]): without_helm(o) for o in render(values).objects}
+
+    (example,) = [text for text in examples() if "namePrefix" in text]
+    text = re.sub("components:.*?transformers", f"{component}transformers", example, flags=re.DOTALL)
+    text = text.replace("self-managed/names", "components/control-plane/names")
+    assert_renamed(overlay(tmp_path, text), values)
+
+
+@pytest.mark.parametrize("variant", [variant for variant in VARIANTS if variant != "self-managed"])
+def test_the_control_plane_is_refused_with_other_certificates(tmp_path, variant):
+    text = f"resources: [path/to/deploy/kubernetes/{variant}]\ncomponents: [path/to/deploy/kubernetes/components/control-plane]\n"
+    with pytest.raises(AssertionError, match="no matches for Id Secret.*eks-pod-identity-webhook-tls"):
+        overlay(tmp_path, text)
+
+
+def assert_renamed(objects, values):
+    """The objects are those that the chart renders for the namespace and the name of the README's example."""
+    built = {(o["kind"], o["metadata"]["name"]): o for o in objects}
+    expected = render(values | {"fullnameOverride": f"blue-{NAME}", "namespaceOverride": "identity"}).objects
     assert built.pop(("Namespace", "identity"))
     assert built.keys() == {(o["kind"], o["metadata"]["name"]) for o in expected}
     for obj in expected:
-        del obj["metadata"]["labels"]["app.kubernetes.io/managed-by"], obj["metadata"]["labels"]["helm.sh/chart"]
-        assert built[obj["kind"], obj["metadata"]["name"]] == with_kept_names(obj), obj["kind"]
+        assert built[obj["kind"], obj["metadata"]["name"]] == with_kept_names(without_helm(obj)), obj["kind"]
+
+
+def without_helm(obj):
+    """The object without the labels that say that Helm manages it."""
+    helm = ("app.kubernetes.io/managed-by", "helm.sh/chart")
+    labels = {key: value for key, value in obj["metadata"]["labels"].items() if key not in helm}
+    return obj | {"metadata": obj["metadata"] | {"labels": labels}}
 
 
 def with_kept_names(obj):
