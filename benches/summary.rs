@@ -1,4 +1,4 @@
-//! A line for each target: name, figure, target, ok or short. Together they are a Markdown table.
+//! A line for each target: name, figure, target, ok or missed. Together they are a Markdown table.
 
 #![allow(dead_code, reason = "each benchmark uses a part of it")]
 
@@ -12,36 +12,36 @@ pub(crate) struct Line {
     pub(crate) ok: bool,
 }
 
-/// What was printed so far.
+/// The table as far as it was printed.
 pub(crate) struct Summary {
-    short: usize,
+    missed: usize,
 }
 
 impl Summary {
     /// Prints the head of the table.
     pub(crate) fn begin() -> Self {
         println!("| what | figure | target | |\n| --- | --- | --- | --- |");
-        Self { short: 0 }
+        Self { missed: 0 }
     }
 
     pub(crate) fn line(&mut self, line: Line) {
         let Line { name, figure, target, ok } = line;
-        self.short += usize::from(!ok);
+        self.missed += usize::from(!ok);
         let verdict = match (ok, &*target) {
             (_, "") => "",
             (true, _) => "ok",
-            (false, _) => "short",
+            (false, _) => "missed",
         };
         println!("| {name} | {figure} | {target} | {verdict} |");
     }
 
-    /// Prints what has no target.
+    /// Prints a figure without a target.
     pub(crate) fn note(&mut self, name: String, figure: String) {
         println!("| {name} | {figure} | | |");
     }
 
     /// Success if every target was met.
     pub(crate) fn end(self) -> ExitCode {
-        if self.short == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+        if self.missed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
     }
 }

@@ -72,7 +72,7 @@ impl Load {
             let (measuring, over) = (Arc::clone(&measuring), Arc::clone(&over));
             let mut client = Client::connect(self).await;
             tasks.spawn(async move {
-                let mut latencies = Histogram::<u64>::new(3).unwrap();
+                let mut latencies = latencies();
                 while !over.load(Ordering::Relaxed) {
                     let start = Instant::now();
                     client.create().await;
@@ -92,7 +92,7 @@ impl Load {
         let (time, api_server_micros) = (start.elapsed(), cpu_micros(self.api_server) - cpu);
         let webhook = counters(webhook).await.zip(before).map(|(after, before)| after.since(before));
         over.store(true, Ordering::Relaxed);
-        let mut latencies = Histogram::new(3).unwrap();
+        let mut latencies = latencies();
         while let Some(client) = tasks.join_next().await {
             latencies.add(client.unwrap()).unwrap();
         }
@@ -118,6 +118,11 @@ impl Measured {
     pub(crate) fn api_server_cpu(&self) -> f64 {
         self.api_server_micros / self.pods()
     }
+}
+
+/// Up to a minute, which is longer than the API server waits for a webhook. `saturating_record` does not make room.
+fn latencies() -> Histogram<u64> {
+    Histogram::new_with_bounds(1, 60_000_000, 3).unwrap()
 }
 
 async fn counters(webhook: Option<&Webhook>) -> Option<Counters> {
