@@ -194,7 +194,7 @@ async fn a_candidate_above_the_ratio_is_slower() {
 async fn one_webhook_alone_is_measured() {
     let bench = Bench::start(&["minimal"]).await;
     let output = bench.measure(&["--warm-up=200ms"]).await;
-    assert_exit(&output, 0, &["1 reviews: all answered"]);
+    assert_exit(&output, 0, &["1 review: all answered"]);
     assert!(!stdout(&output).contains("ratio") && !stdout(&output).contains("baseline"), "{output:?}");
     let responses = bench.candidate.metric("http_responses_total{code=\"200\"}");
     assert!(responses > 1.0 + 20.0, "the warm-up is not counted: {responses}");
@@ -249,7 +249,7 @@ async fn markdown_has_verdict_figures_and_differences() {
         3,
         &[
             "### Webhook comparison: Different answers\n",
-            "- 1 reviews: 1 answered differently\n",
+            "- 1 review: 1 answered differently\n",
             "|  | baseline | candidate | ratio |\n| --- | ---: | ---: | ---: |\n| p50 | ",
             "| answers | 20 | 20 |\n",
             &difference,
@@ -272,7 +272,7 @@ async fn the_report_is_one_page_with_verdict_versions_figures_and_differences() 
     assert_eq!(object["baseline"]["version"], Value::Null);
     for part in [
         "Different answers",
-        "1 reviews: 1 answered differently",
+        "1 review: 1 answered differently",
         &format!("<td>{version}</td>"),
         "not known; --baseline-admin URL shows it",
         "/spec/containers/0/env/0/value",
@@ -473,7 +473,7 @@ async fn recordings_that_can_not_be_used_are_named() {
     fs::write(bench.path("reviews/review"), recorded("minimal")).unwrap();
     let url = url(&bench.baseline);
     let args = ["--baseline", &url, "--insecure", "--count=1", "--reviews", &bench.path("reviews/review")];
-    assert_exit(&run(&args).await, 0, &["1 reviews: all answered"]);
+    assert_exit(&run(&args).await, 0, &["1 review: all answered"]);
 }
 
 #[tokio::test]

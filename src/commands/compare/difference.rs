@@ -69,7 +69,7 @@ impl fmt::Display for Difference {
 }
 
 fn text(value: &Option<Value>) -> String {
-    let Some(value) = value else { return "has none".to_owned() };
+    let Some(value) = value else { return "absent".to_owned() };
     let text = value.to_string();
     let shown = cut(&text, MAX_CHARS);
     format!("{shown}{}", if shown.len() < text.len() { "…" } else { "" })
@@ -123,10 +123,10 @@ mod tests {
             lines(baseline, candidate),
             [
                 "/b/c~1d/1: baseline 2, candidate 3",
-                "/b/c~1d/2: baseline has none, candidate \"x\"",
-                "/old: baseline null, candidate has none",
+                "/b/c~1d/2: baseline absent, candidate \"x\"",
+                "/old: baseline null, candidate absent",
                 "/e: baseline {\"f\":1}, candidate []",
-                "/~0new: baseline has none, candidate true",
+                "/~0new: baseline absent, candidate true",
             ]
         );
         let long = &lines(json!({"a": "é".repeat(200)}), json!({"a": 1}))[0];

@@ -21,6 +21,7 @@ td.number, th.number { text-align: right; font-variant-numeric: tabular-nums; }
 code { font: 13px ui-monospace, monospace; overflow-wrap: anywhere; }
 .verdict { padding: .8rem 1rem; border-left: .4rem solid; } .verdict p { margin: .2rem 0; }
 .good { border-color: #1a7f37; background: #dafbe1; } .bad { border-color: #cf222e; background: #ffebe9; } .slow { border-color: #bc4c00; background: #fff1e5; }
+.changed code { font-weight: 600; }
 svg { max-width: 100%; height: auto; }";
 
 /// Renders the page.
@@ -90,9 +91,10 @@ fn versions(report: &Report) -> Markup {
                 @for side in &report.sides { td { (version(side)) } }
             }
             @for name in names {
-                tr {
+                @let values: Vec<_> = report.sides.iter().map(|side| value(&side.about, name)).collect();
+                tr.changed[values.windows(2).any(|pair| pair[0] != pair[1])] {
                     td { code { (name) } }
-                    @for side in &report.sides { td { code { (value(&side.about, name).unwrap_or_default()) } } }
+                    @for value in &values { td { code { (value.as_deref().unwrap_or_default()) } } }
                 }
             }
         }
@@ -109,7 +111,9 @@ fn measured(report: &Report) -> Markup {
         table {
             tr { @for (column, cell) in head.iter().enumerate() { th.number[column > 0] { (cell) } } }
             @for row in rows {
-                tr { @for (column, cell) in row.iter().enumerate() { td.number[column > 0] { (cell) } } }
+                tr {
+                    @for column in 0..head.len() { td.number[column > 0] { (row.get(column).map_or("", String::as_str)) } }
+                }
             }
         }
     }

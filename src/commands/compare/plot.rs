@@ -53,6 +53,8 @@ fn plot(
     sides: &[(&str, Vec<f64>)],
     highest: f64,
 ) -> Result<(), Box<dyn std::error::Error>> {
+    // Labels of every tick would overlap, but in a narrow range there may be none at a round latency.
+    let is_narrow = edges[edges.len() - 1] < 5.0 * edges[0];
     let root = SVGBackend::with_string(svg, SIZE).into_drawing_area();
     root.fill(&WHITE)?;
     let mut chart = ChartBuilder::on(&root)
@@ -65,7 +67,9 @@ fn plot(
         .label_style(("sans-serif", 13))
         .light_line_style(ShapeStyle::from(BLACK.mix(0.06)))
         .x_desc("latency")
-        .x_label_formatter(&|micros| time(*micros))
+        .x_label_formatter(&|micros| {
+            if is_narrow || is_round(*micros) { time(*micros) } else { String::new() }
+        })
         .y_desc("share of answers")
         .y_labels(6)
         .y_label_formatter(&|percent| format!("{percent:.1} %"))
@@ -86,4 +90,10 @@ fn plot(
         .draw()?;
     root.present()?;
     Ok(())
+}
+
+/// Whether a latency is 1, 2 or 5 of a power of ten.
+fn is_round(micros: f64) -> bool {
+    let leading = micros / 10.0_f64.powf(micros.log10().floor());
+    [1.0, 2.0, 5.0, 10.0].iter().any(|round| (leading - round).abs() < 1e-6)
 }

@@ -80,7 +80,11 @@ impl Report {
             (_, _, 0) => "both give the same pods".to_owned(),
             (_, _, count) => format!("{count} answered differently"),
         };
-        let mut sentences = vec![format!("{} reviews: {answered}", verification.reviews)];
+        let reviews = match verification.reviews {
+            1 => "1 review".to_owned(),
+            count => format!("{count} reviews"),
+        };
+        let mut sentences = vec![format!("{reviews}: {answered}")];
         if measured.answered_by_one > 0 {
             sentences.push(format!("{} requests were answered by one side only", measured.answered_by_one));
         }
