@@ -12,4 +12,4 @@ macro_rules! entry_points {
     )*};
 }
 
-entry_points!(review, core, manifests, annotations, http, http2);
+entry_points!(review, core, manifests, annotations, http, http2, sync);

@@ -6,9 +6,11 @@ mod http;
 mod manifests;
 mod reference;
 mod shape;
+mod sync;
 
 pub(crate) use self::{
     admission::{annotations, core, review},
     http::{http, http2},
     manifests::manifests,
+    sync::sync,
 };

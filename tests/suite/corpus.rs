@@ -48,6 +48,11 @@ fn manifests_are_read_or_refused() {
 }
 
 #[test]
+fn accounts_are_known_when_all_have_arrived() {
+    check_corpus("sync", 10, checks::sync);
+}
+
+#[test]
 fn connections_end_whatever_comes() {
     check_corpus("http", 10, checks::http);
     check_corpus("http2", 8, checks::http2);
