@@ -56,9 +56,9 @@ pub(crate) fn bench(criterion: &mut Criterion) {
     let mapping = Mapping::parse(&format!("{{{}}}", globs.join(",")), &resolver).unwrap();
     group.sample_size(10).bench_function("100,000 accounts bound anew by 100 globs", |bencher| {
         bencher.iter(|| {
-            writer.reassign_all(|namespace, name, known| match known.has_annotated_role() {
-                true => known.clone(),
-                false => mapping.resolve(&resolver, (namespace, name), &OwnAnnotations::NONE),
+            writer.reassign_all(|namespace, name, known| match known {
+                Some(account) if account.has_annotated_role() => known.cloned(),
+                _ => Some(mapping.resolve(&resolver, (namespace, name), &OwnAnnotations::NONE)),
             })
         });
     });

@@ -3,6 +3,7 @@
 use clap::Args;
 
 use super::{ClusterArgs, InjectionArgs, ReportForm, values::dns_name};
+use crate::accounts::assignments::role_policy::PermittedByDefault;
 
 /// Flags of `audit`.
 #[derive(Debug, Args)]
@@ -16,6 +17,11 @@ pub struct AuditArgs {
     /// Expect the roles of the ConfigMap pod-identity-webhook of this namespace, too, as with serve's --watch-config-map
     #[arg(long, env = "AUDIT_CONFIG_MAP_NAMESPACE", value_name = "NAME", value_parser = dns_name)]
     pub config_map_namespace: Option<String>,
+    /// Also report the accounts with a role that their namespace may not use, by the annotation permitted-roles of the
+    /// Namespace, or this default: allow, deny, or comma-separated globs, in which {namespace} stands for the namespace
+    #[arg(long, env = "AUDIT_ROLE_POLICY", value_name = "DEFAULT", default_missing_value = "allow",
+        num_args = 0..=1, require_equals = true)]
+    pub role_policy: Option<PermittedByDefault>,
     /// What to print
     #[arg(short, long, env = "AUDIT_OUTPUT", value_name = "FORM", default_value = "text")]
     pub output: ReportForm,

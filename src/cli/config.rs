@@ -16,6 +16,7 @@ use super::{
     ClusterArgs, FlagInUse, Http2, LimitArgs, RecordArgs, SelfManagedArgs, ServeArgs, SourceArgs, TlsArgs,
 };
 use crate::{
+    accounts::assignments::role_policy::PermittedByDefault,
     injection::settings::Settings,
     recording::Folder,
     server::{Timeouts, mutate::RequestLimits},
@@ -35,6 +36,8 @@ pub struct Config {
     pub source: Source,
     /// The namespace of the ConfigMap of roles, if that is watched.
     pub config_map: Option<Namespace>,
+    /// Which roles of it a namespace may use that does not say it, if that is restricted.
+    pub role_policy: Option<PermittedByDefault>,
     /// The file of the accounts with container credentials, if there is one.
     pub container_credentials: Option<PathBuf>,
     /// What is injected.
@@ -169,6 +172,12 @@ pub enum Contradiction {
          leave one of them out, or give --tls-self-signed instead"
     )]
     NoCluster,
+    /// A policy without roles that it could apply to.
+    #[error(
+        "--role-policy applies to the roles of the ConfigMap in a cluster: give --watch-config-map as well, and not \
+         --service-accounts"
+    )]
+    NoMappingForPolicy,
     /// Certificates that would expire before they can be replaced.
     #[error(
         "--tls-leaf-validity can be at most a third of --tls-ca-validity, and --tls-rotation-overlap at most a quarter \
@@ -185,6 +194,10 @@ impl TryFrom<ServeArgs> for Config {
         let reload_interval = args.source.reload_interval;
         let watch_config_map = args.source.watch_config_map;
         let config_map = watch_config_map.then(|| Namespace(args.tls.self_managed.namespace.clone()));
+        let role_policy = args.source.role_policy.clone();
+        if role_policy.is_some() && (config_map.is_none() || args.source.service_accounts.is_some()) {
+            return Err(Contradiction::NoMappingForPolicy);
+        }
         let http2 = args.listen.http2.is_offered_at(args.listen.listen.ip());
         let (source, certificate) = (Source::from(args.source), Certificate::of(args.tls, http2)?);
         if matches!((&source, &certificate), (Source::Manifests(_), Certificate::SelfManaged(_))) {
@@ -194,6 +207,7 @@ impl TryFrom<ServeArgs> for Config {
             reload_interval,
             source,
             config_map,
+            role_policy,
             container_credentials: args.injection.container.file().map(Into::into),
             settings: Arc::new(args.injection.into_settings()),
             listen: args.listen.listen,

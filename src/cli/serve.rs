@@ -11,7 +11,7 @@ use super::{
         tls_version,
     },
 };
-use crate::tls::TlsVersion;
+use crate::{accounts::assignments::role_policy::PermittedByDefault, tls::TlsVersion};
 
 /// Flags of `serve`. The last of several counts, as with the webhooks whose manifests it takes.
 #[derive(Debug, Args)]
@@ -100,6 +100,10 @@ pub struct SourceArgs {
     #[arg(long, env, value_name = "BOOL", default_value = "false", default_missing_value = "true",
         num_args = 0..=1, require_equals = true, action = clap::ArgAction::Set)]
     pub watch_config_map: bool,
+    /// Give a role of that ConfigMap only to namespaces that permit it, by the annotation permitted-roles of the Namespace,
+    /// or this default: allow, deny, or comma-separated globs, in which {namespace} stands for the namespace
+    #[arg(long, env, value_name = "DEFAULT", default_missing_value = "allow", num_args = 0..=1, require_equals = true)]
+    pub role_policy: Option<PermittedByDefault>,
     /// How often files (manifests, certificates) are looked at for changes. A change counts once it has stood still
     /// for as long
     #[arg(long, env, value_name = "DURATION", default_value = "2s", value_parser = positive_duration)]

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 
 use crate::{
-    injection::{account::Account, near_miss, settings::AnnotationPrefix, warning::quote},
+    injection::{account::Account, warning::Warning},
     kube::{
         call::CallError,
         collection::{Collection, Form},
@@ -30,17 +30,15 @@ impl ListedAccount {
     pub(super) fn annotations(&self) -> impl Iterator<Item = (&str, &str)> + Clone {
         self.annotations.iter().map(|(key, value)| (&**key, value.as_deref().unwrap_or_default()))
     }
+}
 
-    /// What is wrong with its annotations, which give this account.
-    pub(super) fn mistakes(&self, account: &Account, prefix: &AnnotationPrefix) -> Vec<String> {
-        let short = prefix.key("");
-        let near_misses = self.annotations.keys().filter_map(|key| {
-            let meant = near_miss::meant(key, short.trim_end_matches('/'))?;
-            Some(format!("annotation {} is not read: is {} meant?", quote(key), prefix.key(meant)))
-        });
-        let warnings = account.grant().map_or(&[][..], |grant| &grant.settings.warnings);
-        near_misses.chain(warnings.iter().map(|warning| warning.as_ref().to_owned())).collect()
-    }
+/// What is wrong with the annotations of an account.
+pub(super) fn mistakes(account: &Account) -> Vec<String> {
+    let text = |warning: &Warning| {
+        let text = warning.as_ref();
+        text.strip_prefix("ServiceAccount ").unwrap_or(text).to_owned()
+    };
+    account.warnings().iter().map(text).collect()
 }
 
 /// Lists the accounts of a namespace, or all, one at a time.

@@ -79,6 +79,15 @@ CASES = {
     "role-policy": {
         "rolePolicy": {"enabled": True, "default": "arn:aws:iam::111122223333:role/tenants/{namespace}/*"}
     },
+    "role-policy-mappings": {
+        "rolePolicy": {"enabled": True, "default": "arn:aws:iam::111122223333:role/tenants/{namespace}/*"},
+        "config": {"watchConfigMap": True},
+        "checks": {"audit": {"enabled": True}},
+    },
+    "role-policy-mappings-warns": {
+        "rolePolicy": {"enabled": True, "default": "deny", "action": "Warn"},
+        "config": {"watchConfigMap": True},
+    },
     "role-policy-warns": {
         "rolePolicy": {"enabled": True, "default": "deny", "action": "Warn"},
         "config": {"awsAccountId": "111122223333", "annotationPrefix": "example.com"},

@@ -89,6 +89,9 @@ def for_tests():
         "config-map": (ROOT / "deploy/kubernetes/namespace.yaml").read_text()
         + "---\n"
         + plain({"config": {"watchConfigMap": True}}),
+        "role-policy-mappings": (ROOT / "deploy/kubernetes/namespace.yaml").read_text()
+        + "---\n"
+        + plain(CASES["role-policy-mappings"]),
         # Pods on the node's network are not `restricted`.
         "control-plane": (ROOT / "deploy/kubernetes/namespace.yaml").read_text().replace("restricted", "privileged")
         + "---\n"

@@ -122,7 +122,7 @@ def test_audit_gets_every_setting_that_it_has():
     takes = set(re.findall(r"^\s+(?:-\w, )?--([a-z-]+)", listing, flags=re.MULTILINE))
     out = render(CASES["every-setting"] | {"checks": {"audit": {"enabled": True}}})
     given = {arg.removeprefix("--").partition("=")[0] for arg in args(out, "audit")[1:]}
-    assert given - {"excluded-namespaces", "config-map-namespace"} == {flag(key) for key in default_values()["config"]} & takes
+    assert given - {"excluded-namespaces", "config-map-namespace", "role-policy"} == {flag(key) for key in default_values()["config"]} & takes
 
 
 def test_the_rights_of_audit():
@@ -132,6 +132,9 @@ def test_the_rights_of_audit():
         (None, f"{NAME}-audit", rules),
         (NAMESPACE, f"{NAME}-audit", [READ_MAPPING]),
     ]
+    (policy,) = documented_rules("docs/policies.md")["ClusterRole"]
+    assert rights(rendered("role-policy-mappings"), f"{NAME}-audit")[0] == (None, f"{NAME}-audit", [*rules, policy])
+    assert "--role-policy=arn:aws:iam::111122223333:role/tenants/{namespace}/*" in args(rendered("role-policy-mappings"), "audit")
 
 
 def test_oidc_verify():

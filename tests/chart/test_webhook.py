@@ -16,6 +16,7 @@ def rules(out, kind):
 
 
 SERVICE_ACCOUNTS = {"apiGroups": [""], "resources": ["serviceaccounts"], "verbs": ["list", "watch"]}
+NAMESPACES = {"apiGroups": [""], "resources": ["namespaces"], "verbs": ["list", "watch"]}
 CONFIG_MAP = {
     "apiGroups": [""],
     "resources": ["configmaps"],
@@ -35,15 +36,22 @@ def test_the_config_map_is_watched_if_a_setting_says_so():
     assert [watches_config_map(rendered(case)) for case in cases] == [False, True, True, False, True]
 
 
+def test_namespaces_are_watched_if_the_role_policy_restricts_the_config_map():
+    cases = ["role-policy", "role-policy-warns", "config-map", "role-policy-mappings", "role-policy-mappings-warns"]
+    flags = [rendered(case).flags.get("role-policy") for case in cases]
+    assert flags == [None, None, None, "arn:aws:iam::111122223333:role/tenants/{namespace}/*", None]
+
+
 def test_rights_are_exact(webhook):
     if not webhook.all("ClusterRole"):
         return
     config_map = [CONFIG_MAP] if watches_config_map(webhook) else []
+    read = [SERVICE_ACCOUNTS, NAMESPACES] if "role-policy" in webhook.flags else [SERVICE_ACCOUNTS]
     if "tls-self-managed" not in webhook.flags:
-        assert rules(webhook, "ClusterRole") == [SERVICE_ACCOUNTS] and rules(webhook, "Role") == config_map
+        assert rules(webhook, "ClusterRole") == read and rules(webhook, "Role") == config_map
         return
     assert rules(webhook, "ClusterRole") == [
-        SERVICE_ACCOUNTS,
+        *read,
         {
             "apiGroups": ["admissionregistration.k8s.io"],
             "resources": ["mutatingwebhookconfigurations"],

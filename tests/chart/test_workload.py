@@ -16,7 +16,7 @@ SELF_MANAGED = {
 }  # fmt: skip
 
 # Flags that are not in `config`: the chart sets them, mounts the certificate at their default path, or they are for trials.
-SET_BY_THE_CHART = {"listen", "admin-listen", "reuse-port", "probe-socket"} | SELF_MANAGED
+SET_BY_THE_CHART = {"listen", "admin-listen", "reuse-port", "probe-socket", "role-policy"} | SELF_MANAGED
 NOT_FOR_THE_CHART = {"tls-cert-file", "tls-key-file", "tls-self-signed", "tls-san", "kube-api"}
 
 

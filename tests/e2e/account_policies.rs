@@ -83,11 +83,40 @@ async fn a_namespace_uses_the_roles_that_it_permits() {
     {
         assert_eq!(write(&api, &role(refused)).await.0, StatusCode::FORBIDDEN, "{refused}");
     }
+    roles_are_permitted_as_by_the_program(&api).await;
     // An account that was there before goes on, whoever else writes to it.
     let before = "/api/v1/namespaces/accounts/serviceaccounts/before";
     api.merge(before, &json!({"metadata": {"labels": {"a": "b"}}})).await.unwrap();
     let other = json!({"metadata": {"annotations": role("arn:aws:iam::111122223333:role/other")}});
     assert!(api.merge(before, &other).await.unwrap_err().to_string().contains("permits"));
+}
+
+/// The cases that the program passes as well, each in a Namespace of its own.
+async fn roles_are_permitted_as_by_the_program(api: &Api) {
+    let cases: Vec<Value> = serde_json::from_str(include_str!("../fixtures/role-policy.json")).unwrap();
+    let mut tried = 0;
+    for (index, case) in cases.iter().enumerate() {
+        let (namespace, annotations) = match (case["annotation"].as_str(), case["default"].as_str()) {
+            (Some(annotation), _) => {
+                (format!("case-{index}"), json!({"eks.amazonaws.com/permitted-roles": annotation}))
+            }
+            // The default of the rendered policy.
+            (None, Some("arn:aws:iam::111122223333:role/tenants/{namespace}/*")) => {
+                ("payments".to_owned(), json!({}))
+            }
+            _ => continue,
+        };
+        let object = json!({"metadata": {"name": namespace, "annotations": annotations}});
+        if let Err(error) = api.create("/api/v1/namespaces", &object).await {
+            assert!(namespace == "payments" && error.to_string().contains("already exists"), "{error}");
+        }
+        let account = json!({format!("{PREFIX}/role-arn"): case["role"]});
+        let (status, _, text) = write_to(api, &namespace, &account).await;
+        let expected = if case["permitted"] == true { StatusCode::CREATED } else { StatusCode::FORBIDDEN };
+        assert_eq!(status, expected, "{case}: {text}");
+        tried += 1;
+    }
+    assert!(tried > 15, "{tried}");
 }
 
 /// A control plane with both policies, and the namespace `accounts` with an account of a role that nobody permits.
@@ -116,9 +145,13 @@ async fn write(api: &Api, annotations: &Value) -> (StatusCode, String) {
 }
 
 async fn write_whole(api: &Api, annotations: &Value) -> (StatusCode, String, String) {
+    write_to(api, "accounts", annotations).await
+}
+
+async fn write_to(api: &Api, namespace: &str, annotations: &Value) -> (StatusCode, String, String) {
     let account = json!({"metadata": {"generateName": "a-", "annotations": annotations}});
-    let path = "/api/v1/namespaces/accounts/serviceaccounts?dryRun=All";
-    let response = api.create_raw(path, &account).await;
+    let path = format!("/api/v1/namespaces/{namespace}/serviceaccounts?dryRun=All");
+    let response = api.create_raw(&path, &account).await;
     let warnings =
         response.headers().get_all("warning").iter().map(|value| unquoted(value.to_str().unwrap()));
     let (status, warnings) = (response.status(), warnings.collect::<Vec<_>>().join("\n"));

@@ -13,8 +13,10 @@ use crate::{
     webhook::{Cluster, NAMESPACE},
 };
 
-pub(crate) const TESTS: &[Test] =
-    tests![a_config_map_and_a_file_decide_what_accounts_without_a_role_are_given];
+pub(crate) const TESTS: &[Test] = tests![
+    a_config_map_and_a_file_decide_what_accounts_without_a_role_are_given,
+    a_namespace_is_given_only_the_roles_of_the_config_map_that_it_permits
+];
 
 async fn a_config_map_and_a_file_decide_what_accounts_without_a_role_are_given() {
     let plane = ControlPlane::start("mapping").await;
@@ -50,6 +52,48 @@ async fn a_config_map_and_a_file_decide_what_accounts_without_a_role_are_given()
     eventually("it is mapped no more", async || cluster.metric(mapped).await == 0.0).await;
     assert_eq!(identity::of(&create(&api, "after", "plain").await), identity::none(&["app"]));
     assert_eq!(cluster.metric(r#"role_mapping_errors_total{reason="watch"}"#).await, 0.0);
+}
+
+/// `rolePolicy` with a default of `arn:…:role/tenants/{namespace}/*`, and the rights that the chart gives for it.
+async fn a_namespace_is_given_only_the_roles_of_the_config_map_that_it_permits() {
+    let plane = ControlPlane::start("mapping-role-policy").await;
+    let manifests = "tests/fixtures/rendered/role-policy-mappings.yaml";
+    let cluster = Cluster::install_replicas(plane, manifests, 1, &[]).await;
+    let api = cluster.api().await;
+    let config = json!({"mapped-*/*": {"roleArn": ROLE}}).to_string();
+    let config_map = json!({"apiVersion": "v1", "kind": "ConfigMap",
+        "metadata": {"name": "pod-identity-webhook", "namespace": NAMESPACE}, "data": {"config": config}});
+    api.apply(&config_map).await.unwrap();
+    api.create_namespace("mapped-1").await;
+    // The default does not permit the role, and whoever creates the pod is warned.
+    let path = "/api/v1/namespaces/mapped-1/pods?dryRun=All";
+    let mut plain = pod("plain");
+    plain["spec"]["serviceAccountName"] = json!("plain");
+    let warning = "namespace mapped-1 permits arn:aws:iam::111122223333:role/tenants/mapped-1/*";
+    eventually("it is refused", async || {
+        let response = api.create_raw(path, &plain).await;
+        let mut warnings = response.headers().get_all("warning").iter();
+        response.status() == 201 && warnings.any(|text| text.to_str().unwrap().contains(warning))
+    })
+    .await;
+    assert_eq!(identity::of(&create(&api, "refused", "plain").await), identity::none(&["app"]));
+
+    let permitted = json!({"metadata": {"annotations": {"eks.amazonaws.com/permitted-roles": ROLE}}});
+    api.merge("/api/v1/namespaces/mapped-1", &permitted).await.unwrap();
+    let mapped = r#"accounts{state="mapped"}"#;
+    eventually("it is permitted", async || cluster.metric(mapped).await > 0.0).await;
+    assert_eq!(identity::of(&create(&api, "given", "plain").await), identity::given("given", &["app"]));
+
+    // Namespaces, accounts and pods right behind each other: each has the role, and none is refused.
+    for index in 0..20 {
+        let namespace = format!("mapped-new-{index}");
+        let object =
+            json!({"metadata": {"name": namespace, "annotations": permitted["metadata"]["annotations"]}});
+        api.create("/api/v1/namespaces", &object).await.unwrap();
+        api.create_account(&namespace, "plain", &json!({})).await;
+        let stored = api.create_pod(&namespace, &plain).await.unwrap();
+        assert_eq!(identity::of(&stored), identity::given("plain", &["app"]), "{namespace}");
+    }
 }
 
 async fn create(api: &Api, name: &str, account: &str) -> Value {

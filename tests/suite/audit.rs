@@ -166,6 +166,51 @@ async fn roles_of_a_config_map_and_container_credentials_are_expected_where_they
 }
 
 #[tokio::test]
+async fn roles_that_the_role_policy_would_refuse_are_listed() {
+    let api = cluster().await;
+    api.apply("orders", "db", json!({ROLE_ANNOTATION: "arn:aws:iam::111122223333:role/orders-db"}));
+    api.apply_namespace(
+        "payments",
+        json!({"eks.amazonaws.com/permitted-roles": "arn:aws:iam::*:role/other-*"}),
+    );
+    api.apply_namespace("orders", json!({}));
+    api.create_pod(recorded_pod("already-mutated"));
+    api.create_pod(recorded_pod("unannotated-account"));
+    let config = json!({"payments/plain": {"RoleARN": ROLE}}).to_string();
+    let config_map = json!({"kind": "ConfigMap", "data": {"config": config}}).to_string();
+    api.answer("/api/v1/namespaces/webhook/configmaps/pod-identity-webhook", 200, &config_map);
+    let mapped = "--config-map-namespace=webhook";
+    assert!(!stdout(&audit(&api, &[mapped]).await).contains("permits"));
+
+    // The account `plain` is not given its role under this policy, so its pod lacks nothing.
+    let output = audit(&api, &["--role-policy", mapped]).await;
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    let permits = "the namespace payments permits arn:aws:iam::*:role/other-* (annotation \
+        eks.amazonaws.com/permitted-roles of the Namespace), not";
+    for name in ["api", "plain"] {
+        let expected = format!("warning: ServiceAccount payments/{name}: {permits} {ROLE}\n");
+        assert!(stdout(&output).contains(&expected), "{}", stdout(&output));
+    }
+    assert!(!stdout(&output).contains("orders"), "{}", stdout(&output));
+
+    let default = "--role-policy=arn:aws:iam::111122223333:role/{namespace}/*";
+    let report: Value =
+        serde_json::from_str(&stdout(&audit(&api, &[default, "--output=json"]).await)).unwrap();
+    let expected = json!([
+        {"namespace": "orders", "name": "db", "role": "arn:aws:iam::111122223333:role/orders-db",
+            "permitted": "arn:aws:iam::111122223333:role/orders/*"},
+        {"namespace": "payments", "name": "api", "role": ROLE, "permitted": "arn:aws:iam::*:role/other-*"},
+    ]);
+    assert_eq!(report["refused"], expected);
+
+    api.fail_namespaces(&[403]);
+    let output = audit(&api, &["--role-policy"]).await;
+    assert_eq!(output.status.code(), Some(1));
+    assert!(stderr(&output).contains("resources: [namespaces], verbs: [list]"), "{}", stderr(&output));
+    assert_eq!(audit(&api, &["--role-policy=payments-*"]).await.status.code(), Some(2));
+}
+
+#[tokio::test]
 async fn without_the_right_to_list_the_rule_that_gives_it_is_named() {
     let forbidden =
         json!({"kind": "Status", "status": "Failure", "code": 403, "message": "not for you"}).to_string();
@@ -194,7 +239,8 @@ async fn mistakes_in_annotations_and_excluded_accounts_are_reported() {
     api.apply(
         "shop",
         "odd",
-        json!({ROLE_ANNOTATION: "arn:aws:iam::1:role", "eks.amazonaws.com/token-expiration": "x"}),
+        json!({ROLE_ANNOTATION: "arn:aws:iam::1:role", "eks.amazonaws.com/token-expiration": "x",
+            "eks.amazonaws.com/audiences": "y"}),
     );
     api.apply(
         "shop",
@@ -204,14 +250,20 @@ async fn mistakes_in_annotations_and_excluded_accounts_are_reported() {
     let output = audit(&api, &["--excluded-namespaces=kube-system"]).await;
     assert_eq!(output.status.code(), Some(0), "mistakes are warnings: {}", stderr(&output));
     for line in [
-        r#"warning: ServiceAccount shop/misspelt: annotation "eks.amazonaws.com/role-arm" is not read: is eks.amazonaws.com/role-arn meant?"#,
-        r#"warning: ServiceAccount shop/misspelt: annotation "eks.amazon.com/role-arn" is not read: is eks.amazonaws.com/role-arn meant?"#,
-        "warning: ServiceAccount shop/odd: ServiceAccount annotation eks.amazonaws.com/role-arn: ",
-        "warning: ServiceAccount shop/odd: ServiceAccount annotation eks.amazonaws.com/token-expiration: ",
+        r#"warning: ServiceAccount shop/misspelt: annotation "eks.amazonaws.com/role-arm" is ignored; did you mean eks.amazonaws.com/role-arn?"#,
+        r#"warning: ServiceAccount shop/misspelt: annotation "eks.amazon.com/role-arn" is ignored; did you mean eks.amazonaws.com/role-arn?"#,
+        "warning: ServiceAccount shop/odd: annotation eks.amazonaws.com/role-arn: ",
+        "warning: ServiceAccount shop/odd: annotation eks.amazonaws.com/token-expiration: ",
         "warning: namespace kube-system is excluded, and has accounts with an identity: ebs-csi",
     ] {
         assert!(stdout(&output).contains(line), "lacks {line:?}: {}", stdout(&output));
     }
+    assert_eq!(
+        stdout(&output).matches("did you mean").count(),
+        3,
+        "each is reported once: {}",
+        stdout(&output)
+    );
     assert!(!stdout(&output).contains("shop/others"), "{}", stdout(&output));
 
     let output = audit(&api, &["--excluded-namespaces=kube-system", "--output=json"]).await;

@@ -291,7 +291,7 @@ async fn mistakes_in_annotations_and_accounts_that_are_left_out_are_warned_of() 
     let output = bench.of_the_account().await;
     assert_eq!(output.status.code(), Some(0), "{}{}", stdout(&output), stderr(&output));
     for line in [
-        r#"warn  accounts       payments/misspelt: annotation "eks.amazonaws.com/Role-ARN" is not read: is eks.amazonaws.com/role-arn meant?"#,
+        r#"warn  accounts       payments/misspelt: annotation "eks.amazonaws.com/Role-ARN" is ignored; did you mean eks.amazonaws.com/role-arn?"#,
         "warn  accounts       kube-system/ebs-csi: annotated, in a namespace that namespaceSelector leaves out",
     ] {
         assert!(stdout(&output).contains(line), "lacks {line:?}:\n{}", stdout(&output));

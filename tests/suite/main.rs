@@ -37,6 +37,7 @@ mod proxy;
 mod race;
 mod record;
 mod reload;
+mod role_policy;
 mod rotation;
 mod rules;
 mod takeover;

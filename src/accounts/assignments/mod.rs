@@ -4,21 +4,27 @@
 pub mod config_map;
 pub mod container_credentials;
 pub mod container_credentials_file;
+mod followed;
+mod glob;
 pub mod mapping;
+pub mod role_policy;
 
-use std::{collections::HashMap, future::pending, sync::Arc};
+use std::{
+    collections::{HashMap, HashSet},
+    future::pending,
+    sync::Arc,
+};
 
-use tokio::sync::watch;
-
-use self::{container_credentials::ContainerCredentialsList, mapping::Mapping};
+pub use self::followed::News;
+use self::{
+    container_credentials::ContainerCredentialsList, followed::Followed, mapping::Mapping,
+    role_policy::RolePolicy,
+};
 use crate::injection::{
     account::Account,
     annotation_keys::AnnotationKeys,
     resolver::{OwnAnnotations, Resolver},
 };
-
-/// The values of a source as they come; `None` before the first.
-pub type News<T> = watch::Receiver<Option<Arc<T>>>;
 
 /// Resolves accounts: the one place that knows which source takes precedence. Annotations take precedence over the mapping,
 /// and container credentials over both.
@@ -26,6 +32,8 @@ pub type News<T> = watch::Receiver<Option<Arc<T>>>;
 pub struct Assignments {
     resolver: Arc<Resolver>,
     mapping: Followed<Mapping>,
+    /// Which roles of the mapping a namespace may use; any, without one.
+    role_policy: Option<RolePolicy>,
     container_credentials: Followed<ContainerCredentialsList>,
     /// The annotations of accounts that name no role, by namespace and name. There are few, since most accounts have no
     /// annotation of ours at all. Kept only where another source may give such an account something later.
@@ -39,6 +47,8 @@ pub enum Change {
     All,
     /// These, by namespace and name.
     Accounts(Vec<(Box<str>, Box<str>)>),
+    /// Those of these namespaces.
+    Namespaces(HashSet<Arc<str>>),
 }
 
 impl Assignments {
@@ -47,6 +57,7 @@ impl Assignments {
         Self {
             resolver,
             mapping: Followed::default(),
+            role_policy: None,
             container_credentials: Followed::default(),
             without_role: HashMap::new(),
         }
@@ -60,6 +71,12 @@ impl Assignments {
     /// Follows the mappings that come.
     pub fn following_mapping(mut self, news: Option<News<Mapping>>) -> Self {
         self.mapping.follow(news);
+        self
+    }
+
+    /// Gives roles of the mapping only to namespaces that permit them.
+    pub fn under_role_policy(mut self, policy: Option<RolePolicy>) -> Self {
+        self.role_policy = policy;
         self
     }
 
@@ -80,6 +97,9 @@ impl Assignments {
             let mapping = self.mapping.next().await;
             self.set_mapping(mapping);
         }
+        if let Some(policy) = &mut self.role_policy {
+            policy.ready().await;
+        }
         if self.container_credentials.is_awaited() {
             let list = self.container_credentials.next().await;
             self.set_container_credentials(list);
@@ -88,8 +108,15 @@ impl Assignments {
 
     /// Waits until accounts may be given something else than before; forever, where nothing is followed.
     pub async fn changed(&mut self) -> Change {
+        let role_policy = async {
+            match &mut self.role_policy {
+                Some(policy) => policy.changed().await,
+                None => pending().await,
+            }
+        };
         tokio::select! {
             mapping = self.mapping.next() => self.set_mapping(mapping),
+            namespaces = role_policy => Change::Namespaces(namespaces),
             list = self.container_credentials.next() => self.set_container_credentials(list),
         }
     }
@@ -110,20 +137,20 @@ impl Assignments {
         Change::Accounts(names)
     }
 
-    /// What an account with these annotations is given.
+    /// What an account with these annotations is given; `None` while its namespace is not known, which decides about its role.
     pub fn resolve<'a>(
         &mut self,
         namespace: &str,
         name: &str,
         annotations: impl Iterator<Item = (&'a str, &'a str)> + Clone,
-    ) -> Account {
+    ) -> Option<Account> {
         let account = self.resolver.resolve(annotations.clone());
         if !self.has_other_sources() {
-            return account;
+            return Some(account);
         }
         if account.has_annotated_role() {
             self.forget(namespace, name);
-            return self.with_container_credentials(namespace, name, account);
+            return self.with_container_credentials(namespace, name, Some(account));
         }
         let own = self.resolver.own(annotations);
         if own.is_empty() {
@@ -136,17 +163,20 @@ impl Assignments {
     }
 
     /// What an account is given now that was resolved as `known` before.
-    pub fn resolve_again(&self, namespace: &str, name: &str, known: &Account) -> Account {
-        let before = known.without_container_credentials();
-        let account = match known.has_annotated_role() {
-            true => before.clone(),
-            false => self.mapped(namespace, name, before.clone()),
+    pub fn resolve_again(&self, namespace: &str, name: &str, known: Option<&Account>) -> Option<Account> {
+        let before = known.map(Account::without_container_credentials);
+        let account = match before {
+            Some(before) if before.has_annotated_role() => Some(before.clone()),
+            _ => self.mapped(namespace, name, before.cloned().unwrap_or(Account::Nothing)),
         };
-        let is_listed = self.is_listed(namespace, name);
-        if is_listed && !before.is_same(known) && before.is_same(&account) {
-            return known.clone();
+        if let (Some(known), Some(before), Some(account)) = (known, before, &account)
+            && self.is_listed(namespace, name)
+            && !before.is_same(known)
+            && before.is_same(account)
+        {
+            return Some(known.clone());
         }
-        if is_listed { self.with_container_credentials(namespace, name, account) } else { account }
+        self.with_container_credentials(namespace, name, account)
     }
 
     /// Forgets an account that is gone.
@@ -166,16 +196,28 @@ impl Assignments {
     }
 
     /// What the mapping gives to an account without an annotated role; `account`, where there is no mapping.
-    fn mapped(&self, namespace: &str, name: &str, account: Account) -> Account {
-        let Some(mapping) = &self.mapping.current else { return account };
-        mapping.resolve(&self.resolver, (namespace, name), self.annotations_of(namespace, name))
+    fn mapped(&self, namespace: &str, name: &str, account: Account) -> Option<Account> {
+        let Some(mapping) = &self.mapping.current else { return Some(account) };
+        let account =
+            mapping.resolve(&self.resolver, (namespace, name), self.annotations_of(namespace, name));
+        match &self.role_policy {
+            Some(policy) => policy.apply(namespace, account),
+            None => Some(account),
+        }
     }
 
-    fn with_container_credentials(&self, namespace: &str, name: &str, account: Account) -> Account {
+    /// Container credentials take precedence, also over a role that is not decided yet.
+    fn with_container_credentials(
+        &self,
+        namespace: &str,
+        name: &str,
+        account: Option<Account>,
+    ) -> Option<Account> {
         if !self.is_listed(namespace, name) {
             return account;
         }
-        self.resolver.container_credentials(account, self.annotations_of(namespace, name))
+        let account = account.unwrap_or(Account::Nothing);
+        Some(self.resolver.container_credentials(account, self.annotations_of(namespace, name)))
     }
 
     fn is_listed(&self, namespace: &str, name: &str) -> bool {
@@ -193,45 +235,4 @@ impl Assignments {
 
 fn key(namespace: &str, name: &str) -> Box<str> {
     format!("{namespace}/{name}").into()
-}
-
-/// A source: what it holds now, and what comes.
-#[derive(Debug)]
-struct Followed<T> {
-    current: Option<Arc<T>>,
-    news: Option<News<T>>,
-}
-
-impl<T> Default for Followed<T> {
-    fn default() -> Self {
-        Self { current: None, news: None }
-    }
-}
-
-impl<T> Followed<T> {
-    fn is_used(&self) -> bool {
-        self.current.is_some() || self.news.is_some()
-    }
-
-    fn is_awaited(&self) -> bool {
-        self.current.is_none() && self.news.is_some()
-    }
-
-    /// Waits for the next value, or the first; forever, if none can come.
-    async fn next(&mut self) -> Arc<T> {
-        if let Some(news) = &mut self.news {
-            while news.changed().await.is_ok() {
-                if let Some(value) = &*news.borrow_and_update() {
-                    return Arc::clone(value);
-                }
-            }
-        }
-        pending().await
-    }
-
-    /// Follows what comes, beginning with what is there.
-    fn follow(&mut self, news: Option<News<T>>) {
-        self.news = news;
-        self.news.iter_mut().for_each(News::mark_changed);
-    }
 }

@@ -73,12 +73,16 @@ impl Count {
         State::ALL.iter().map(|&state| (state, self.get(state)))
     }
 
-    pub(super) fn add(&mut self, account: &Account) {
-        self.0[State::of(account) as usize] += 1;
+    pub(super) fn add(&mut self, account: Option<&Account>) {
+        if let Some(account) = account {
+            self.0[State::of(account) as usize] += 1;
+        }
     }
 
-    pub(super) fn remove(&mut self, account: &Account) {
-        self.0[State::of(account) as usize] -= 1;
+    pub(super) fn remove(&mut self, account: Option<&Account>) {
+        if let Some(account) = account {
+            self.0[State::of(account) as usize] -= 1;
+        }
     }
 }
 

@@ -36,7 +36,8 @@ pub struct Cache {
 
 #[derive(Debug)]
 struct Entry {
-    account: Account,
+    /// `None` as long as it is not decided what the account is given.
+    account: Option<Account>,
     /// The list in which the account was last seen; see [`Writer::begin_list`].
     generation: u32,
 }
@@ -49,17 +50,17 @@ impl Cache {
         (cache, writer)
     }
 
-    /// What is known of an account; `None` if nothing. Neither waits nor allocates.
+    /// What is known of an account; `None` if nothing, or if it is not decided yet. Neither waits nor allocates.
     pub fn look_up(&self, namespace: &str, name: &str) -> Option<Account> {
         let key: &dyn AccountName = &(namespace, name);
-        self.accounts.get(key).map(|entry| entry.account.clone())
+        self.accounts.get(key).and_then(|entry| entry.account.clone())
     }
 
     /// Every known account of a namespace, by name and in no order. Goes through all there are.
     pub fn accounts_of(&self, namespace: &str) -> Vec<(String, Account)> {
         let accounts = self.accounts.iter().filter_map(|entry| {
             let (of, name) = entry.key().parts();
-            (of == namespace).then(|| (name.to_owned(), entry.account.clone()))
+            if of == namespace { Some((name.to_owned(), entry.account.clone()?)) } else { None }
         });
         accounts.collect()
     }
@@ -156,6 +157,23 @@ mod tests {
     }
 
     #[test]
+    fn an_account_that_is_not_decided_is_unknown_but_stays_over_a_list() {
+        let (cache, mut writer) = cache();
+        writer.begin_list();
+        writer.listed("a", "late", None);
+        writer.end_list();
+        assert!(cache.look_up("a", "late").is_none() && writer.knows("a", "late"));
+        assert_eq!((counts(&writer), cache.accounts_of("a").len()), (vec![], 0));
+        assert_eq!(writer.reassign_all(|_, _, known| known.cloned()), 0);
+        assert_eq!(writer.reassign_all(|_, _, _| Some(annotated())), 1);
+        assert!(cache.look_up("a", "late").is_some());
+        assert!(writer.reassign("a", "late", |_| None));
+        assert_eq!(counts(&writer), []);
+        writer.deleted("a", "late");
+        assert!(!writer.knows("a", "late"));
+    }
+
+    #[test]
     fn a_relist_removes_only_what_it_did_not_hold_and_only_at_its_end() {
         let (cache, mut writer) = cache();
         for name in ["stays", "goes"] {
@@ -186,10 +204,10 @@ mod tests {
         let resolver = Resolver::new(Arc::default());
         let changed = writer.reassign_all(|namespace, name, known| {
             // This would never return if the map were locked against readers.
-            assert!(cache.look_up(namespace, name).is_some_and(|account| account.is_same(known)));
-            match known.has_annotated_role() {
-                true => known.clone(),
-                false => mapping.resolve(&resolver, (namespace, name), &OwnAnnotations::NONE),
+            assert!(cache.look_up(namespace, name).is_some_and(|account| account.is_same(known.unwrap())));
+            match known.unwrap().has_annotated_role() {
+                true => known.cloned(),
+                false => Some(mapping.resolve(&resolver, (namespace, name), &OwnAnnotations::NONE)),
             }
         });
         let [annotated, malformed, unannotated] = [State::Annotated, State::Malformed, State::Unannotated];
@@ -197,9 +215,9 @@ mod tests {
             (changed, counts(&writer)),
             (111, vec![(annotated, 1), (malformed, 111), (unannotated, 889)])
         );
-        let nothing_but_own = |_: &_, name: &_, known: &Account| match name {
-            "own" => known.clone(),
-            _ => Account::Nothing,
+        let nothing_but_own = |_: &_, name: &_, known: Option<&Account>| match name {
+            "own" => known.cloned(),
+            _ => Some(Account::Nothing),
         };
         assert_eq!(writer.reassign_all(nothing_but_own), 111);
         assert_eq!(writer.reassign_all(nothing_but_own), 0);
@@ -225,7 +243,8 @@ mod tests {
                 tokio::task::yield_now().await;
             }
             writer.applied("a", "other", Account::Nothing);
-            writer.applied("a", "late", annotated());
+            writer.applied("a", "late", None);
+            writer.reassign("a", "late", |_| Some(annotated()));
             for wait in waits {
                 assert!(wait.await.unwrap().is_some());
             }

@@ -34,8 +34,8 @@ impl Writer {
     }
 
     /// Takes an account that a list holds.
-    pub fn listed(&mut self, namespace: &str, name: &str, account: Account) {
-        self.insert(namespace, name, account);
+    pub fn listed(&mut self, namespace: &str, name: &str, account: impl Into<Option<Account>>) {
+        self.insert(namespace, name, account.into());
     }
 
     /// Ends a list: removes what was not in it. The cache counts as synced from now on.
@@ -43,7 +43,7 @@ impl Writer {
         self.cache.accounts.retain(|_, entry| {
             let listed = entry.generation == self.generation;
             if !listed {
-                self.count.remove(&entry.account);
+                self.count.remove(entry.account.as_ref());
             }
             listed
         });
@@ -53,8 +53,8 @@ impl Writer {
     }
 
     /// Takes an account that was created or changed.
-    pub fn applied(&mut self, namespace: &str, name: &str, account: Account) {
-        self.insert(namespace, name, account);
+    pub fn applied(&mut self, namespace: &str, name: &str, account: impl Into<Option<Account>>) {
+        self.insert(namespace, name, account.into());
         self.metrics.applied();
         self.publish_count();
     }
@@ -63,7 +63,7 @@ impl Writer {
     pub fn deleted(&mut self, namespace: &str, name: &str) {
         let key: &dyn AccountName = &(namespace, name);
         if let Some((_, old)) = self.cache.accounts.remove(key) {
-            self.count.remove(&old.account);
+            self.count.remove(old.account.as_ref());
         }
         self.metrics.deleted();
         self.publish_count();
@@ -71,11 +71,14 @@ impl Writer {
 
     /// Gives every account what `resolve` makes of what it is given now, and returns how many changed. To find them, the map
     /// is only read: requests go on meanwhile, and each change is made by itself.
-    pub fn reassign_all(&mut self, resolve: impl Fn(&str, &str, &Account) -> Account) -> usize {
+    pub fn reassign_all(
+        &mut self,
+        resolve: impl Fn(&str, &str, Option<&Account>) -> Option<Account>,
+    ) -> usize {
         let changed = self.cache.accounts.iter().filter_map(|entry| {
             let (namespace, name) = entry.key().parts();
-            let account = resolve(namespace, name, &entry.account);
-            (!account.is_same(&entry.account)).then(|| (entry.key().clone(), account))
+            let account = resolve(namespace, name, entry.account.as_ref());
+            (!is_same(account.as_ref(), entry.account.as_ref())).then(|| (entry.key().clone(), account))
         });
         let changed: Vec<_> = changed.collect();
         let len = changed.len();
@@ -91,26 +94,36 @@ impl Writer {
         &mut self,
         namespace: &str,
         name: &str,
-        resolve: impl FnOnce(&Account) -> Account,
+        resolve: impl FnOnce(Option<&Account>) -> Option<Account>,
     ) -> bool {
         let changed = self.change(&(namespace, name), resolve);
         self.publish_count();
         changed
     }
 
-    fn change(&mut self, key: &dyn AccountName, resolve: impl FnOnce(&Account) -> Account) -> bool {
+    fn change(
+        &mut self,
+        key: &dyn AccountName,
+        resolve: impl FnOnce(Option<&Account>) -> Option<Account>,
+    ) -> bool {
         let Some(mut entry) = self.cache.accounts.get_mut(key) else { return false };
-        let account = resolve(&entry.account);
-        let changed = !account.is_same(&entry.account);
-        self.count.add(&account);
-        self.count.remove(&entry.account);
+        let account = resolve(entry.account.as_ref());
+        let changed = !is_same(account.as_ref(), entry.account.as_ref());
+        self.count.add(account.as_ref());
+        self.count.remove(entry.account.as_ref());
+        let is_decided = account.is_some();
         entry.account = account;
+        drop(entry);
+        if is_decided {
+            self.cache.wake(key);
+        }
         changed
     }
 
     /// Whether an account is known.
     pub fn knows(&self, namespace: &str, name: &str) -> bool {
-        self.cache.look_up(namespace, name).is_some()
+        let key: &dyn AccountName = &(namespace, name);
+        self.cache.accounts.contains_key(key)
     }
 
     /// What is counted of the accounts.
@@ -128,16 +141,27 @@ impl Writer {
         self.count
     }
 
-    fn insert(&mut self, namespace: &str, name: &str, account: Account) {
-        self.count.add(&account);
+    fn insert(&mut self, namespace: &str, name: &str, account: Option<Account>) {
+        self.count.add(account.as_ref());
+        let is_decided = account.is_some();
         let entry = Entry { account, generation: self.generation };
         if let Some(old) = self.cache.accounts.insert(Key::new(namespace, name), entry) {
-            self.count.remove(&old.account);
+            self.count.remove(old.account.as_ref());
         }
-        self.cache.wake(&(namespace, name));
+        if is_decided {
+            self.cache.wake(&(namespace, name));
+        }
     }
 
     fn publish_count(&self) {
         self.metrics.known(self.count.iter());
+    }
+}
+
+fn is_same(one: Option<&Account>, other: Option<&Account>) -> bool {
+    match (one, other) {
+        (Some(one), Some(other)) => one.is_same(other),
+        (None, None) => true,
+        _ => false,
     }
 }

@@ -86,9 +86,9 @@ impl Loaded {
     /// Resolves the accounts, under the mapping that was declared with them.
     pub fn resolve(self, assignments: &mut Assignments) -> impl Iterator<Item = (String, String, Account)> {
         assignments.set_mapping(self.mapping);
-        self.accounts.into_iter().map(|Declared { namespace, name, annotations }| {
-            let account = assignments.resolve(&namespace, &name, annotations.iter());
-            (namespace, name, account)
+        self.accounts.into_iter().filter_map(|Declared { namespace, name, annotations }| {
+            let account = assignments.resolve(&namespace, &name, annotations.iter())?;
+            Some((namespace, name, account))
         })
     }
 }

@@ -60,10 +60,16 @@ fn reassign(change: &Change, assignments: &Assignments, writer: &mut Writer) -> 
         Change::All => {
             writer.reassign_all(|namespace, name, known| assignments.resolve_again(namespace, name, known))
         }
+        Change::Namespaces(namespaces) => {
+            writer.reassign_all(|namespace, name, known| match namespaces.contains(namespace) {
+                true => assignments.resolve_again(namespace, name, known),
+                false => known.cloned(),
+            })
+        }
         Change::Accounts(accounts) => {
             let mut changed = 0;
             for (namespace, name) in accounts {
-                let resolve = |known: &_| assignments.resolve_again(namespace, name, known);
+                let resolve = |known: Option<&_>| assignments.resolve_again(namespace, name, known);
                 changed += usize::from(writer.reassign(namespace, name, resolve));
             }
             changed

@@ -12,17 +12,21 @@ use hyper::StatusCode;
 use serde_json::Value;
 
 use self::{examination::Auditor, report::Report};
-use super::{accounts, cluster};
+use super::{
+    accounts::{self, ListedAccount},
+    cluster,
+};
 use crate::{
     accounts::{
         assignments::{
             Assignments, container_credentials_file,
             mapping::{CONFIG_MAP, Mapping},
+            role_policy::{self, PermittedByDefault, RolePolicy},
         },
         cache::Cache,
     },
     cli::AuditArgs,
-    injection::resolver::Resolver,
+    injection::{resolver::Resolver, settings::AnnotationPrefix},
     kube::{
         call::CallError,
         collection::{Collection, Form},
@@ -48,6 +52,10 @@ async fn audit(args: AuditArgs) -> anyhow::Result<ExitCode> {
     let settings = Arc::new(args.injection.into_settings());
     let namespace = args.namespace.as_deref();
     let client = cluster::client(args.cluster).await?;
+    let policy = match args.role_policy {
+        Some(default) => Some(role_policy(&client, default, &settings.annotation_prefix).await?),
+        None => None,
+    };
     let resolver = Arc::new(Resolver::new(Arc::clone(&settings)));
     let mut assignments = Assignments::new(Arc::clone(&resolver));
     if let Some(namespace) = args.config_map_namespace {
@@ -63,16 +71,20 @@ async fn audit(args: AuditArgs) -> anyhow::Result<ExitCode> {
     let mut report = Report::default();
     writer.begin_list();
     let listed = accounts::list(client.clone(), namespace, |listed| {
-        let account = assignments.resolve(&listed.namespace, &listed.name, listed.annotations());
-        let mistakes = listed.mistakes(&account, &settings.annotation_prefix);
-        let is_excluded = args.excluded_namespaces.contains(&listed.namespace);
-        report.add_account(
-            &listed.namespace,
-            &listed.name,
-            mistakes,
-            is_excluded && account.grant().is_some(),
-        );
-        writer.listed(&listed.namespace, &listed.name, account);
+        let ListedAccount { namespace, name, .. } = &listed;
+        let mut account = assignments.resolve(namespace, name, listed.annotations());
+        if let (Some(policy), Some(given)) = (&policy, &account) {
+            let role = given.grant().and_then(|grant| grant.assigned_role());
+            if let Some(Err(refusal)) = role.and_then(|role| policy.check(namespace, role.arn())) {
+                report.add_refusal(namespace, name, refusal);
+            }
+            account = policy.apply(namespace, given.clone());
+        }
+        if let Some(account) = &account {
+            let is_excluded = args.excluded_namespaces.contains(namespace) && account.grant().is_some();
+            report.add_account(namespace, name, accounts::mistakes(account), is_excluded);
+        }
+        writer.listed(namespace, name, account);
     });
     listed.await.map_err(|error| refused("serviceaccounts", error))?;
     writer.end_list();
@@ -101,6 +113,17 @@ async fn mapping(client: &kube::Client, namespace: &str, resolver: &Resolver) ->
     let mapping = Mapping::of_config_map(&config_map, resolver)?;
     mapping.refused().iter().for_each(|refused| eprintln!("warning: malformed role mapping {refused}"));
     Ok(mapping)
+}
+
+/// The role policy with this default, on the Namespaces of the cluster.
+async fn role_policy(
+    client: &kube::Client,
+    default: PermittedByDefault,
+    prefix: &AnnotationPrefix,
+) -> anyhow::Result<RolePolicy> {
+    let namespaces = role_policy::read_all(client.clone(), prefix).await;
+    let namespaces = namespaces.map_err(|error| refused("namespaces", error)).context("--role-policy")?;
+    Ok(RolePolicy::new(default, prefix).with(namespaces))
 }
 
 /// The pods of a namespace, or all of them, that are not finished.

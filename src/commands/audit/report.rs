@@ -9,7 +9,7 @@ use super::{
     missing::{Identity, MissingInjection},
     owner::Owner,
 };
-use crate::report::printable;
+use crate::{accounts::assignments::role_policy::Refusal, report::printable};
 
 /// All that was found, by namespace and owner. Of the pods that lack nothing, only their number is kept.
 #[derive(Debug, Default)]
@@ -21,6 +21,8 @@ pub(crate) struct Report {
     unknown: usize,
     /// The mistakes in the annotations of accounts, by namespace and name.
     mistakes: BTreeMap<(String, String), Vec<String>>,
+    /// The accounts with a role that their namespace may not use, by namespace and name.
+    refused: BTreeMap<(String, String), Refusal>,
     /// The accounts with an identity in namespaces that are excluded.
     excluded: BTreeMap<String, Vec<String>>,
 }
@@ -40,6 +42,11 @@ impl Report {
         if is_excluded {
             self.excluded.entry(namespace.to_owned()).or_default().push(name.to_owned());
         }
+    }
+
+    /// Adds an account with a role that its namespace may not use.
+    pub(crate) fn add_refusal(&mut self, namespace: &str, name: &str, refusal: Refusal) {
+        self.refused.insert((namespace.to_owned(), name.to_owned()), refusal);
     }
 
     /// Takes what is to be said of a pod.
@@ -81,6 +88,9 @@ impl Report {
         let mistakes = self.mistakes.iter().map(|((namespace, name), mistakes)| {
             json!({"namespace": namespace, "name": name, "mistakes": mistakes})
         });
+        let refused = self.refused.iter().map(|((namespace, name), Refusal { role, permitted, .. })| {
+            json!({"namespace": namespace, "name": name, "role": role, "permitted": permitted.to_string()})
+        });
         json!({
             "verdict": if self.is_clean() { "complete" } else { "lacking" },
             "pods": self.looked_at,
@@ -90,6 +100,7 @@ impl Report {
             "unknownAccounts": self.unknown,
             "owners": owners.collect::<Vec<_>>(),
             "accounts": mistakes.collect::<Vec<_>>(),
+            "refused": refused.collect::<Vec<_>>(),
             "excluded": self.excluded,
         })
     }
@@ -105,6 +116,10 @@ impl Report {
             for mistake in mistakes {
                 writeln!(f, "warning: ServiceAccount {namespace}/{name}: {}", printable(mistake))?;
             }
+        }
+        for ((namespace, name), refusal) in &self.refused {
+            let refusal = refusal.to_string();
+            writeln!(f, "warning: ServiceAccount {namespace}/{name}: {}", printable(&refusal))?;
         }
         for (namespace, names) in &self.excluded {
             writeln!(

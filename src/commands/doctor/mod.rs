@@ -13,7 +13,7 @@ use self::reader::Reader;
 use super::{https::Https, oidc::compare};
 use crate::{
     cli::DoctorArgs,
-    injection::{resolver::Resolver, settings::Settings},
+    injection::resolver::Resolver,
     kube::fields::text,
     oidc::{
         Discovery, Jwks,
@@ -83,12 +83,11 @@ async fn rights(reader: &Reader, args: &DoctorArgs) -> Vec<Finding> {
 
 /// The accounts that have a role or a mistake. Annotations have the default prefix.
 async fn accounts(reader: &Reader) -> checks::Read<checks::Accounts> {
-    let settings: Arc<Settings> = Arc::default();
-    let resolver = Resolver::new(Arc::clone(&settings));
+    let resolver = Resolver::new(Arc::default());
     let mut found = checks::Accounts::default();
     let listed = super::accounts::list(reader.0.clone(), None, |account| {
         let resolved = resolver.resolve(account.annotations());
-        for mistake in account.mistakes(&resolved, &settings.annotation_prefix) {
+        for mistake in super::accounts::mistakes(&resolved) {
             found.mistakes.push(format!("{}/{}: {mistake}", account.namespace, account.name));
         }
         if resolved.grant().is_some() {

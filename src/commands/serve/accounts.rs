@@ -11,6 +11,7 @@ use crate::{
         assignments::{
             Assignments, News, config_map::ConfigMap, container_credentials::ContainerCredentialsList,
             container_credentials_file::ContainerCredentialsFile, mapping::CONFIG_MAP,
+            role_policy::NamespaceWatch,
         },
         cache::Writer,
         sources::{manifests::Manifests, watch},
@@ -25,6 +26,7 @@ use crate::{
 pub(super) struct Accounts {
     pub(super) assignments: Assignments,
     pub(super) config_map: Option<ConfigMap>,
+    pub(super) namespaces: Option<NamespaceWatch>,
     pub(super) writer: Writer,
     pub(super) metrics: AccountMetrics,
 }
@@ -76,7 +78,7 @@ fn start_watch(
     namespace: Option<Namespace>,
     accounts: Accounts,
 ) -> anyhow::Result<oneshot::Receiver<()>> {
-    let Accounts { assignments, config_map, writer, metrics } = accounts;
+    let Accounts { assignments, config_map, namespaces, writer, metrics } = accounts;
     let (started, start) = mpsc::channel();
     let (running, ended) = oneshot::channel();
     let watch = move || {
@@ -90,10 +92,16 @@ fn start_watch(
                 config_map.follow(client, &namespace).await;
                 Ok::<_, kube::Error>(())
             };
+            let follow_namespaces = async {
+                let Some(namespaces) = namespaces else { return Ok(()) };
+                namespaces.follow(cluster.clone().client()?).await;
+                Ok::<_, kube::Error>(())
+            };
             let client = watch::client(cluster.clone(), metrics).context(cluster::NO_CLIENT)?;
             started.send(Ok(())).ok();
-            let (mapped, ()) = tokio::join!(follow_mapping, watch::follow(client, assignments, writer));
-            mapped.context(cluster::NO_CLIENT)
+            let follow_accounts = watch::follow(client, assignments, writer);
+            let (mapped, permitted, ()) = tokio::join!(follow_mapping, follow_namespaces, follow_accounts);
+            mapped.and(permitted).context(cluster::NO_CLIENT)
         };
         let runtime = Builder::new_current_thread().enable_all().build().context("can't start the watch");
         if let Err(error) = runtime.and_then(|runtime| runtime.block_on(follow)) {

@@ -25,7 +25,11 @@ use self::{
 use super::cluster;
 use crate::{
     accounts::{
-        assignments::{Assignments, config_map::ConfigMap},
+        assignments::{
+            Assignments,
+            config_map::ConfigMap,
+            role_policy::{NamespaceWatch, RolePolicy},
+        },
         cache::Cache,
     },
     admission::Webhook,
@@ -95,9 +99,14 @@ async fn serve(mut config: Config, metrics: Metrics) -> anyhow::Result<ExitCode>
     let config_map = config.config_map.as_ref().filter(|_| cluster.is_some());
     let config_map =
         config_map.map(|_| ConfigMap::new(Arc::clone(&resolver), metrics.accounts.mapping.clone()));
+    let prefix = &config.settings.annotation_prefix;
+    let namespaces = config.role_policy.as_ref();
+    let namespaces =
+        namespaces.map(|_| NamespaceWatch::new(prefix, metrics.accounts.mapping.retries.clone()));
     let readiness = Readiness::new(drain.clone())
         .with(certificate)
         .with(config_map.as_ref().map(ConfigMap::obstacle))
+        .with(namespaces.as_ref().map(NamespaceWatch::not_ready_reason))
         .with_condition(Cache::not_ready_reason(Arc::clone(&cache)));
     let readiness = Arc::new(readiness);
     let listener = |tcp, tls, metrics| Listener {
@@ -134,10 +143,15 @@ async fn serve(mut config: Config, metrics: Metrics) -> anyhow::Result<ExitCode>
     let recording = config.record.take().map(|folder| start_recording(folder, &metrics));
     let (recorder, recording) = recording.transpose()?.unzip();
     let container_credentials = start_container_credentials(&config, &metrics.accounts, &mut background)?;
+    let role_policy = config.role_policy.clone().zip(namespaces.as_ref()).map(|(default, namespaces)| {
+        RolePolicy::new(default, &config.settings.annotation_prefix).following(namespaces.news())
+    });
     let assignments = Assignments::new(resolver)
         .following_mapping(config_map.as_ref().map(ConfigMap::mappings))
+        .under_role_policy(role_policy)
         .following_container_credentials(container_credentials);
-    let accounts = Accounts { assignments, config_map, writer, metrics: metrics.accounts.clone() };
+    let accounts =
+        Accounts { assignments, config_map, namespaces, writer, metrics: metrics.accounts.clone() };
     start_source(&config, cluster, accounts, &mut background).await?;
 
     let core = Webhook::new(Arc::clone(&config.settings));

@@ -11,7 +11,7 @@
 {{- range .Values.extraArgs }}
 {{- $flag := toString . | splitList "=" | first }}
 {{- if has $flag $flags }}
-{{- fail (printf "extraArgs repeats %s, which the chart sets from another value: change that one (config, tls, listenAddress, containerPort, adminPort, controlPlane)" $flag) }}
+{{- fail (printf "extraArgs repeats %s, which the chart sets from another value: change that one (config, tls, rolePolicy, listenAddress, containerPort, adminPort, controlPlane)" $flag) }}
 {{- end }}
 {{- $flags = append $flags $flag }}
 - {{ toString . | quote }}
@@ -50,6 +50,9 @@
 {{- end }}
 {{- end }}
 {{- include "eks-pod-identity-webhook.settingArgs" (include "eks-pod-identity-webhook.config" . | fromYaml) }}
+{{- if include "eks-pod-identity-webhook.restrictsMappings" . }}
+- {{ printf "--role-policy=%s" .Values.rolePolicy.default | quote }}
+{{- end }}
 {{- end }}
 
 {{/* Settings as flags: `awsRegion: x` as `--aws-region=x`, and a list as one flag for each item. */}}
@@ -68,6 +71,9 @@
 - --excluded-namespaces={{ include "eks-pod-identity-webhook.excludedNamespaces" . | fromYamlArray | join "," }}
 {{- if eq (include "eks-pod-identity-webhook.watchesConfigMap" .) "true" }}
 - --config-map-namespace={{ include "eks-pod-identity-webhook.namespace" . }}
+{{- end }}
+{{- if .Values.rolePolicy.enabled }}
+- {{ printf "--role-policy=%s" .Values.rolePolicy.default | quote }}
 {{- end }}
 {{- range include "eks-pod-identity-webhook.auditSettings" . | fromYamlArray }}
 {{- if hasKey $settings . }}

@@ -51,6 +51,12 @@
 {{- include "eks-pod-identity-webhook.setting" (list . "watchConfigMap" "false") }}
 {{- end }}
 
+{{/* "true" if the program gives roles of that ConfigMap only to namespaces that permit them. */}}
+{{- define "eks-pod-identity-webhook.restrictsMappings" -}}
+{{- $policy := .Values.rolePolicy }}
+{{- if and $policy.enabled (eq $policy.action "Deny") (eq (include "eks-pod-identity-webhook.watchesConfigMap" .) "true") }}true{{ end }}
+{{- end }}
+
 {{/* A duration such as 1m30s in seconds, rounded up. */}}
 {{- define "eks-pod-identity-webhook.seconds" -}}
 {{- $units := dict "ms" 1 "s" 1000 "m" 60000 "h" 3600000 }}

@@ -180,7 +180,7 @@ impl Watch {
         }
     }
 
-    fn put(&mut self, meta: &AccountMeta, write: fn(&mut Writer, &str, &str, Account)) {
+    fn put(&mut self, meta: &AccountMeta, write: fn(&mut Writer, &str, &str, Option<Account>)) {
         let account = self.assignments.resolve(&meta.namespace, &meta.name, meta.annotations());
         write(&mut self.writer, &meta.namespace, &meta.name, account);
     }

@@ -2,6 +2,7 @@
 //! listed in pages; and a Secret and a webhook configuration, by name.
 
 mod accounts;
+mod namespaces;
 pub(crate) mod objects;
 mod pods;
 
@@ -71,6 +72,7 @@ struct State {
     asked_for_whole_objects: usize,
     authorization: Option<String>,
     objects: Objects,
+    namespaces: namespaces::Namespaces,
     pods: Vec<Value>,
     pod_pages: usize,
     /// Whole answers, by path: status and body.
@@ -267,6 +269,7 @@ impl ApiServer {
         serving.abort();
         serving.await.ok();
         self.state().watchers.clear();
+        self.break_namespace_watches();
     }
 
     /// Comes back at the same address.
@@ -332,6 +335,9 @@ async fn respond(
 ) -> Response<Body> {
     if let Some((status, body)) = state.lock().unwrap().documents.get(request.uri().path()) {
         return verbatim(StatusCode::from_u16(*status).unwrap(), body.clone());
+    }
+    if request.uri().path() == "/api/v1/namespaces" {
+        return namespaces::respond(&mut state.lock().unwrap(), &request);
     }
     let Some((namespace, resource)) = collection(request.uri().path()) else {
         return objects::respond(state, request).await;

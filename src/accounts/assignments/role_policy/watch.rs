@@ -1,0 +1,197 @@
+//! Watches the Namespaces, as metadata only.
+
+use std::{collections::HashMap, convert::Infallible, sync::Arc, time::Duration};
+
+use hyper::StatusCode;
+use kube::{Client, core::Status};
+use prometheus::IntCounterVec;
+use serde::Deserialize;
+use tokio::{
+    sync::watch,
+    time::{Instant, sleep, timeout_at},
+};
+use tracing::info;
+
+use super::{Namespaces, annotation};
+use crate::{
+    accounts::assignments::News,
+    injection::settings::AnnotationPrefix,
+    kube::{
+        backoff::{Backoff, Failure},
+        call::CallError,
+        collection::{Collection, Form, STABLE, WatchFrom},
+    },
+    lifecycle::NotReadyReason,
+};
+
+/// What the program's ClusterRole has to allow.
+const RULE: &str = "give its ClusterRole {apiGroups: [\"\"], resources: [namespaces], verbs: [list, watch]}";
+
+/// The longest pause between two tries, as for the accounts.
+const MAX_PAUSE: Duration = Duration::from_secs(2);
+
+/// Follows the Namespaces, and publishes them when a list of permitted roles changes, or a Namespace comes or goes.
+#[derive(Debug)]
+pub struct NamespaceWatch {
+    annotation: String,
+    known: Namespaces,
+    published: watch::Sender<Option<Arc<Namespaces>>>,
+    reason: watch::Sender<Option<&'static str>>,
+    backoff: Backoff,
+}
+
+impl NamespaceWatch {
+    /// A watch that has not begun.
+    pub fn new(prefix: &AnnotationPrefix, retries: IntCounterVec) -> Self {
+        Self {
+            annotation: annotation(prefix),
+            known: Namespaces::default(),
+            published: watch::Sender::default(),
+            reason: watch::Sender::new(Some("the Namespaces have not been listed yet")),
+            backoff: Backoff::new("watch Namespaces", MAX_PAUSE, retries),
+        }
+    }
+
+    /// The Namespaces as they come.
+    pub fn news(&self) -> News<Namespaces> {
+        self.published.subscribe()
+    }
+
+    /// Why they have not come yet.
+    pub fn not_ready_reason(&self) -> NotReadyReason {
+        self.reason.subscribe()
+    }
+
+    /// Follows them forever. While that fails, the last known Namespaces count.
+    pub async fn follow(mut self, client: Client) {
+        let collection = collection(client);
+        loop {
+            let Err(error) = self.list_and_watch(&collection).await;
+            let is_known = self.published.borrow().is_some();
+            let effect = if is_known { "known namespaces keep their roles" } else { "not ready" };
+            let remedy = (error.code() == Some(StatusCode::FORBIDDEN)).then_some(RULE);
+            let pause =
+                self.backoff.failed(&Failure { operation: "namespace_watch", error: &error, effect, remedy });
+            sleep(pause).await;
+        }
+    }
+
+    async fn list_and_watch(&mut self, collection: &Collection) -> Result<Infallible, CallError> {
+        let (namespaces, mut version) = list(collection, &self.annotation).await?;
+        if self.published.borrow().is_none() || namespaces != self.known {
+            self.known = namespaces;
+            self.publish();
+        }
+        loop {
+            self.watch(collection, &mut version).await?;
+        }
+    }
+
+    /// Watches until the API server ends the watch in time.
+    async fn watch(&mut self, collection: &Collection, version: &mut String) -> Result<(), CallError> {
+        let mut events = collection.watch(WatchFrom::Version(version)).await?;
+        let begun = Instant::now();
+        loop {
+            let next = events.next();
+            let event = match self.backoff.is_retrying() {
+                false => next.await?,
+                true => match timeout_at(begun + STABLE, next).await {
+                    Ok(event) => event?,
+                    Err(_) => {
+                        self.backoff.succeeded();
+                        continue;
+                    }
+                },
+            };
+            match event {
+                Some(event) => *version = self.take(read(&event)?)?,
+                None if begun.elapsed() < STABLE => return Err(CallError::EndedEarly(begun.elapsed())),
+                None => return Ok(()),
+            }
+        }
+    }
+
+    /// Takes an event; returns its version.
+    fn take(&mut self, event: Event) -> Result<String, CallError> {
+        let (metadata, is_news) = match event {
+            Event::Added(Namespace { metadata }) | Event::Modified(Namespace { metadata }) => {
+                let is_news = self.known.insert(&metadata.name, metadata.value(&self.annotation));
+                (metadata, is_news)
+            }
+            Event::Deleted(Namespace { metadata }) => {
+                let is_news = self.known.remove(&metadata.name);
+                (metadata, is_news)
+            }
+            Event::Bookmark(Namespace { metadata }) => (metadata, false),
+            Event::Error(status) => return Err(CallError::of_event(status.code, status.message)),
+        };
+        if is_news {
+            self.publish();
+        }
+        Ok(metadata.resource_version)
+    }
+
+    fn publish(&self) {
+        self.published.send_replace(Some(Arc::new(self.known.clone())));
+        if self.reason.send_replace(None).is_some() {
+            info!(namespaces = self.known.len(), "listed Namespaces");
+        }
+    }
+}
+
+/// Reads the Namespaces once.
+pub async fn read_all(client: Client, prefix: &AnnotationPrefix) -> Result<Namespaces, CallError> {
+    let (namespaces, _) = list(&collection(client), &annotation(prefix)).await?;
+    Ok(namespaces)
+}
+
+fn collection(client: Client) -> Collection {
+    let path = "/api/v1/namespaces".to_owned();
+    Collection { client, path, selector: String::new(), form: Form::Metadata }
+}
+
+/// Lists the Namespaces; returns them with their version.
+async fn list(collection: &Collection, annotation: &str) -> Result<(Namespaces, String), CallError> {
+    let mut listed = collection.list().await?;
+    let mut namespaces = Namespaces::default();
+    while let Some(namespace) = listed.next().await? {
+        let Namespace { metadata } = read(&namespace)?;
+        namespaces.insert(&metadata.name, metadata.value(annotation));
+    }
+    Ok((namespaces, listed.version().to_owned()))
+}
+
+/// An event of the watch.
+#[derive(Deserialize)]
+#[serde(tag = "type", content = "object", rename_all = "UPPERCASE")]
+enum Event {
+    Added(Namespace),
+    Modified(Namespace),
+    Deleted(Namespace),
+    Bookmark(Namespace),
+    Error(Box<Status>),
+}
+
+#[derive(Deserialize)]
+struct Namespace {
+    metadata: Metadata,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Metadata {
+    #[serde(default)]
+    name: String,
+    resource_version: String,
+    annotations: Option<HashMap<String, String>>,
+}
+
+impl Metadata {
+    fn value(&self, key: &str) -> Option<&str> {
+        Some(self.annotations.as_ref()?.get(key)?)
+    }
+}
+
+fn read<'de, T: Deserialize<'de>>(json: &'de [u8]) -> Result<T, CallError> {
+    serde_json::from_slice(json).map_err(|error| CallError::Unreadable(error.to_string()))
+}
