@@ -74,6 +74,8 @@ impl Case {
     }
 }
 
+const OF_CHINA: &str = "arn:aws-cn:iam::111122223333:role/payments-api";
+
 fn env(name: &str, value: &str) -> Value {
     json!({"containers": [{"name": "app", "image": "app", "env": [{"name": name, "value": value}]}]})
 }
@@ -137,6 +139,15 @@ fn own_settings() -> Vec<Case> {
             .spec(json!({"containers": [{"name": "app", "image": "app", "env": of_field}]}))
             .app(json!({"AWS_ROLE_SESSION_NAME": "(metadata.uid)"})),
         Case::new("other-env").spec(env("GREETING", "hello")),
+        Case::new("env-from")
+            .spec(json!({"containers": [{"name": "app", "image": "app",
+                "envFrom": [{"configMapRef": {"name": "region"}}]}]}))
+            .app(json!({"AWS_REGION": null, "AWS_DEFAULT_REGION": null})),
+        Case::new("env-from-and-annotated-region")
+            .account(json!({"eks.amazonaws.com/region": "eu-central-1"}))
+            .spec(json!({"containers": [{"name": "app", "image": "app",
+                "envFrom": [{"secretRef": {"name": "region"}}]}]}))
+            .app(json!({"AWS_REGION": "eu-central-1", "AWS_DEFAULT_REGION": "eu-central-1"})),
     ]
 }
 
@@ -148,6 +159,30 @@ fn annotations() -> Vec<Case> {
         Case::new("malformed-role")
             .account(json!({ROLE_ANNOTATION: "a role"}))
             .app(json!({"AWS_ROLE_ARN": "a role"})),
+        Case::new("role-of-china")
+            .account(json!({ROLE_ANNOTATION: OF_CHINA}))
+            .app(json!({"AWS_ROLE_ARN": OF_CHINA, "AWS_REGION": null, "AWS_DEFAULT_REGION": null})),
+        Case::new("role-and-region-of-china")
+            .account(json!({ROLE_ANNOTATION: OF_CHINA}))
+            .metadata(region("cn-north-1"))
+            .app(json!({"AWS_ROLE_ARN": OF_CHINA, "AWS_REGION": "cn-north-1", "AWS_DEFAULT_REGION": "cn-north-1"})),
+        Case::new("role-of-a-new-partition")
+            .account(json!({ROLE_ANNOTATION: OF_CHINA.replace("aws-cn", "aws-new")}))
+            .app(json!({"AWS_ROLE_ARN": OF_CHINA.replace("aws-cn", "aws-new")})),
+        Case::new("long-role").account(json!({ROLE_ANNOTATION: "r".repeat(3000)})).app(json!({"AWS_ROLE_ARN": "r".repeat(2048)})),
+        Case::new("no-session-name")
+            .account(json!({"eks.amazonaws.com/session-name": "none"}))
+            .app(json!({"AWS_ROLE_SESSION_NAME": null})),
+        Case::new("session-name-of-pod")
+            .account(json!({"eks.amazonaws.com/session-name": "none"}))
+            .metadata(json!({"annotations": {"eks.amazonaws.com/session-name": " pod"}})),
+        Case::new("session-name-of-nonsense")
+            .account(json!({"eks.amazonaws.com/session-name": "none"}))
+            .metadata(json!({"annotations": {"eks.amazonaws.com/session-name": "nobody"}}))
+            .app(json!({"AWS_ROLE_SESSION_NAME": null})),
+        Case::new("expiration-of-many-digits")
+            .account(expiration("99999999999999999999"))
+            .volumes(json!({"aws-token": "sts.amazonaws.com 4294967296"})),
         Case::new("audience")
             .account(json!({"eks.amazonaws.com/audience": "vault"}))
             .volumes(json!({"aws-token": "vault 3600"})),
@@ -222,7 +257,34 @@ fn volumes() -> Vec<Case> {
     };
     let own = json!({"sources": [{"serviceAccountToken": {"audience": "sts.amazonaws.com",
         "expirationSeconds": 1200, "path": "token"}}]});
+    let by_hand = |mount: Value, audience: &str| {
+        let token = json!({"audience": audience, "expirationSeconds": 1200, "path": "token"});
+        let mut of_app = json!({"name": "mine", "mountPath": path, "readOnly": true});
+        json_patch::merge(&mut of_app, &mount);
+        json!({
+            "containers": [{"name": "app", "image": "app", "volumeMounts": [of_app]}],
+            "volumes": [{"name": "mine", "projected": {"sources": [{"serviceAccountToken": token}]}}],
+        })
+    };
+    let sts = "sts.amazonaws.com";
     vec![
+        Case::new("token-by-hand")
+            .spec(by_hand(json!({}), sts))
+            .app(json!({"mount": "mine"}))
+            .volumes(json!({"aws-token": null, "mine": "sts.amazonaws.com 1200"})),
+        Case::new("token-by-hand-with-slash")
+            .spec(by_hand(json!({"mountPath": format!("{path}/")}), sts))
+            .app(json!({"mount": "mine"}))
+            .volumes(json!({"aws-token": null, "mine": "sts.amazonaws.com 1200"})),
+        Case::new("token-by-hand-of-another-audience")
+            .spec(by_hand(json!({}), "vault"))
+            .expect(json!({"volumes": {"mine": "vault 1200"}, "containers": {"app": {"mount": "mine"}}})),
+        Case::new("token-by-hand-in-part").spec(by_hand(json!({"subPath": "token"}), sts)).expect(
+            json!({"volumes": {"mine": "sts.amazonaws.com 1200"}, "containers": {"app": {"mount": "mine"}}}),
+        ),
+        Case::new("token-by-hand-elsewhere")
+            .spec(by_hand(json!({"mountPath": "/elsewhere"}), sts))
+            .volumes(json!({"mine": "sts.amazonaws.com 1200"})),
         Case::new("foreign-volume")
             .spec(json!({"volumes": [{"name": "aws-token", "emptyDir": {}}]}))
             .app(json!({"mount": "aws-token-2"}))

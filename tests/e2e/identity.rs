@@ -28,6 +28,14 @@ pub(crate) fn of(pod: &Value) -> Value {
     json!({"volumes": volumes, "containers": containers})
 }
 
+/// The variables of each container, in their order.
+pub(crate) fn env(pod: &Value) -> Vec<(String, Vec<String>)> {
+    let containers = ["initContainers", "containers"].into_iter().flat_map(|list| items(&pod["spec"][list]));
+    let names =
+        |container: &Value| items(&container["env"]).iter().map(|entry| text(&entry["name"])).collect();
+    containers.map(|container| (text(&container["name"]), names(container))).collect()
+}
+
 fn of_container(container: &Value) -> Value {
     let mut identity = Map::new();
     for entry in items(&container["env"]).iter().filter(|entry| text(&entry["name"]).starts_with("AWS_")) {

@@ -72,8 +72,9 @@ async fn the_charts_settings_reach_the_policy() -> Outcome {
         json!([
             {"name": "AWS_ROLE_ARN", "value": "arn:aws:iam::011122223333:role/of/example.com"},
             {"name": "AWS_WEB_IDENTITY_TOKEN_FILE", "value": "/var/run/token/token"},
-            {"name": "AWS_ROLE_SESSION_NAME", "value": "probe"},
             {"name": "AWS_STS_REGIONAL_ENDPOINTS", "value": "regional"},
+            {"name": "AWS_EC2_METADATA_DISABLED", "value": "true"},
+            {"name": "GREETING", "value": "a \"b\"=\\c"},
         ])
     );
     Ok(())
@@ -137,7 +138,9 @@ pub(crate) async fn apply(plane: &ControlPlane, file: &str) {
     let mut objects = manifests::read(file);
     manifests::of_kind(&mut objects, "MutatingAdmissionPolicy")["spec"]["failurePolicy"] = json!("Fail");
     for object in &mut objects {
-        object["apiVersion"] = json!(format!("admissionregistration.k8s.io/{version}"));
+        if object["kind"].as_str().unwrap().starts_with("Mutating") {
+            object["apiVersion"] = json!(format!("admissionregistration.k8s.io/{version}"));
+        }
         plane.api().await.apply(object).await.unwrap();
     }
 }

@@ -42,7 +42,8 @@ pub(crate) async fn deviations(api: &Api) -> Vec<String> {
         let shown = api.create("/api/v1/namespaces/payments/pods?dryRun=All", &pod).await;
         let shown = shown.unwrap_or_else(|error| panic!("{name}: {error}"));
         count += 1;
-        if identity::of(&shown) != identity::of(&golden(&name, pod)) {
+        let golden = golden(&name, pod);
+        if identity::of(&shown) != identity::of(&golden) || identity::env(&shown) != identity::env(&golden) {
             deviations.push(name);
         }
     }

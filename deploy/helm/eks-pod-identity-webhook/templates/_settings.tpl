@@ -70,8 +70,8 @@
 
 {{/* The settings of `config` and `env` that only the program reads, as a YAML list. */}}
 {{- define "eks-pod-identity-webhook.settingsWithoutEffect" -}}
-{{- $policy := list "annotationPrefix" "awsAccountId" "awsPartition" "awsRegion" "stsRegionalEndpoints" "tokenAudience" "tokenExpiration"
-                    "tokenMountPath" "tokenVolumeName" }}
+{{- $policy := list "annotationPrefix" "awsAccountId" "awsPartition" "awsRegion" "injectEnv" "sessionName" "stsRegionalEndpoints"
+                    "tokenAudience" "tokenExpiration" "tokenMountPath" "tokenVolumeName" }}
 {{- $ignored := list }}
 {{- range $key, $_ := include "eks-pod-identity-webhook.config" . | fromYaml }}
 {{- if not (has $key $policy) }}{{ $ignored = append $ignored (printf "config.%s" $key) }}{{ end }}

@@ -19,6 +19,17 @@
 {{- $role }}
 {{- end }}
 
+{{/* A regular expression for ARNs of roles in other partitions than that of a region: the rules of src/injection/region.rs. */}}
+{{- define "eks-pod-identity-webhook.roleOfOtherPartition" -}}
+{{- $prefixes := dict "aws-cn" "cn-" "aws-us-gov" "us-gov-" "aws-iso" "us-iso-" "aws-iso-b" "us-isob-" "aws-iso-e" "eu-isoe-" "aws-iso-f" "us-isof-" "aws-eusc" "eusc-" }}
+{{- $region := . }}
+{{- $of := "aws" }}
+{{- range $partition, $prefix := $prefixes }}
+{{- if hasPrefix $prefix $region }}{{ $of = $partition }}{{ end }}
+{{- end -}}
+^arn:({{ without (append (keys $prefixes | sortAlpha) "aws") $of | join "|" }}):iam::[0-9]{12}:role/[A-Za-z0-9+=,.@_/-]+$
+{{- end }}
+
 {{/* What a namespace without the annotation `permitted-roles` may use: globs. */}}
 {{- define "eks-pod-identity-webhook.permittedByDefault" -}}
 {{- $default := .Values.rolePolicy.default }}
