@@ -77,7 +77,7 @@ pub(super) const OF_AWS: &[Foreign] = &[
         Nothing("the account can't be asked of a node that is no EC2 instance; --aws-account-id gives it"),
     ),
     value("service-account-lookup-grace-period", Duration("--lookup-grace")),
-    value("resync-period", Nothing("the watch tells every change as it happens, so nothing is read again")),
+    value("resync-period", Nothing("the watch reports every change, so nothing is read again")),
     switch("enable-debugging-handlers", DebugHandlers),
     switch("version", Version),
 ];
