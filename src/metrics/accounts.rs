@@ -2,7 +2,7 @@
 
 use prometheus::{Gauge, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Registry};
 
-use super::{ContainerCredentialsMetrics, Label, MappingMetrics, now, opts, register};
+use super::{ContainerCredentialsMetrics, Label, MappingMetrics, counters, now, opts, register};
 
 /// States of accounts.
 pub const ACCOUNT_STATES: [&str; 5] =
@@ -39,11 +39,10 @@ impl AccountMetrics {
             "Known ServiceAccounts, by where their role comes from and whether it has the form of an ARN.";
         let known = register(registry, IntGaugeVec::new(opts("accounts", help), &["state"]));
         let help = "Changes of ServiceAccounts seen after the first list.";
-        let events = register(registry, IntCounterVec::new(opts("watch_events_total", help), &["type"]));
+        let events = counters(registry, ("watch_events_total", help), "type", &["applied", "deleted"]);
         let help = "Failures of the watch, or of reading the manifests, by what failed.";
-        let failures = register(registry, IntCounterVec::new(opts("watch_errors_total", help), &["reason"]));
+        let failures = counters(registry, ("watch_errors_total", help), "reason", &SOURCE_FAILURES);
         ACCOUNT_STATES.iter().for_each(|state| drop(known.with_label_values(&[state])));
-        SOURCE_FAILURES.iter().for_each(|failure| drop(failures.with_label_values(&[failure])));
         let gauge = |name, help| register(registry, Gauge::with_opts(opts(name, help)));
         let lists = IntCounter::with_opts(opts("watch_lists_total", "Lists of all ServiceAccounts begun."));
         let synced = IntGauge::with_opts(opts("watch_synced", "1 once the first list is complete."));

@@ -2,7 +2,7 @@
 
 use prometheus::{Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, Registry};
 
-use super::{NamespaceMetrics, histogram_opts, opts, register};
+use super::{NamespaceMetrics, counters, histogram_opts, opts, register};
 use crate::{
     admission::{Operation, Outcome},
     injection::warning::{Warned, WarningKind},
@@ -41,8 +41,8 @@ impl AdmissionMetrics {
             })
         });
         let help = "Admissions answered with a warning, by what it is about.";
-        let warnings = IntCounterVec::new(opts("admission_warnings_total", help), &["kind"]);
-        let warnings = register(registry, warnings);
+        let kinds = WarningKind::ALL.map(WarningKind::as_str);
+        let warnings = counters(registry, ("admission_warnings_total", help), "kind", &kinds);
         let help = "Time from the whole body read to the answer rendered, waits for accounts included.";
         let duration = Histogram::with_opts(histogram_opts("admission_duration_seconds", help));
         let help = "Waits for a ServiceAccount that the watch had not shown yet, by how they ended.";
@@ -51,7 +51,7 @@ impl AdmissionMetrics {
         let help = "Admission requests being answered.";
         Self {
             by_outcome: by_outcome.collect(),
-            by_warning: WarningKind::ALL.map(|kind| warnings.with_label_values(&[kind.as_str()])),
+            by_warning: kinds.map(|kind| warnings.with_label_values(&[kind])),
             namespaces: (most_namespaces > 0).then(|| NamespaceMetrics::new(registry, most_namespaces)),
             duration: register(registry, duration),
             in_flight: register(registry, IntGauge::with_opts(opts("admissions_in_flight", help))),

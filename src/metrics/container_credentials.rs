@@ -1,8 +1,8 @@
 //! What is counted of the accounts with container credentials.
 
-use prometheus::{IntCounter, IntCounterVec, IntGauge, Registry};
+use prometheus::{IntCounter, IntGauge, Registry};
 
-use super::{opts, register};
+use super::{counters, opts, register};
 
 /// What is counted of the file that lists them.
 #[derive(Clone, Debug)]
@@ -18,8 +18,8 @@ impl ContainerCredentialsMetrics {
         let help = "Accounts that the file of container credentials lists.";
         let listed = register(registry, IntGauge::with_opts(opts("container_credentials_identities", help)));
         let help = "Reads of the file of container credentials, by whether what it holds was taken into use.";
-        let loads = IntCounterVec::new(opts("container_credentials_loads_total", help), &["result"]);
-        let loads = register(registry, loads);
+        let loads = ("container_credentials_loads_total", help);
+        let loads = counters(registry, loads, "result", &["ok", "failed"]);
         let help = "1 unless the file of container credentials has changed to something that can't be used.";
         let successful = IntGauge::with_opts(opts("container_credentials_last_load_successful", help));
         let successful = register(registry, successful);

@@ -2,60 +2,21 @@
 
 use prometheus::{IntCounter, IntCounterVec, IntGauge, Registry};
 
-use super::{opts, register};
+use super::{Label, counters, opts, register};
 
 /// The status codes that `/mutate` answers with; any other is counted as `other`.
 const CODES: [u16; 9] = [200, 400, 404, 405, 408, 413, 415, 500, 503];
 
-/// Why a connection ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Closed {
-    /// Its peer closed it, or asked for that, or was answered with an error that ends it.
-    Finished,
-    /// It broke, or what came was no HTTP.
-    Broken,
-    /// It was idle for too long.
-    Idle,
-    /// A header came too slowly.
-    SlowHeader,
-    /// A response was not read in time.
-    SlowRead,
-    /// It was idle when a new connection needed its place.
-    Evicted,
-    /// This process ends.
-    Drained,
-}
-
-impl Closed {
-    const ALL: [Self; 7] = [
-        Self::Finished,
-        Self::Broken,
-        Self::Idle,
-        Self::SlowHeader,
-        Self::SlowRead,
-        Self::Evicted,
-        Self::Drained,
-    ];
-
-    fn as_str(self) -> &'static str {
-        match self {
-            Self::Finished => "finished",
-            Self::Broken => "broken",
-            Self::Idle => "idle",
-            Self::SlowHeader => "slow_header",
-            Self::SlowRead => "slow_read",
-            Self::Evicted => "evicted",
-            Self::Drained => "drained",
-        }
-    }
-}
+/// Why connections end.
+pub const CLOSE_REASONS: [&str; 7] =
+    ["finished", "broken", "idle", "slow_header", "slow_read", "evicted", "drained"];
 
 /// What is counted of connections and HTTP.
 #[derive(Clone, Debug)]
 pub struct HttpMetrics {
     requests: [IntCounter; 2],
     responses: Vec<IntCounter>,
-    closed: [IntCounter; Closed::ALL.len()],
+    closed: IntCounterVec,
     /// Connections that are open.
     pub connections_open: IntGauge,
     /// Connections that may be open.
@@ -77,25 +38,24 @@ pub struct HttpMetrics {
 impl HttpMetrics {
     pub(super) fn new(registry: &Registry) -> Self {
         let help = "HTTP responses to whole requests on the webhook's port, by status code.";
-        let responses = register(registry, IntCounterVec::new(opts("http_responses_total", help), &["code"]));
+        let codes: Vec<_> = CODES.iter().map(u16::to_string).chain(["other".to_owned()]).collect();
+        let responses = counters(registry, ("http_responses_total", help), "code", &codes);
         let help = "HTTP requests on the webhook's port, by protocol.";
-        let requests =
-            register(registry, IntCounterVec::new(opts("http_requests_total", help), &["protocol"]));
+        let protocols = ["http1", "http2"];
+        let requests = counters(registry, ("http_requests_total", help), "protocol", &protocols);
         let help = "TLS handshakes, by how they ended.";
-        let handshakes = IntCounterVec::new(opts("tls_handshakes_total", help), &["result"]);
-        let handshakes = register(registry, handshakes);
+        let results = ["ok", "failed", "timed_out", "evicted"];
+        let handshakes = counters(registry, ("tls_handshakes_total", help), "result", &results);
         let help = "Connections that ended after their handshake, by why.";
-        let closed = IntCounterVec::new(opts("connections_closed_total", help), &["reason"]);
-        let closed = register(registry, closed);
+        let closed = counters(registry, ("connections_closed_total", help), "reason", &CLOSE_REASONS);
         let counter = |name, help| register(registry, IntCounter::with_opts(opts(name, help)));
         let open = IntGauge::with_opts(opts("connections_open", "Open connections on the webhook's port."));
         let help = "Connections that may be open on the webhook's port.";
         let limit = IntGauge::with_opts(opts("connections_limit", help));
-        let codes = CODES.iter().map(u16::to_string).chain(["other".to_owned()]);
         Self {
-            requests: ["http1", "http2"].map(|protocol| requests.with_label_values(&[protocol])),
-            responses: codes.map(|code| responses.with_label_values(&[&*code])).collect(),
-            closed: Closed::ALL.map(|reason| closed.with_label_values(&[reason.as_str()])),
+            requests: protocols.map(|protocol| requests.with_label_values(&[protocol])),
+            responses: codes.iter().map(|code| responses.with_label_values(&[code])).collect(),
+            closed,
             connections_open: register(registry, open),
             connections_limit: register(registry, limit),
             connections: counter("connections_total", "Connections accepted on the webhook's port."),
@@ -119,7 +79,7 @@ impl HttpMetrics {
     }
 
     /// Counts the end of a connection.
-    pub fn closed(&self, reason: Closed) {
-        self.closed[reason as usize].inc();
+    pub fn closed(&self, reason: impl Label) {
+        self.closed.with_label_values(&[reason.label()]).inc();
     }
 }

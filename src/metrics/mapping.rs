@@ -2,7 +2,7 @@
 
 use prometheus::{IntCounterVec, IntGauge, IntGaugeVec, Registry};
 
-use super::{Label, opts, register};
+use super::{Label, counters, opts, register};
 
 /// What can fail with the ConfigMap of the role mapping.
 pub const MAPPING_FAILURES: [&str; 2] = ["watch", "document"];
@@ -26,9 +26,8 @@ impl MappingMetrics {
         let usable = register(registry, IntGauge::with_opts(opts("role_mapping_usable", help)));
         usable.set(1);
         let help = "Failures with the ConfigMap of the role mapping, by what failed.";
-        let errors = IntCounterVec::new(opts("role_mapping_errors_total", help), &["reason"]);
-        let failures = register(registry, errors);
-        MAPPING_FAILURES.iter().for_each(|failure| drop(failures.with_label_values(&[failure])));
+        let failures = ("role_mapping_errors_total", help);
+        let failures = counters(registry, failures, "reason", &MAPPING_FAILURES);
         Self {
             used: entries.with_label_values(&["used"]),
             malformed: entries.with_label_values(&["malformed"]),

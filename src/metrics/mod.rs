@@ -23,11 +23,11 @@ pub use self::{
     accounts::{ACCOUNT_STATES, AccountMetrics, SOURCE_FAILURES},
     admissions::AdmissionMetrics,
     container_credentials::ContainerCredentialsMetrics,
-    http::{Closed, HttpMetrics},
+    http::{CLOSE_REASONS, HttpMetrics},
     mapping::{MAPPING_FAILURES, MappingMetrics},
     namespaces::{NamespaceCounters, NamespaceMetrics},
     recordings::RecordingMetrics,
-    self_managed::{Rotation, SelfManagedMetrics, SelfManagedOperation},
+    self_managed::{ROTATIONS, SELF_MANAGED_OPERATIONS, SelfManagedMetrics},
 };
 
 const PREFIX: &str = "pod_identity_webhook";
@@ -101,9 +101,8 @@ impl Metrics {
         let registry = Registry::new();
         let gauge = |name, help| register(&registry, IntGauge::with_opts(opts(name, help)));
         let help = "Retries of calls to the API server, by what is retried.";
-        let retries = IntCounterVec::new(opts("retries_total", help), &["operation"]);
-        let retries = register(&registry, retries);
-        ["account_watch", "mapping_watch"].iter().for_each(|of| drop(retries.with_label_values(&[of])));
+        let watches = ["account_watch", "mapping_watch"];
+        let retries = counters(&registry, ("retries_total", help), "operation", &watches);
         let help = "Lines of the log that were dropped because nobody read those before them.";
         let log_lines_dropped = IntCounter::with_opts(opts("log_lines_dropped_total", help));
         let metrics = Self {
@@ -146,8 +145,7 @@ impl TlsMetrics {
         let help = "When the certificate in use expires.";
         let expiry = Gauge::with_opts(opts("tls_certificate_expiry_timestamp_seconds", help));
         let help = "Changed certificate files, by whether they were taken into use.";
-        let reloads = IntCounterVec::new(opts("tls_reloads_total", help), &["result"]);
-        let reloads = register(registry, reloads);
+        let reloads = counters(registry, ("tls_reloads_total", help), "result", &["ok", "failed"]);
         let help = "1 unless the certificate files have changed to something that can't be used.";
         let successful = IntGauge::with_opts(opts("tls_last_reload_successful", help));
         let successful = register(registry, successful);
@@ -174,6 +172,18 @@ fn register<C: Collector + Clone + 'static>(registry: &Registry, collector: prom
     let collector = collector.expect("names and labels are valid: they are written beside the call");
     registry.register(Box::new(collector.clone())).expect("names are unique: a test registers them all");
     collector
+}
+
+/// Counters by one label; those of `values` are exposed from the beginning.
+fn counters(
+    registry: &Registry,
+    (name, help): (&str, &str),
+    label: &str,
+    values: &[impl AsRef<str>],
+) -> IntCounterVec {
+    let counters = register(registry, IntCounterVec::new(opts(name, help), &[label]));
+    values.iter().for_each(|value| drop(counters.with_label_values(&[value.as_ref()])));
+    counters
 }
 
 fn now() -> f64 {

@@ -1,8 +1,8 @@
 //! What is counted of `--record`.
 
-use prometheus::{IntCounter, IntCounterVec, IntGauge, Registry};
+use prometheus::{IntCounter, IntGauge, Registry};
 
-use super::{opts, register};
+use super::{counters, opts, register};
 
 /// What is counted of the requests recorded.
 #[derive(Clone, Debug)]
@@ -22,8 +22,8 @@ impl RecordingMetrics {
         let help = "1 while answered requests are recorded: --record is given and no bound is reached.";
         let active = IntGauge::with_opts(opts("recording_active", help));
         let help = "Answered requests to be recorded, by what came of it.";
-        let total = IntCounterVec::new(opts("recordings_total", help), &["result"]);
-        let total = register(registry, total);
+        let results = ["written", "dropped", "failed"];
+        let total = counters(registry, ("recordings_total", help), "result", &results);
         Self {
             active: register(registry, active),
             written: total.with_label_values(&["written"]),

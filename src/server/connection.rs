@@ -21,10 +21,11 @@ use tracing::debug;
 
 use super::{
     activity::{Activity, Exchange, Protocol, TimedOut, Timeouts},
+    closed::Closed,
     reply::{Reply, ReplyBody},
     tracked_io::TrackedIo,
 };
-use crate::{lifecycle::Drain, metrics::Closed};
+use crate::lifecycle::Drain;
 
 /// The most bytes that a request's head may have; beyond that it is answered with 431. kube-apiserver's has a few hundred,
 /// and every connection may hold as many.

@@ -8,6 +8,7 @@
 mod activity;
 pub mod admin;
 mod body;
+mod closed;
 mod connection;
 pub mod debug;
 mod handover;

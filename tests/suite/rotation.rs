@@ -8,16 +8,13 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-use eks_pod_identity_webhook::{
-    metrics::Rotation,
-    tls::self_managed::{
-        authority::Leaf,
-        certificate::Certificate,
-        plan::{Situation, Step},
-        policy::Policy,
-        publication::{self, Publication},
-        secret::{Reading, SecretContents},
-    },
+use eks_pod_identity_webhook::tls::self_managed::{
+    authority::Leaf,
+    certificate::Certificate,
+    plan::{Rotation, Situation, Step},
+    policy::Policy,
+    publication::{self, Publication},
+    secret::{Reading, SecretContents},
 };
 use proptest::prelude::*;
 use rustls_pki_types::ServerName;

@@ -13,9 +13,9 @@ use tracing::{debug, info, warn};
 
 use super::{
     authority::CannotSign,
-    failures::{Failures, MAX_PAUSE, WatchFailures},
+    failures::{Failures, MAX_PAUSE, Operation, WatchFailures},
     observed_secret::ObservedSecret,
-    plan::{Situation, Step},
+    plan::{Rotation, Situation, Step},
     policy::Policy,
     publication::{self, Publication},
     repair_limiter::RepairLimiter,
@@ -28,7 +28,7 @@ use crate::{
         clock::Clock,
         object::{self, Object, Observed},
     },
-    metrics::{Rotation, SelfManagedMetrics, SelfManagedOperation, TlsMetrics},
+    metrics::{SelfManagedMetrics, TlsMetrics},
     tls::Clients,
 };
 
@@ -70,11 +70,9 @@ enum StepError {
     Sign(#[from] CannotSign),
 }
 
-type StepResult<T> = Result<T, (SelfManagedOperation, StepError)>;
+type StepResult<T> = Result<T, (Operation, StepError)>;
 
-fn failed<E: Into<StepError>>(
-    operation: SelfManagedOperation,
-) -> impl FnOnce(E) -> (SelfManagedOperation, StepError) {
+fn failed<E: Into<StepError>>(operation: Operation) -> impl FnOnce(E) -> (Operation, StepError) {
     move |error| (operation, error.into())
 }
 
@@ -110,7 +108,7 @@ impl Controller {
         };
         let serving = Serving::new(clients, metrics.clone());
         let metrics = metrics.self_managed.clone();
-        let bundle_reverted = SelfManagedOperation::CaBundleReverted;
+        let bundle_reverted = Operation::CaBundleReverted;
         Self {
             observed_secret: ObservedSecret::new(&secret, &metrics),
             observed_configuration: Observed::Unread,
@@ -139,8 +137,8 @@ impl Controller {
         let (secret_sender, configuration_sender) =
             (self.secret_sender.clone(), self.configuration_sender.clone());
         let failures = |operation| WatchFailures::new(operation, self.metrics.clone());
-        let mut of_secret = failures(SelfManagedOperation::SecretWatch);
-        let mut of_configuration = failures(SelfManagedOperation::ConfigurationWatch);
+        let mut of_secret = failures(Operation::SecretWatch);
+        let mut of_configuration = failures(Operation::ConfigurationWatch);
         tokio::join!(
             secret.follow(secret_sender, &mut of_secret),
             configuration.follow(configuration_sender, &mut of_configuration),
@@ -215,16 +213,16 @@ impl Controller {
             (self.observed_secret.contents(), &self.published, Instant::now());
         match (Situation { contents, published, now, instant }).next(&self.policy) {
             Step::Wait(until) => Ok(self.sleep(until, now)),
-            Step::Publish => self.publish().await.map_err(failed(SelfManagedOperation::Publish)),
+            Step::Publish => self.publish().await.map_err(failed(Operation::Publish)),
             Step::Rotate(rotation) => {
                 debug!(?rotation, "next step");
                 if let Err(pause) = self.observed_secret.permit_write(instant) {
                     return Ok(pause);
                 }
                 let next = self.observed_secret.next(rotation, &self.policy, now);
-                if let Some(next) = next.map_err(failed(SelfManagedOperation::Sign))? {
+                if let Some(next) = next.map_err(failed(Operation::Sign))? {
                     let written = self.write(next, rotation).await;
-                    written.map_err(failed(SelfManagedOperation::SecretUpdate))?;
+                    written.map_err(failed(Operation::SecretUpdate))?;
                 }
                 Ok(Duration::ZERO)
             }

@@ -8,7 +8,7 @@ use crate::{
         call::CallError,
         object::Failing,
     },
-    metrics::{SelfManagedMetrics, SelfManagedOperation},
+    metrics::{Label, SelfManagedMetrics},
 };
 
 /// The longest pause after a failed call.
@@ -16,6 +16,57 @@ pub(super) const MAX_PAUSE: Duration = Duration::from_secs(5);
 
 /// The longest pause between repairs of the Secret.
 pub(super) const MAX_PAUSE_OF_REPAIRS: Duration = Duration::from_secs(30);
+
+/// What can fail where a certificate is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Operation {
+    /// Reading or watching the Secret.
+    SecretWatch,
+    /// Writing the Secret.
+    SecretUpdate,
+    /// Parsing the Secret's contents.
+    SecretContent,
+    /// Writing contents again that something else removed from the Secret.
+    SecretReverted,
+    /// Reading or watching the webhook configuration.
+    ConfigurationWatch,
+    /// Patching its `caBundle`.
+    Publish,
+    /// Patching a `caBundle` again that something else overwrites.
+    CaBundleReverted,
+    /// Making a certificate.
+    Sign,
+    /// Taking a certificate into use.
+    Serve,
+}
+
+impl Label for Operation {
+    const ALL: &[Self] = &[
+        Self::SecretWatch,
+        Self::SecretUpdate,
+        Self::SecretContent,
+        Self::SecretReverted,
+        Self::ConfigurationWatch,
+        Self::Publish,
+        Self::CaBundleReverted,
+        Self::Sign,
+        Self::Serve,
+    ];
+
+    fn label(self) -> &'static str {
+        match self {
+            Self::SecretWatch => "secret_watch",
+            Self::SecretUpdate => "secret_update",
+            Self::SecretContent => "secret_content",
+            Self::SecretReverted => "secret_reverted",
+            Self::ConfigurationWatch => "configuration_watch",
+            Self::Publish => "publish",
+            Self::CaBundleReverted => "ca_bundle_reverted",
+            Self::Sign => "sign",
+            Self::Serve => "serve",
+        }
+    }
+}
 
 /// Consecutive failures.
 #[derive(Debug)]
@@ -27,9 +78,9 @@ impl Failures {
     }
 
     /// Logs a failure and returns how long to pause.
-    pub(super) fn next(&mut self, operation: SelfManagedOperation, error: &dyn Display) -> Duration {
+    pub(super) fn next(&mut self, operation: Operation, error: &dyn Display) -> Duration {
         let effect = "the served certificate stays as it is";
-        self.0.failed(&Failure { operation: operation.as_str(), error, effect, remedy: None })
+        self.0.failed(&Failure { operation: operation.label(), error, effect, remedy: None })
     }
 
     /// Logs that the failures have ended, if there were any.
@@ -41,13 +92,13 @@ impl Failures {
 /// Consecutive failures of the watch of one object.
 #[derive(Debug)]
 pub(super) struct WatchFailures {
-    operation: SelfManagedOperation,
+    operation: Operation,
     metrics: SelfManagedMetrics,
     failures: Failures,
 }
 
 impl WatchFailures {
-    pub(super) fn new(operation: SelfManagedOperation, metrics: SelfManagedMetrics) -> Self {
+    pub(super) fn new(operation: Operation, metrics: SelfManagedMetrics) -> Self {
         let failures = Failures::new(MAX_PAUSE, &metrics);
         Self { operation, metrics, failures }
     }
@@ -65,5 +116,16 @@ impl Failing for WatchFailures {
 
     fn absent(&mut self) {
         self.metrics.failed(self.operation);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::metrics::{SELF_MANAGED_OPERATIONS, labels};
+
+    #[test]
+    fn every_operation_is_exposed() {
+        assert_eq!(labels::<Operation>(), SELF_MANAGED_OPERATIONS);
     }
 }

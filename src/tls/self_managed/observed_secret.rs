@@ -6,15 +6,13 @@ use tracing::warn;
 
 use super::{
     authority::CannotSign,
-    failures::MAX_PAUSE_OF_REPAIRS,
+    failures::{MAX_PAUSE_OF_REPAIRS, Operation},
+    plan::Rotation,
     policy::Policy,
     repair_limiter::RepairLimiter,
     secret::{Reading, SecretContents, lost_reason},
 };
-use crate::{
-    kube::object::Observed,
-    metrics::{Rotation, SelfManagedMetrics, SelfManagedOperation},
-};
+use crate::{kube::object::Observed, metrics::SelfManagedMetrics};
 
 /// How often lost contents are replaced by a new authority, as someone who empties the Secret wants. Something that
 /// removes contents more often than that does not want new keys: then the last contents are written again.
@@ -37,7 +35,7 @@ pub(super) struct ObservedSecret {
 
 impl ObservedSecret {
     pub(super) fn new(name: &str, metrics: &SelfManagedMetrics) -> Self {
-        let operation = SelfManagedOperation::SecretReverted;
+        let operation = Operation::SecretReverted;
         Self {
             name: name.to_owned(),
             observed: Observed::Unread,
@@ -84,7 +82,7 @@ impl ObservedSecret {
         let Reading { mut contents, defects } = Reading::of(object);
         self.lost = lost_entries(self.remembered.as_ref(), contents.as_ref(), object);
         for defect in &defects {
-            self.metrics.failed(SelfManagedOperation::SecretContent);
+            self.metrics.failed(Operation::SecretContent);
             // Lost entries are reported when they are written again.
             if self.lost.is_empty() {
                 warn!(

@@ -10,7 +10,7 @@
 use std::time::{Duration, Instant, SystemTime};
 
 use super::{certificate::Certificate, policy::Policy, publication::Publication, secret::SecretContents};
-use crate::metrics::Rotation;
+use crate::metrics::Label;
 
 /// The next step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,6 +21,40 @@ pub enum Step {
     Publish,
     /// Wait until then, or until an object changes.
     Wait(SystemTime),
+}
+
+/// A change of the Secret's contents.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rotation {
+    /// Add a new authority beside the old ones.
+    Authority,
+    /// Replace the leaf by a new one, which the newest authority signs.
+    Leaf,
+    /// Drop what has expired, and the authorities that are no longer needed.
+    Drop,
+}
+
+impl Rotation {
+    /// The log message once it is written.
+    pub fn message(self) -> &'static str {
+        match self {
+            Self::Authority => "new certificate authority stored",
+            Self::Leaf => "new certificate stored",
+            Self::Drop => "expired certificates and authorities dropped",
+        }
+    }
+}
+
+impl Label for Rotation {
+    const ALL: &[Self] = &[Self::Authority, Self::Leaf, Self::Drop];
+
+    fn label(self) -> &'static str {
+        match self {
+            Self::Authority => "authority",
+            Self::Leaf => "leaf",
+            Self::Drop => "drop",
+        }
+    }
 }
 
 /// The input of a decision.
@@ -81,5 +115,16 @@ impl Situation<'_> {
         let leaf = &contents.leaf.as_ref()?.certificate;
         let authorities = contents.authorities().map(Certificate::der);
         leaf.is_trusted_by(authorities, &policy.server_names(), self.now).then_some(leaf)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::metrics::{ROTATIONS, labels};
+
+    #[test]
+    fn every_kind_of_rotation_is_exposed() {
+        assert_eq!(labels::<Rotation>(), ROTATIONS);
     }
 }

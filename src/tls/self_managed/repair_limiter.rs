@@ -5,8 +5,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::failures::Failures;
-use crate::metrics::{SelfManagedMetrics, SelfManagedOperation};
+use super::failures::{Failures, Operation};
+use crate::metrics::SelfManagedMetrics;
 
 /// After this long without a repair, the next one is the first again. Longer than every pause.
 const CALM: Duration = Duration::from_secs(60);
@@ -14,7 +14,7 @@ const CALM: Duration = Duration::from_secs(60);
 /// The recent repairs of one object. The first few are made at once; pauses grow between the following ones, which are
 /// counted and logged as failures.
 pub(super) struct RepairLimiter {
-    operation: SelfManagedOperation,
+    operation: Operation,
     metrics: SelfManagedMetrics,
     at_once: u32,
     made: u32,
@@ -26,7 +26,7 @@ pub(super) struct RepairLimiter {
 impl RepairLimiter {
     /// Makes `at_once` repairs without a pause, and pauses no longer than `longest_pause`.
     pub(super) fn new(
-        operation: SelfManagedOperation,
+        operation: Operation,
         metrics: SelfManagedMetrics,
         at_once: u32,
         longest_pause: Duration,
@@ -76,7 +76,7 @@ mod tests {
 
     fn limiter(at_once: u32) -> RepairLimiter {
         let metrics = Metrics::new().tls.self_managed.clone();
-        RepairLimiter::new(SelfManagedOperation::Publish, metrics, at_once, LONGEST)
+        RepairLimiter::new(Operation::Publish, metrics, at_once, LONGEST)
     }
 
     /// How many repairs are made within this time, each as soon as it is permitted.

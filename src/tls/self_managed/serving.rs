@@ -7,11 +7,11 @@ use rustls::ServerConfig;
 use tokio::sync::watch;
 use tracing::warn;
 
-use super::{authority::Leaf, policy::Policy, publication::Publication};
+use super::{authority::Leaf, failures::Operation, policy::Policy, publication::Publication};
 use crate::{
     kube::object::Observed,
     lifecycle::NotReadyReason,
-    metrics::{SelfManagedOperation, TlsMetrics},
+    metrics::TlsMetrics,
     tls::{self, Clients},
 };
 
@@ -71,7 +71,7 @@ impl Serving {
                 false
             }
             Err(error) => {
-                self.metrics.self_managed.failed(SelfManagedOperation::Serve);
+                self.metrics.self_managed.failed(Operation::Serve);
                 warn!(%error, "the certificate can't be taken into use");
                 true
             }
