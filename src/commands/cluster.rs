@@ -1,13 +1,17 @@
 //! How the cluster is reached.
 
 use anyhow::{Context, anyhow, ensure};
-use hyper::{Request, Uri};
+use hyper::Uri;
 
 use super::kubeconfig;
 use crate::{
     accounts::sources::watch,
     cli::{ClusterArgs, config::Source},
-    kube::{client::Target, proxy::Proxy, root_cause::root_cause},
+    kube::{
+        call::{self, CallError},
+        client::Target,
+        proxy::Proxy,
+    },
     oidc::{Discovery, issuer::DISCOVERY_PATH},
 };
 
@@ -76,15 +80,11 @@ impl Clusters {
 
 /// The API server's response at a path.
 pub(super) async fn get(client: &kube::Client, path: &str) -> anyhow::Result<String> {
-    let request = Request::get(path).body(Vec::new())?;
-    let explained = |error| match error {
-        kube::Error::Api(status) if status.code == 403 => {
-            anyhow!("{}: grant the user of this command the right to get it", status.message)
-        }
-        kube::Error::Api(status) => anyhow!("{}", status.message),
-        error => anyhow!("{}", root_cause(&error)),
+    let explained = |error: CallError| {
+        let remedy = error.missing_right(": grant the user of this command the right to get it");
+        anyhow!("GET {path}: {error}{}", remedy.unwrap_or_default())
     };
-    client.request_text(request).await.map_err(explained).with_context(|| format!("the API server, {path}"))
+    call::text(client, call::get(path, "application/json")?).await.map_err(explained)
 }
 
 /// The discovery document of the cluster's token issuer. Every ServiceAccount may read it, by the ClusterRole

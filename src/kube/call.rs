@@ -64,14 +64,25 @@ impl CallError {
         }
     }
 
+    /// What would give the right that is missing, if the call failed for want of one. `rule` gives it.
+    pub fn missing_right<'r>(&self, rule: &'r str) -> Option<&'r str> {
+        (self.code() == Some(StatusCode::FORBIDDEN)).then_some(rule)
+    }
+
     /// Whether the object has changed since the call was prepared: 409 by resourceVersion, 422 by the `test` of a patch.
     pub fn is_conflict(&self) -> bool {
         matches!(self.code(), Some(StatusCode::CONFLICT | StatusCode::UNPROCESSABLE_ENTITY))
     }
 }
 
+/// The text of an answer.
+pub async fn text(client: &Client, request: Request<Body>) -> Result<String, CallError> {
+    let body = send(client, request).await?.into_body().collect().await?.to_bytes();
+    String::from_utf8(body.into()).map_err(|error| CallError::Unreadable(error.to_string()))
+}
+
 /// A GET of a path with its query.
-pub(super) fn get(path: &str, accept: &str) -> Result<Request<Body>, CallError> {
+pub fn get(path: &str, accept: &str) -> Result<Request<Body>, CallError> {
     let request = Request::get(path).header(ACCEPT, accept).body(Body::empty());
     request.map_err(|error| CallError::Unreadable(error.to_string()))
 }

@@ -6,7 +6,6 @@ mod reader;
 
 use std::{process::ExitCode, sync::Arc, time::SystemTime};
 
-use hyper::StatusCode;
 use serde_json::Value;
 
 use self::reader::Reader;
@@ -94,13 +93,8 @@ async fn accounts(reader: &Reader) -> checks::Read<checks::Accounts> {
             found.granted.push((account.namespace, account.name));
         }
     });
-    match listed.await {
-        Ok(()) => Ok(found),
-        Err(error) if error.code() == Some(StatusCode::FORBIDDEN) => {
-            Err(checks::Unread::Forbidden(error.to_string()))
-        }
-        Err(error) => Err(checks::Unread::Failed(error.to_string())),
-    }
+    listed.await?;
+    Ok(found)
 }
 
 /// Checks whether the API server calls the webhook, and can reach and trust it.

@@ -210,7 +210,7 @@ impl Watch {
     async fn pause_after(&mut self, failure: SourceFailure, error: &CallError) {
         self.writer.metrics().failed(failure);
         let effect = if self.writer.is_synced() { "known accounts are still served" } else { "not ready" };
-        let remedy = (error.code() == Some(StatusCode::FORBIDDEN)).then_some(
+        let remedy = error.missing_right(
             "give the ClusterRole of the webhook {apiGroups: [\"\"], resources: [serviceaccounts], verbs: [list, watch]}",
         );
         let pause = self.backoff.failed(&Failure { operation: "account_watch", error, effect, remedy });

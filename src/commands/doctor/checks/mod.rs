@@ -10,6 +10,8 @@ mod selector;
 mod server;
 mod service;
 
+use hyper::StatusCode;
+
 pub(crate) use self::{
     accounts::{Accounts, accounts},
     certificate::{Handshake, authorities, ca_bundle, served},
@@ -21,7 +23,7 @@ pub(crate) use self::{
     server::version,
     service::{endpoints, service, url},
 };
-use crate::report::Finding;
+use crate::{kube::call::CallError, report::Finding};
 
 /// What was read, or why reading failed.
 pub(crate) type Read<T> = Result<T, Unread>;
@@ -35,6 +37,19 @@ pub(crate) enum Unread {
     Forbidden(String),
     /// Another error.
     Failed(String),
+}
+
+impl From<CallError> for Unread {
+    fn from(error: CallError) -> Self {
+        match (error.code(), &error) {
+            (Some(StatusCode::NOT_FOUND), _) => Self::Missing,
+            (Some(StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN), CallError::Refused { message, .. }) => {
+                Self::Forbidden(message.clone())
+            }
+            (_, CallError::Refused { message, .. }) => Self::Failed(message.clone()),
+            _ => Self::Failed(error.to_string()),
+        }
+    }
 }
 
 impl Unread {
