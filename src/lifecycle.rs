@@ -80,12 +80,9 @@ impl Readiness {
         Self { drain, is_listening: AtomicBool::new(false), conditions: Vec::new() }
     }
 
-    /// Ready only while this part is, if there is such a part.
-    pub fn with(self, reason: Option<NotReadyReason>) -> Self {
-        match reason {
-            Some(reason) => self.with_condition(move || *reason.borrow()),
-            None => self,
-        }
+    /// Ready only while these parts are.
+    pub fn with(self, reasons: impl IntoIterator<Item = NotReadyReason>) -> Self {
+        reasons.into_iter().fold(self, |readiness, reason| readiness.with_condition(move || *reason.borrow()))
     }
 
     /// Ready only while `condition` gives no reason against it.

@@ -247,8 +247,8 @@ async fn the_daemon_is_not_ready_and_knows_nobody_before_it_has_a_mapping() {
     assert_eq!(line["effect"], "not ready");
     let line = daemon.line("ConfigMap pod-identity-webhook can't be used").await;
     assert_eq!(line["effect"], "not ready");
-    let obstacle = "not ready: the ConfigMap of roles can't be used: see the log\n";
-    assert_eq!(plain_get(daemon.admin, "/readyz").await, (503, obstacle.to_owned()));
+    let reason = "not ready: the ConfigMap of roles can't be used: see the log\n";
+    assert_eq!(plain_get(daemon.admin, "/readyz").await, (503, reason.to_owned()));
     assert_eq!(api.lists(), 0, "no account is known, so none can pass for one without a role");
 
     api.put_config_map(json!({"config": json!({"payments/*": entry(MAPPED)}).to_string()}));

@@ -2,7 +2,6 @@
 
 use std::{sync::Arc, time::Duration};
 
-use hyper::StatusCode;
 use kube::Client;
 use tokio::sync::watch;
 use tracing::{info, warn};
@@ -54,15 +53,15 @@ const MAX_PAUSE: Duration = Duration::from_secs(2);
 pub struct ConfigMap {
     resolver: Arc<Resolver>,
     mappings: watch::Sender<Option<Arc<Mapping>>>,
-    obstacle: watch::Sender<Option<&'static str>>,
+    not_ready_reason: watch::Sender<Option<&'static str>>,
     metrics: MappingMetrics,
 }
 
 impl ConfigMap {
     /// One that has not been read yet.
     pub fn new(resolver: Arc<Resolver>, metrics: MappingMetrics) -> Self {
-        let obstacle = watch::Sender::new(Some("the ConfigMap of roles has not been read yet"));
-        Self { resolver, mappings: watch::Sender::default(), obstacle, metrics }
+        let not_ready_reason = watch::Sender::new(Some("the ConfigMap of roles has not been read yet"));
+        Self { resolver, mappings: watch::Sender::default(), not_ready_reason, metrics }
     }
 
     /// The mappings as they come.
@@ -71,8 +70,8 @@ impl ConfigMap {
     }
 
     /// Why no mapping has come yet.
-    pub fn obstacle(&self) -> watch::Receiver<Option<&'static str>> {
-        self.obstacle.subscribe()
+    pub fn not_ready_reason(&self) -> watch::Receiver<Option<&'static str>> {
+        self.not_ready_reason.subscribe()
     }
 
     /// Follows it forever, in this namespace.
@@ -112,13 +111,14 @@ impl ConfigMap {
                 mapping.log_refused();
                 self.metrics.in_use(mapping.len(), mapping.refused().len());
                 self.mappings.send_replace(Some(Arc::new(mapping)));
-                self.obstacle.send_replace(None);
+                self.not_ready_reason.send_replace(None);
             }
             Err(error) => {
                 self.metrics.failed(MappingFailure::Document);
                 self.metrics.unusable();
                 if self.mappings.borrow().is_none() {
-                    self.obstacle.send_replace(Some("the ConfigMap of roles can't be used: see the log"));
+                    self.not_ready_reason
+                        .send_replace(Some("the ConfigMap of roles can't be used: see the log"));
                 }
                 let effect = effect(&self.mappings);
                 warn!(%error, effect, "ConfigMap {CONFIG_MAP} can't be used");
@@ -143,7 +143,7 @@ impl Failing for WatchFailures {
     fn failed(&mut self, error: &CallError) -> Duration {
         self.metrics.failed(MappingFailure::Watch);
         let effect = effect(&self.mappings);
-        let remedy = (error.code() == Some(StatusCode::FORBIDDEN)).then_some(RULE);
+        let remedy = error.missing_right(RULE);
         self.backoff.failed(&Failure { operation: "mapping_watch", error, effect, remedy })
     }
 

@@ -1,11 +1,12 @@
 //! The two ports, and what they may use.
 
-use std::{io, net::SocketAddr, time::Duration};
+use std::{io, net::SocketAddr};
 
-use anyhow::anyhow;
+use anyhow::{Context, anyhow};
+use tokio::net::TcpListener;
 use tracing::warn;
 
-use crate::server::{Timeouts, listen::Port};
+use crate::{cli::config::Config, server::listen::Port};
 
 /// What to do where a port is too low. The AWS webhook's is, and its image runs as root, which ours does not.
 const PRIVILEGED_PORT: &str = ": ports below 1024 are for root on this node; set the pod's sysctl \
@@ -13,14 +14,6 @@ const PRIVILEGED_PORT: &str = ": ports below 1024 are for root on this node; set
 
 /// How many connections the admin port takes: a kubelet's and some scrapes.
 pub(super) const ADMIN_CONNECTIONS: usize = 32;
-
-/// How long the peers of the admin port may take. A scraper that comes more rarely opens a new connection.
-pub(super) const ADMIN_TIMEOUTS: Timeouts = Timeouts {
-    handshake: Duration::from_secs(5),
-    header: Duration::from_secs(5),
-    write: Duration::from_secs(5),
-    idle: Duration::from_secs(30),
-};
 
 /// How many open files are kept for the admin port, the watch and what is read from disk.
 const RESERVED_FILES: usize = 2 * ADMIN_CONNECTIONS;
@@ -39,8 +32,25 @@ pub(super) fn fitted_to_open_files(max_connections: usize) -> usize {
     max_connections.min(fitting)
 }
 
+/// Both ports. The admin port takes connections; the webhook's is bound.
+pub(super) struct Ports {
+    pub(super) admin: TcpListener,
+    pub(super) admin_address: SocketAddr,
+    pub(super) webhook: Port,
+    pub(super) webhook_address: SocketAddr,
+}
+
+impl Ports {
+    pub(super) fn bind(config: &Config) -> anyhow::Result<Self> {
+        let (admin, admin_address) = bind("--admin-listen", config.admin_listen, config.is_port_shared)?;
+        let (webhook, webhook_address) = bind("--listen", config.listen, config.is_port_shared)?;
+        let admin = admin.listen().with_context(|| format!("--admin-listen {admin_address}"))?;
+        Ok(Self { admin, admin_address, webhook, webhook_address })
+    }
+}
+
 /// Binds the port of this flag.
-pub(super) fn bind(flag: &str, address: SocketAddr, is_shared: bool) -> anyhow::Result<(Port, SocketAddr)> {
+fn bind(flag: &str, address: SocketAddr, is_shared: bool) -> anyhow::Result<(Port, SocketAddr)> {
     let port = Port::bind(address, is_shared).map_err(|error| {
         let is_privileged = error.kind() == io::ErrorKind::PermissionDenied && address.port() < 1024;
         let hint = if is_privileged { PRIVILEGED_PORT } else { "" };

@@ -2,7 +2,6 @@
 
 use std::{collections::HashMap, convert::Infallible, sync::Arc, time::Duration};
 
-use hyper::StatusCode;
 use kube::{Client, core::Status};
 use prometheus::IntCounterVec;
 use serde::Deserialize;
@@ -69,7 +68,7 @@ impl NamespaceWatch {
             let Err(error) = self.list_and_watch(&collection).await;
             let is_known = self.published.borrow().is_some();
             let effect = if is_known { "known namespaces keep their roles" } else { "not ready" };
-            let remedy = (error.code() == Some(StatusCode::FORBIDDEN)).then_some(RULE);
+            let remedy = error.missing_right(RULE);
             let pause =
                 self.backoff.failed(&Failure { operation: "namespace_watch", error: &error, effect, remedy });
             sleep(pause).await;
