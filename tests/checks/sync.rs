@@ -33,7 +33,7 @@ pub(crate) fn sync(input: &[u8]) {
     for ((namespace, name), annotations) in accounts {
         let expected = annotations.map(|annotations| {
             let annotations = annotations.iter().map(|(key, value)| (&**key, &**value));
-            format!("{:?}", assignments.resolve(&namespace, &name, annotations))
+            format!("{:?}", assignments.resolve(&namespace, &name, annotations).unwrap())
         });
         let found = cache.look_up(&namespace, &name).map(|account| format!("{account:?}"));
         assert_eq!(found, expected, "{namespace}/{name}");
