@@ -166,6 +166,32 @@ async fn roles_of_a_config_map_and_container_credentials_are_expected_where_they
 }
 
 #[tokio::test]
+async fn mistakes_of_pods_are_reported_once_by_owner() {
+    let api = cluster().await;
+    for number in 0..3 {
+        let mut pod = pod("api", number);
+        pod["spec"]["containers"][0]["env"] = json!([{"name": "AWS_ACCESS_KEY_ID", "value": "x"}]);
+        pod["metadata"]["annotations"] = json!({"eks.amazonaws.com/skip-containers": "typo"});
+        api.create_pod(pod);
+    }
+    let mut misplaced = recorded_pod("unannotated-account");
+    misplaced["metadata"]["annotations"] = json!({ROLE_ANNOTATION: ROLE});
+    api.create_pod(misplaced);
+    let output = audit(&api, &[]).await;
+    assert_eq!(output.status.code(), Some(3), "{}", stderr(&output));
+    let warnings: Vec<_> = stdout(&output).lines().filter(|line| line.starts_with("warning: ")).collect();
+    let expected = [
+        r#"warning: deployment/api of namespace payments: AWS_ACCESS_KEY_ID is set in container "app": SDKs use it instead of the injected identity"#,
+        "warning: deployment/api of namespace payments: pod annotation eks.amazonaws.com/skip-containers matches no container of the pod",
+        "warning: pod/plain of namespace payments: pod annotation \"eks.amazonaws.com/role-arn\" is read on ServiceAccounts only; annotate the pod's ServiceAccount",
+    ];
+    assert_eq!(warnings, expected);
+    let report: Value = serde_json::from_str(stdout(&audit(&api, &["--output=json"]).await)).unwrap();
+    assert_eq!(report["podMistakes"][0]["mistakes"].as_array().unwrap().len(), 2);
+    assert_eq!(report["podMistakes"][1]["kind"], "Pod");
+}
+
+#[tokio::test]
 async fn roles_that_the_role_policy_would_refuse_are_listed() {
     let api = cluster().await;
     api.apply("orders", "db", json!({ROLE_ANNOTATION: "arn:aws:iam::111122223333:role/orders-db"}));

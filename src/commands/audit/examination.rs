@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     admission::{BadReview, Outcome},
-    commands::offline::OfflineAdmission,
+    commands::offline::{Answer, OfflineAdmission},
     injection::{
         account::{Account, Credentials, Grant},
         compat::Rules,
@@ -48,6 +48,24 @@ pub(crate) enum Examined {
     Missing(Box<MissingInjection>),
 }
 
+/// A pod that was examined.
+#[derive(Debug)]
+pub(crate) struct Examination {
+    /// The result.
+    pub(crate) examined: Examined,
+    /// What is wrong with the pod itself; mistakes of its account are not among them.
+    pub(crate) mistakes: Option<PodMistakes>,
+}
+
+/// What is wrong with a pod: what the webhook warns of when it is created.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct PodMistakes {
+    pub(crate) namespace: String,
+    /// The controller of the pod, or the pod itself.
+    pub(crate) owner: Owner,
+    pub(crate) texts: Vec<String>,
+}
+
 /// A pod that is malformed.
 #[derive(Debug, Error)]
 #[error("pod {name}: {why}")]
@@ -67,36 +85,45 @@ impl Auditor {
         &mut self,
         pod: Value,
         look_up: impl FnOnce(&str, &str) -> Option<Account>,
-    ) -> Result<Examined, Unreadable> {
+    ) -> Result<Examination, Unreadable> {
+        let nothing_wrong = |examined| Ok(Examination { examined, mistakes: None });
         if !text(&pod, "/metadata/deletionTimestamp").is_empty() {
-            return Ok(Examined::Terminating);
+            return nothing_wrong(Examined::Terminating);
         }
         let service_account = text(&pod, "/spec/serviceAccountName").to_owned();
         // The API server fills it in, but for mirror pods.
         let account = if service_account.is_empty() { "default" } else { &service_account };
-        let grant = match look_up(text(&pod, "/metadata/namespace"), account) {
-            None => return Ok(Examined::UnknownAccount),
-            Some(Account::Nothing | Account::Mistaken(_)) => return Ok(Examined::NotApplicable),
-            Some(Account::Granted(grant)) => grant,
+        let Some(account) = look_up(text(&pod, "/metadata/namespace"), account) else {
+            return nothing_wrong(Examined::UnknownAccount);
         };
-        self.compare(pod, service_account, &grant)
+        let name = text(&pod, "/metadata/name").to_owned();
+        let answer = self.admit(&pod, &account).map_err(|why| Unreadable { name: name.clone(), why })?;
+        let mistakes =
+            PodMistakes::of(&pod, &account, answer.map_or_else(Vec::new, |answer| answer.warnings));
+        let examined = match &account {
+            Account::Nothing | Account::Mistaken(_) => Examined::NotApplicable,
+            Account::Granted(grant) => self.compare(pod, name, service_account, grant)?,
+        };
+        Ok(Examination { examined, mistakes })
     }
 
     fn compare(
         &mut self,
         mut pod: Value,
+        name: String,
         service_account: String,
         grant: &Arc<Grant>,
     ) -> Result<Examined, Unreadable> {
-        let [name, namespace] =
-            ["/metadata/name", "/metadata/namespace"].map(|field| text(&pod, field).to_owned());
+        let namespace = text(&pod, "/metadata/namespace").to_owned();
         let owner = Owner::of(&pod);
         let role = grant.assigned_role().map_or("", |role| role.arn());
         let had_identity = has_identity(&pod);
         let others = OtherRoles::take_from(&mut pod, role, self.rules);
 
-        let (patch, outcome) =
-            self.admit(&pod, grant).map_err(|why| Unreadable { name: name.clone(), why })?;
+        let answer = self.admit(&pod, &Account::Granted(Arc::clone(grant)));
+        let answer = answer.map_err(|why| Unreadable { name: name.clone(), why })?;
+        let (patch, outcome) = answer
+            .map_or((Patch::default(), Outcome::UnknownAccount), |answer| (answer.patch, answer.outcome));
         let lacks = missing::read_patch(&patch, &pod);
         // A volume that no container would use gives nothing; the AWS webhook adds it all the same.
         let gives_nothing = !had_identity && lacks.iter().all(|(container, _)| container.is_empty());
@@ -131,12 +158,21 @@ impl Auditor {
     }
 
     /// What the webhook would answer if this pod were created now.
-    fn admit(&mut self, pod: &Value, grant: &Arc<Grant>) -> Result<(Patch, Outcome), BadReview> {
+    fn admit(&mut self, pod: &Value, account: &Account) -> Result<Option<Answer>, BadReview> {
         let created = json!({"metadata": pod["metadata"], "spec": pod["spec"]});
-        let look_up = |_: &str, _: &str| Some(Account::Granted(Arc::clone(grant)));
-        let answer = self.admission.create(text(pod, "/metadata/namespace"), &created, look_up)?;
-        Ok(answer
-            .map_or((Patch::default(), Outcome::UnknownAccount), |answer| (answer.patch, answer.outcome)))
+        let look_up = |_: &str, _: &str| Some(account.clone());
+        self.admission.create(text(pod, "/metadata/namespace"), &created, look_up)
+    }
+}
+
+impl PodMistakes {
+    fn of(pod: &Value, account: &Account, mut texts: Vec<String>) -> Option<Self> {
+        texts.retain(|text| account.warnings().iter().all(|warning| warning.as_ref() != text));
+        (!texts.is_empty()).then(|| Self {
+            namespace: text(pod, "/metadata/namespace").to_owned(),
+            owner: Owner::of(pod).or_pod(text(pod, "/metadata/name")),
+            texts,
+        })
     }
 }
 
@@ -208,6 +244,7 @@ mod tests {
                 _ => None,
             })
             .unwrap()
+            .examined
     }
 
     fn pod(account: &str) -> Value {
@@ -222,11 +259,15 @@ mod tests {
     }
 
     /// The pod as it would be, had the webhook been asked.
-    fn injected(mut pod: Value) -> Value {
+    fn injected(pod: Value) -> Value {
         let resolver = Resolver::new(Arc::default());
         let account = resolver.resolve([("eks.amazonaws.com/role-arn", ROLE)]);
-        let (patch, _) = Auditor::new(Arc::default()).admit(&pod, account.grant().unwrap()).unwrap();
-        json_patch::patch(&mut pod, &patch).unwrap();
+        injected_by(Arc::default(), pod, &account)
+    }
+
+    fn injected_by(settings: Arc<Settings>, mut pod: Value, account: &Account) -> Value {
+        let answer = Auditor::new(settings).admit(&pod, account).unwrap().unwrap();
+        json_patch::patch(&mut pod, &answer.patch).unwrap();
         pod
     }
 
@@ -272,10 +313,54 @@ mod tests {
         let account = Resolver::new(settings).resolve([("eks.amazonaws.com/role-arn", ROLE)]);
         let mut left = pod("api");
         left["spec"]["volumes"] = json!([{"name": "data", "emptyDir": {}}]);
-        let found = lack(auditor.examine(left.clone(), |_, _| Some(account.clone())).unwrap());
+        let found = lack(auditor.examine(left.clone(), |_, _| Some(account.clone())).unwrap().examined);
         assert!(found.lacks.contains(&"volume".to_owned()), "{:?}", found.lacks);
         left["metadata"]["annotations"] = json!({"eks.amazonaws.com/skip-containers": "init,app,proxy"});
-        assert!(matches!(auditor.examine(left, |_, _| Some(account)).unwrap(), Examined::LeftAlone));
+        assert!(matches!(auditor.examine(left, |_, _| Some(account)).unwrap().examined, Examined::LeftAlone));
+    }
+
+    #[test]
+    fn a_token_that_is_mounted_by_hand_is_complete_under_either_set_of_rules() {
+        let token = json!({"audience": "sts.amazonaws.com", "expirationSeconds": 3600, "path": "token"});
+        let mut by_hand = pod("api");
+        by_hand["spec"]["volumes"] =
+            json!([{"name": "mine", "projected": {"sources": [{"serviceAccountToken": token}]}}]);
+        let mount = json!({"name": "mine", "mountPath": "/var/run/secrets/eks.amazonaws.com/serviceaccount"});
+        by_hand["spec"]["containers"][0]["volumeMounts"] = json!([mount]);
+        for compat in [Compat::None, Compat::Aws] {
+            let settings = Arc::new(Settings { compat, ..Settings::default() });
+            let account =
+                Resolver::new(Arc::clone(&settings)).resolve([("eks.amazonaws.com/role-arn", ROLE)]);
+            let created = injected_by(Arc::clone(&settings), by_hand.clone(), &account);
+            let mut auditor = Auditor::new(settings);
+            let examination = auditor.examine(created, |_, _| Some(account.clone())).unwrap();
+            assert!(matches!(examination.examined, Examined::Complete), "{compat}: {examination:?}");
+            assert_eq!(examination.mistakes, None, "{compat}");
+        }
+    }
+
+    #[test]
+    fn mistakes_of_the_pod_are_found_whatever_its_account_gives() {
+        let mut odd = pod("api");
+        odd["metadata"]["annotations"] = json!({"eks.amazonaws.com/include-containers": "ap,app"});
+        odd["spec"]["containers"][0]["env"] = json!([{"name": "AWS_PROFILE", "value": "x"}]);
+        let mut auditor = Auditor::new(Arc::default());
+        let mut mistakes = |pod: &Value, annotation: (&str, &str)| {
+            let account =
+                Resolver::new(Arc::default()).resolve([annotation, ("eks.amazonaws.com/region", "eu west")]);
+            auditor.examine(pod.clone(), |_, _| Some(account)).unwrap().mistakes
+        };
+        let role = ("eks.amazonaws.com/role-arn", ROLE);
+        let found = mistakes(&odd, role).unwrap();
+        assert!(found.texts[0].starts_with("AWS_PROFILE is set in container"), "{found:?}");
+        assert_eq!((found.texts.len(), found.owner.to_string()), (1, "pod/api-1".to_owned()));
+        let mut misplaced = pod("plain");
+        misplaced["metadata"]["annotations"] = json!({role.0: role.1});
+        for annotation in [role, ("eks.amazonaws.com/role-am", "x"), ("other", "x")] {
+            let found = mistakes(&misplaced, annotation).unwrap();
+            assert!(found.texts[0].contains("read on ServiceAccounts only"), "{found:?}");
+        }
+        assert_eq!(mistakes(&pod("plain"), role), None);
     }
 
     #[test]

@@ -35,6 +35,11 @@ impl Owner {
         }
     }
 
+    /// It, or the pod of this name where that has no controller.
+    pub(crate) fn or_pod(self, name: &str) -> Self {
+        if self.kind.is_empty() { Self::named("Pod", name) } else { self }
+    }
+
     /// Invalid names are not shown: anyone who creates a pod can write them, and the remedy is a command for an
     /// administrator's shell.
     fn named(kind: &str, name: &str) -> Self {

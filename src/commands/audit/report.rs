@@ -1,11 +1,14 @@
 //! What was found: a table for people, an object for pipelines.
 
-use std::{collections::BTreeMap, fmt};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+};
 
 use serde_json::{Value, json};
 
 use super::{
-    examination::Examined,
+    examination::{Examination, Examined, PodMistakes},
     missing::{Identity, MissingInjection},
     owner::Owner,
 };
@@ -21,6 +24,8 @@ pub(crate) struct Report {
     unknown: usize,
     /// The mistakes in the annotations of accounts, by namespace and name.
     mistakes: BTreeMap<(String, String), Vec<String>>,
+    /// The mistakes of pods, by namespace and owner.
+    pod_mistakes: BTreeMap<(String, Owner), BTreeSet<String>>,
     /// The accounts with a role that their namespace may not use, by namespace and name.
     refused: BTreeMap<(String, String), Refusal>,
     /// The accounts with an identity in namespaces that are excluded.
@@ -49,8 +54,15 @@ impl Report {
         self.refused.insert((namespace.to_owned(), name.to_owned()), refusal);
     }
 
-    /// Takes what is to be said of a pod.
-    pub(crate) fn add(&mut self, examined: Examined) {
+    /// Adds a pod that was examined, with its mistakes.
+    pub(crate) fn add_pod(&mut self, Examination { examined, mistakes }: Examination) {
+        self.add(examined);
+        if let Some(PodMistakes { namespace, owner, texts }) = mistakes {
+            self.pod_mistakes.entry((namespace, owner)).or_default().extend(texts);
+        }
+    }
+
+    fn add(&mut self, examined: Examined) {
         self.looked_at += usize::from(!matches!(examined, Examined::Terminating));
         match examined {
             Examined::Missing(lack) => {
@@ -88,6 +100,9 @@ impl Report {
         let mistakes = self.mistakes.iter().map(|((namespace, name), mistakes)| {
             json!({"namespace": namespace, "name": name, "mistakes": mistakes})
         });
+        let of_pods = self.pod_mistakes.iter().map(|((namespace, owner), mistakes)| {
+            json!({"namespace": namespace, "kind": owner.kind, "name": owner.name, "mistakes": mistakes})
+        });
         let refused = self.refused.iter().map(|((namespace, name), Refusal { role, permitted, .. })| {
             json!({"namespace": namespace, "name": name, "role": role, "permitted": permitted.to_string()})
         });
@@ -100,6 +115,7 @@ impl Report {
             "unknownAccounts": self.unknown,
             "owners": owners.collect::<Vec<_>>(),
             "accounts": mistakes.collect::<Vec<_>>(),
+            "podMistakes": of_pods.collect::<Vec<_>>(),
             "refused": refused.collect::<Vec<_>>(),
             "excluded": self.excluded,
         })
@@ -111,10 +127,15 @@ impl Report {
 }
 
 impl Report {
-    fn write_accounts(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    fn write_warnings(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for ((namespace, name), mistakes) in &self.mistakes {
             for mistake in mistakes {
                 writeln!(f, "warning: ServiceAccount {namespace}/{name}: {}", printable(mistake))?;
+            }
+        }
+        for ((namespace, owner), mistakes) in &self.pod_mistakes {
+            for mistake in mistakes {
+                writeln!(f, "warning: {owner} of namespace {namespace}: {}", printable(mistake))?;
             }
         }
         for ((namespace, name), refusal) in &self.refused {
@@ -188,7 +209,7 @@ impl fmt::Display for Report {
             write!(f, "; of {} the ServiceAccount is newer than this audit, or gone", self.unknown)?;
         }
         writeln!(f)?;
-        self.write_accounts(f)
+        self.write_warnings(f)
     }
 }
 

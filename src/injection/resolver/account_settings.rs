@@ -10,7 +10,7 @@ use super::{
 use crate::injection::{
     account::{AccountSettings, RegionEnv},
     container_names::{self, ContainerNames},
-    region::{is_of_other_partition, partition_of, region_of_zone},
+    region::{is_of_other_partition, oddity, partition_of},
     role_arn::{self, RoleProblem},
     settings::{Region, SessionName, TOKEN_PATH, TokenExpiration},
     warning::{Warning, WarningKind, quote},
@@ -90,22 +90,27 @@ struct Reader<'a> {
 
 impl Reader<'_> {
     fn token_expiration(&mut self) -> TokenExpiration {
-        let expiration = self.mapped.and_then(|mapped| mapped.token_expiration);
-        let expiration = expiration.unwrap_or(self.resolver.settings.token_expiration);
-        let Some(text) = self.annotations.token_expiration else { return expiration };
-        match TokenExpiration::from_annotation(text) {
-            Some(seconds) => {
-                if seconds.is_clamped(text) {
-                    let effect = format!("out of range; {seconds} is used");
-                    self.warn_of("token-expiration", text, &effect);
-                }
-                seconds
+        if let Some(text) = self.annotations.token_expiration {
+            if let Some(seconds) = self.seconds(&self.annotation("token-expiration"), text) {
+                return seconds;
             }
-            None => {
-                self.warn_of("token-expiration", text, "not a whole number of seconds; ignored");
-                expiration
-            }
+            self.warn_of("token-expiration", text, "not a whole number of seconds; ignored");
         }
+        let mapped = self.mapped.and_then(|mapped| Some((&mapped.key, mapped.token_expiration.as_deref()?)));
+        let mapped = mapped.and_then(|(key, text)| {
+            self.seconds(&format!("TokenExpiration of role mapping {}", quote(key)), text)
+        });
+        mapped.unwrap_or(self.resolver.settings.token_expiration)
+    }
+
+    /// Reads a lifetime, which is brought into the range with a warning.
+    fn seconds(&mut self, source: &str, text: &str) -> Option<TokenExpiration> {
+        let seconds = TokenExpiration::from_annotation(text)?;
+        if seconds.is_clamped(text) {
+            let effect = format!("out of range; {seconds} is used");
+            self.warn(WarningKind::AccountAnnotation, source, text, &effect);
+        }
+        Some(seconds)
     }
 
     fn sts_regional_endpoints(&mut self) -> bool {
@@ -171,8 +176,8 @@ impl Reader<'_> {
 
     /// An annotated region is injected whatever it is.
     fn warn_of_region(&mut self, text: &str, region: &Region) {
-        if let Some(of) = region_of_zone(region.as_ref()) {
-            self.warn_of("region", text, &format!("an availability zone; its region is {of}"));
+        if let Some(oddity) = oddity(region.as_ref()) {
+            self.warn_of("region", text, &oddity);
         }
         if let Some(partition) =
             self.partition.filter(|partition| is_of_other_partition(region.as_ref(), partition))

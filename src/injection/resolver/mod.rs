@@ -35,8 +35,8 @@ pub struct Mapped {
     pub role: Box<str>,
     /// The audience of the token.
     pub audience: Option<Box<str>>,
-    /// The lifetime requested for the token.
-    pub token_expiration: Option<TokenExpiration>,
+    /// The lifetime requested for the token, as it was written: a whole number of seconds.
+    pub token_expiration: Option<Box<str>>,
     /// Whether `AWS_STS_REGIONAL_ENDPOINTS=regional` is injected.
     pub sts_regional_endpoints: Option<bool>,
 }

@@ -21,7 +21,6 @@ use self::pattern::Pattern;
 use crate::injection::{
     account::Account,
     resolver::{Mapped, OwnAnnotations, Resolver},
-    settings::TokenExpiration,
     warning::quote,
 };
 
@@ -169,9 +168,7 @@ fn read(key: &str, value: &Value) -> Result<(Pattern, Mapped), String> {
             None => None,
             // Go's decoder leaves a missing number at 0.
             Some(value) if value.as_i64() == Some(0) => None,
-            Some(value) if value.is_i64() || value.is_u64() => {
-                TokenExpiration::from_annotation(&value.to_string())
-            }
+            Some(value) if value.is_i64() || value.is_u64() => Some(value.to_string().into()),
             Some(_) => return Err("TokenExpiration is not a whole number of seconds".to_owned()),
         },
     };
@@ -256,7 +253,7 @@ mod tests {
         let of = |key: &str| &mapping.exact[key].mapped;
         assert_eq!((&*of("a/b").role, of("a/b").audience.as_deref()), ("r", Some("vault")));
         assert_eq!(of("a/b").sts_regional_endpoints, Some(true));
-        assert_eq!(of("a/b").token_expiration.map(TokenExpiration::seconds), Some(600));
+        assert_eq!(of("a/b").token_expiration.as_deref(), Some("60"));
         assert!(of("c/d").audience.is_none() && of("c/d").token_expiration.is_none());
         assert!(of("c/d").sts_regional_endpoints.is_none());
     }

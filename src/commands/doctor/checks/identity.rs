@@ -114,7 +114,7 @@ pub(crate) fn probe(account: (&str, &str), pod: &Read<Value>) -> Vec<Finding> {
         Some(region) => Finding::pass("region", region),
         None => {
             let remedy =
-                "set --aws-region (env.AWS_REGION of the chart), unless the applications know theirs";
+                "set --aws-region (config.awsRegion of the chart), unless the applications know theirs";
             Finding::warn("region", format!("{what} is given none"), remedy)
         }
     };
