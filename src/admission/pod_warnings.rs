@@ -8,7 +8,7 @@ use super::{
 use crate::injection::{
     annotation_keys::AnnotationKeys,
     container_names,
-    region::region_of_zone,
+    region::oddity,
     settings::{Region, Settings},
     variable::{Variable, Variables},
     warning::{Warning, WarningKind, quote, quote_name},
@@ -26,17 +26,14 @@ pub(super) fn of_region(
     region: &Region,
     partition: Option<&str>,
 ) -> impl Iterator<Item = Warning> {
-    let zone = region_of_zone(region.as_ref()).map(|of| {
-        let effect = format!("an availability zone; its region is {of}");
-        of_value(settings, "region", region.as_ref(), &effect)
-    });
+    let oddity = oddity(region.as_ref()).map(|oddity| of_value(settings, "region", region.as_ref(), &oddity));
     let partition = partition.map(|partition| {
         let key = settings.annotation_prefix.key("region");
         let text =
             format!("pod annotation {key}: {region} is of another partition than the role, {partition}");
         Warning::new(WarningKind::Region, text)
     });
-    zone.into_iter().chain(partition)
+    oddity.into_iter().chain(partition)
 }
 
 /// Annotations of a pod that nothing reads, and lists of containers that match none.

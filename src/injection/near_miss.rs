@@ -15,15 +15,28 @@ pub const NAMES: [&str; 8] = [
     "session-name",
 ];
 
-/// Names that are not near one of ours, but can mean nothing else: (written, meant).
-const ALIASES: [(&str, &str); 6] = [
-    ("role", "role-arn"),
-    ("rolename", "role-arn"),
-    ("iamrole", "role-arn"),
-    ("arn", "role-arn"),
-    ("expiration", "token-expiration"),
-    ("excludecontainers", "skip-containers"),
+/// Names that are not near one of ours, but can mean nothing else: (meant, written).
+const ALIASES: [(&str, &[&str]); 7] = [
+    (
+        "role-arn",
+        &["role", "rolename", "iamrole", "iamrolearn", "awsrole", "awsrolearn", "irsarolearn", "arn"],
+    ),
+    ("audience", &["tokenaudience", "aud"]),
+    (
+        "token-expiration",
+        &["expiration", "expirationseconds", "tokenexpirationseconds", "tokenexpiry", "tokenlifetime"],
+    ),
+    (
+        "sts-regional-endpoints",
+        &["stsregional", "regionalsts", "useregionalsts", "regionalendpoints", "stsendpoints"],
+    ),
+    ("region", &["awsregion", "defaultregion", "awsdefaultregion"]),
+    ("skip-containers", &["excludecontainers"]),
+    ("session-name", &["rolesessionname"]),
 ];
+
+/// Prefixes that are not near the default one, but can mean nothing else.
+const DEFAULT_PREFIX_ALIASES: [&str; 3] = ["eks.aws.com", "aws.amazon.com", "eks.aws.amazon.com"];
 
 /// The annotation of kube2iam and kiam.
 pub const KUBE2IAM: &str = "iam.amazonaws.com/role";
@@ -50,14 +63,19 @@ pub fn meant(key: &str, prefix: &str) -> Option<&'static str> {
     match written_prefix == prefix {
         true if NAMES.contains(&name) => None,
         true => nearest(name),
-        false if is_near(&written_prefix.to_ascii_lowercase(), prefix, PREFIX_WINDOW) => nearest(name),
+        false if is_prefix_meant(&written_prefix.to_ascii_lowercase(), prefix) => nearest(name),
         false => None,
     }
 }
 
+fn is_prefix_meant(written: &str, prefix: &str) -> bool {
+    is_near(written, prefix, PREFIX_WINDOW)
+        || prefix == "eks.amazonaws.com" && DEFAULT_PREFIX_ALIASES.contains(&written)
+}
+
 fn nearest(name: &str) -> Option<&'static str> {
     let name = plain(name);
-    let alias = ALIASES.iter().find(|(written, _)| *written == name).map(|(_, meant)| *meant);
+    let alias = ALIASES.iter().find(|(_, written)| written.contains(&&*name)).map(|(meant, _)| *meant);
     alias.or_else(|| NAMES.into_iter().find(|known| is_near(&name, &plain(known), NAME_WINDOW)))
 }
 

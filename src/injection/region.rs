@@ -36,6 +36,25 @@ pub fn region_of_zone(text: &str) -> Option<&str> {
     (is_number && area.contains('-')).then_some(region)
 }
 
+/// Whether a text has the form of a region's name, such as `us-gov-west-1`.
+pub fn has_form_of_region(text: &str) -> bool {
+    let is_word = |part: &str| !part.is_empty() && part.bytes().all(|c| c.is_ascii_lowercase());
+    let Some((words, number)) = text.rsplit_once('-') else { return false };
+    let mut words = words.split('-');
+    let is_area = words.next().is_some_and(|area| is_word(area) && (2..=4).contains(&area.len()));
+    let is_number = !number.is_empty() && number.bytes().all(|c| c.is_ascii_digit());
+    is_area && is_number && words.clone().next().is_some() && words.all(is_word)
+}
+
+/// What is odd about a text that is injected as a region.
+pub fn oddity(text: &str) -> Option<String> {
+    if let Some(region) = region_of_zone(text) {
+        return Some(format!("an availability zone; its region is {region}"));
+    }
+    let is_odd = !text.is_empty() && !has_form_of_region(text);
+    is_odd.then(|| "not the name of a region, such as eu-west-1; injected as it is".to_owned())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -56,6 +75,27 @@ mod tests {
         }
         assert!(is_of_other_partition("us-east-1", "aws-cn") && is_of_other_partition("cn-north-1", "aws"));
         assert!(!is_of_other_partition("us-east-1", "aws-new") && !is_of_other_partition("", "aws-cn"));
+    }
+
+    #[test]
+    fn names_of_regions_have_a_form() {
+        for region in ["us-east-1", "ap-southeast-12", "us-gov-west-1", "us-isob-east-1", "eusc-de-east-1"] {
+            assert!(has_form_of_region(region) && oddity(region).is_none(), "{region}");
+        }
+        for odd in [
+            "frankfurt",
+            "eu-west",
+            "eu-west1",
+            "east-1",
+            "eu--west-1",
+            "e-west-1",
+            "europe-west-1",
+            "eu-west-",
+            "1",
+        ] {
+            assert!(!has_form_of_region(odd) && oddity(odd).unwrap().contains("eu-west-1"), "{odd}");
+        }
+        assert_eq!(oddity(""), None);
     }
 
     #[test]

@@ -15,3 +15,11 @@
   i + k <= {{ len $text }} && {{ $written }}.startsWith('{{ $text }}'.substring(0, i)) && {{ $written }}.endsWith('{{ $text }}'.substring(i + k))
   && size({{ $written }}) >= {{ len $text }} - k && size({{ $written }}) <= {{ add (len $text) $window }} - k))
 {{- end }}
+
+{{/* Whether the prefix `written` is nearly ours. */}}
+{{- define "eks-pod-identity-webhook.isPrefixMeant" -}}
+{{- include "eks-pod-identity-webhook.isNear" (list "written" . 4) }}
+{{- if eq . "eks.amazonaws.com" }} ||
+written in ['eks.aws.com', 'aws.amazon.com', 'eks.aws.amazon.com']
+{{- end }}
+{{- end }}
