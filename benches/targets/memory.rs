@@ -14,7 +14,12 @@ use std::{
 use bytes::Bytes;
 use futures::StreamExt;
 use http_body_util::{BodyExt, Full, StreamBody, combinators::BoxBody};
-use hyper::{Request, Response, body::Incoming, server::conn::http1, service::service_fn};
+use hyper::{
+    Request, Response,
+    body::{Frame, Incoming},
+    server::conn::http1,
+    service::service_fn,
+};
 use hyper_util::rt::TokioIo;
 use serde_json::json;
 use tokio::net::TcpListener;
@@ -99,7 +104,7 @@ fn kubeconfig(server: SocketAddr) -> String {
     .to_string()
 }
 
-/// An API server that lists so many accounts and then has no news.
+/// An API server that has so many accounts, as a stream or in pages, and then no news.
 async fn serve(accounts: usize) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -121,12 +126,15 @@ async fn serve(accounts: usize) -> SocketAddr {
 fn respond(accounts: &[String], request: &Request<Incoming>) -> Response<BoxBody<Bytes, Infallible>> {
     let query = request.uri().query().unwrap_or_default();
     if query.contains("watch=true") {
-        let no_news = futures::stream::empty().chain(futures::stream::pending());
-        return Response::new(BodyExt::boxed(StreamBody::new(no_news)));
+        let events =
+            if query.contains("sendInitialEvents=true") { initial_events(accounts) } else { String::new() };
+        let first = futures::stream::iter([Ok(Frame::data(Bytes::from(events)))]);
+        return Response::new(BodyExt::boxed(StreamBody::new(first.chain(futures::stream::pending()))));
     }
     let parameter = |name: &str| {
         let mut pairs = query.split('&').filter_map(|pair| pair.split_once('='));
-        pairs.find(|(key, _)| *key == name).map(|(_, value)| value.parse::<usize>().unwrap())
+        let (_, value) = pairs.find(|(key, _)| *key == name)?;
+        (!value.is_empty()).then(|| value.parse::<usize>().unwrap())
     };
     let begin = parameter("continue").unwrap_or(0);
     let end = accounts.len().min(begin + parameter("limit").expect("it asks for pages"));
@@ -136,6 +144,23 @@ fn respond(accounts: &[String], request: &Request<Incoming>) -> Response<BoxBody
         accounts[begin..end].join(",")
     );
     Response::new(Full::new(Bytes::from(page)).boxed())
+}
+
+/// Every account as an event, and the bookmark that ends them.
+fn initial_events(accounts: &[String]) -> String {
+    let mut events = String::new();
+    for account in accounts {
+        events.extend([r#"{"type":"ADDED","object":"#, account, "}\n"]);
+    }
+    let end = json!({"type": "BOOKMARK", "object": {
+        "kind": "PartialObjectMetadata",
+        "apiVersion": "meta.k8s.io/v1",
+        "metadata": {
+            "resourceVersion": accounts.len().to_string(),
+            "annotations": {"k8s.io/initial-events-end": "true"},
+        },
+    }});
+    events + &end.to_string() + "\n"
 }
 
 /// The metadata of an account as Helm makes it, some 850 bytes of JSON.
