@@ -1,14 +1,13 @@
 //! The answer to an admission request: bytes and a look-up in, bytes out. No I/O, no waiting, no clock.
 //!
 //! ```text
-//! body ─┬─ Webhook::fast_path ─▶ FastRequest, whose account is known to have no role ───────────▶ response
-//!       └─ Buffers::parse ─▶ tape ─ Webhook::read ─▶ Request ─┬─ Exempt ───────────────▶ response
-//!                                                             └─ Pod ─ account looked up ─▶ response
+//! body ─┬─ Webhook::fast_path ─▶ FastRequest, whose account is known to have no role ──────▶ response
+//!       └─ Buffers::parse ─▶ tape ─ Webhook::read ─▶ Request ─ Webhook::answer ─┬──────────▶ response
+//!                                                                               └─ account unknown
 //! ```
 //!
-//! The response is left in the [`Buffers`].
-//!
-//! The look-up lies between the two halves, because it may have to wait for the watch and nothing here does.
+//! The response is left in the [`Buffers`]. Where the account is unknown, the caller may wait for the watch, and then calls
+//! [`Webhook::answer_pod`]. [`Webhook::admit`] takes these steps in one call for callers that do not wait.
 
 mod container;
 mod credentials;
@@ -62,7 +61,16 @@ pub struct Webhook {
     patterns: Patterns,
 }
 
-/// Why a body is no AdmissionReview that can be answered.
+/// What came of answering a request.
+#[derive(Debug)]
+pub enum Answer<'r, 'a> {
+    /// The response is in the buffers.
+    Rendered(Outcome),
+    /// The account of this pod is unknown. Once it is known, [`Webhook::answer_pod`] answers.
+    AccountUnknown(&'r PodRequest<'a>),
+}
+
+/// Why a body is not an AdmissionReview that can be answered.
 #[derive(Debug, Error)]
 pub enum BadReview {
     /// Not JSON.
@@ -142,13 +150,25 @@ impl Webhook {
         Ok(Request::Pod(PodRequest { review, pod }))
     }
 
-    /// Allows a request as it is.
-    pub fn allow(&self, request: &Exempt<'_>, buffers: &mut Buffers) -> Outcome {
-        respond(request.review.id, &Response::nothing(request.outcome), buffers)
+    /// Answers a request, unless its account is unknown.
+    pub fn answer<'r, 'a>(
+        &self,
+        request: &'r Request<'a>,
+        look_up: impl FnOnce(&str, &str) -> Option<Account>,
+        buffers: &mut Buffers,
+    ) -> Result<Answer<'r, 'a>, BadReview> {
+        let outcome = match request {
+            Request::Exempt(exempt) => respond(exempt.review.id, &Response::nothing(exempt.outcome), buffers),
+            Request::Pod(pod) => match look_up(pod.namespace(), pod.service_account()) {
+                Some(account) => self.answer_pod(pod, &account, buffers)?,
+                None => return Ok(Answer::AccountUnknown(pod)),
+            },
+        };
+        Ok(Answer::Rendered(outcome))
     }
 
     /// Answers for a pod whose ServiceAccount is known.
-    pub fn answer(
+    pub fn answer_pod(
         &self,
         request: &PodRequest<'_>,
         account: &Account,
@@ -213,12 +233,9 @@ impl Webhook {
         look_up: impl FnOnce(&str, &str) -> Option<Account>,
     ) -> Result<Option<Outcome>, BadReview> {
         let document = buffers.parse(body)?;
-        let outcome = match self.read(&document)? {
-            Request::Exempt(request) => Some(self.allow(&request, buffers)),
-            Request::Pod(request) => match look_up(request.namespace(), request.service_account()) {
-                Some(account) => Some(self.answer(&request, &account, buffers)?),
-                None => None,
-            },
+        let outcome = match self.answer(&self.read(&document)?, look_up, buffers)? {
+            Answer::Rendered(outcome) => Some(outcome),
+            Answer::AccountUnknown(_) => None,
         };
         buffers.recycle(document);
         Ok(outcome)

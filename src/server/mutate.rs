@@ -27,7 +27,7 @@ use super::{
 };
 use crate::{
     accounts::cache::Cache,
-    admission::{self, BadReview, Buffers, Operation, Outcome, PodRequest, Webhook},
+    admission::{self, Answer, BadReview, Buffers, Operation, Outcome, PodRequest, Webhook},
     injection::{account::Account, warning::Warned},
     lifecycle::Drain,
     metrics::Metrics,
@@ -250,24 +250,18 @@ impl Inner {
         record.operation = request.operation();
         record.is_for(request.namespace());
         record.is_recordable = request.is_for_pod();
-        let outcome = match &request {
-            admission::Request::Exempt(exempt) => self.webhook.allow(exempt, buffers),
-            admission::Request::Pod(pod) => {
-                let account = match self.cache.look_up(pod.namespace(), pod.service_account()) {
-                    Some(account) => Ok(account),
-                    None => {
-                        // A request that waits holds its body and its tape, and nothing else.
-                        self.keep(std::mem::take(buffers));
-                        let deadline = record.begun + self.grace(uri.query());
-                        let account = self.wait(pod, deadline, claim, received + document.memory()).await;
-                        *buffers = BUFFERS.take().unwrap_or_default();
-                        account
-                    }
-                };
+        let outcome = match self.answer_if_known(&request, buffers)? {
+            Answer::Rendered(outcome) => outcome,
+            Answer::AccountUnknown(pod) => {
+                // A request that waits holds its body and its tape, and nothing else.
+                self.keep(std::mem::take(buffers));
+                let deadline = record.begun + self.grace(uri.query());
+                let account = self.wait(pod, deadline, claim, received + document.memory()).await;
+                *buffers = BUFFERS.take().unwrap_or_default();
                 match account {
                     Ok(account) => {
                         let _turn = self.turns.take();
-                        self.webhook.answer(pod, &account, buffers)?
+                        self.webhook.answer_pod(pod, &account, buffers)?
                     }
                     Err(outcome) => outcome,
                 }
@@ -276,6 +270,15 @@ impl Inner {
         record.ends(request.operation(), outcome, (request.uid(), request.namespace(), request.name()));
         buffers.recycle(document);
         Ok(outcome)
+    }
+
+    fn answer_if_known<'r, 'a>(
+        &self,
+        request: &'r admission::Request<'a>,
+        buffers: &mut Buffers,
+    ) -> Result<Answer<'r, 'a>, BadReview> {
+        let _turn = self.turns.take();
+        self.webhook.answer(request, |namespace, name| self.cache.look_up(namespace, name), buffers)
     }
 
     /// Waits for the account of a pod, which is unknown, while the request holds so many bytes.

@@ -9,7 +9,7 @@ use std::{
 
 use base64_simd::STANDARD;
 use eks_pod_identity_webhook::{
-    admission::{Buffers, Outcome, Request, Webhook},
+    admission::{Answer, Buffers, Outcome, Request, Webhook},
     injection::{account::Account, resolver::Resolver},
 };
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
@@ -228,12 +228,9 @@ fn short_way(body: &[u8]) -> Option<(Outcome, String)> {
 fn long_way(body: &[u8]) -> Option<(Outcome, String)> {
     let (mut buffers, mut body) = (Buffers::default(), body.to_vec());
     let document = buffers.parse(&mut body).ok()?;
-    let outcome = match WEBHOOK.read(&document).ok()? {
-        Request::Exempt(request) => WEBHOOK.allow(&request, &mut buffers),
-        Request::Pod(request) => {
-            let account = look_up(request.namespace(), request.service_account())?;
-            WEBHOOK.answer(&request, &account, &mut buffers).ok()?
-        }
+    let request = WEBHOOK.read(&document).ok()?;
+    let Answer::Rendered(outcome) = WEBHOOK.answer(&request, look_up, &mut buffers).ok()? else {
+        return None;
     };
     let mut response = Vec::new();
     buffers.take_response(&mut response);

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use eks_pod_identity_webhook::{
-    admission::{Buffers, Outcome, Request, Webhook},
+    admission::{Answer, Buffers, Outcome, Webhook},
     injection::account::Account,
 };
 use proptest::{collection::vec, prelude::*, sample::select};
@@ -33,12 +33,9 @@ fn parse(body: &[u8]) -> Option<(Outcome, Vec<u8>)> {
     let (mut buffers, mut body) = (Buffers::default(), body.to_vec());
     let webhook = Webhook::new(Arc::default());
     let document = buffers.parse(&mut body).ok()?;
-    let outcome = match webhook.read(&document).ok()? {
-        Request::Exempt(request) => webhook.allow(&request, &mut buffers),
-        Request::Pod(request) => {
-            let account = look_up(request.namespace(), request.service_account())?;
-            webhook.answer(&request, &account, &mut buffers).ok()?
-        }
+    let request = webhook.read(&document).ok()?;
+    let Answer::Rendered(outcome) = webhook.answer(&request, look_up, &mut buffers).ok()? else {
+        return None;
     };
     let mut response = Vec::new();
     buffers.take_response(&mut response);
