@@ -53,8 +53,9 @@ impl<'a> Env<'a> {
         env.set(mode.token().variable, Some(mode.token().env(pod.os)));
         env.set(Variable::Region, region.map(|region| &*region.region));
         env.set(Variable::DefaultRegion, region.map(|region| &*region.default_region));
-        let sts = grant.settings.sts_regional_endpoints.then_some(render::STS_REGIONAL_ENV);
-        env.set(Variable::StsRegionalEndpoints, sts);
+        for (variable, entry) in &*grant.settings.variables {
+            env.set(*variable, Some(entry));
+        }
         env
     }
 

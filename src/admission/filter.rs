@@ -9,6 +9,7 @@ use super::{
 };
 use crate::injection::{
     account::AccountSettings,
+    annotation::Annotation,
     compat::Rules,
     container_names::{self, ContainerNames},
 };
@@ -78,8 +79,16 @@ impl<'a> Filter<'a> {
     pub(super) fn new(pod: &Pod<'a>, account: &'a AccountSettings, rules: &Rules) -> Self {
         let annotations = &pod.annotations;
         Self {
-            skip: List::new(annotations.skip_containers, account.skip_containers.as_ref(), rules),
-            include: List::new(annotations.include_containers, account.include_containers.as_ref(), rules),
+            skip: List::new(
+                annotations.get(Annotation::SkipContainers),
+                account.skip_containers.as_ref(),
+                rules,
+            ),
+            include: List::new(
+                annotations.get(Annotation::IncludeContainers),
+                account.include_containers.as_ref(),
+                rules,
+            ),
             old: HashSet::new(),
         }
     }
@@ -109,11 +118,12 @@ impl<'a> Filter<'a> {
     }
 
     /// The annotations that match no container, with whose they are.
-    pub(super) fn unmatched(&self) -> impl Iterator<Item = (&'static str, Source)> {
-        let lists = [("skip-containers", &self.skip), ("include-containers", &self.include)];
-        lists.into_iter().filter_map(|(name, list)| {
+    pub(super) fn unmatched(&self) -> impl Iterator<Item = (Annotation, Source)> {
+        let lists =
+            [(Annotation::SkipContainers, &self.skip), (Annotation::IncludeContainers, &self.include)];
+        lists.into_iter().filter_map(|(annotation, list)| {
             let list = list.as_ref().filter(|list| list.is_unmatched())?;
-            Some((name, list.source()))
+            Some((annotation, list.source()))
         })
     }
 }

@@ -7,6 +7,7 @@ use super::{
     patch::Labels,
 };
 use crate::injection::{
+    annotation::{Annotation, Place, Values},
     compat::Rules,
     settings::{AnnotationPrefix, Os, Settings},
 };
@@ -34,13 +35,16 @@ pub(super) struct Pod<'a> {
 /// The annotations of a pod under our prefix. Those that are read override its ServiceAccount's.
 #[derive(Debug, Default)]
 pub(super) struct PodAnnotations<'a> {
-    pub(super) token_expiration: Option<&'a str>,
-    pub(super) region: Option<&'a str>,
-    pub(super) skip_containers: Option<&'a str>,
-    pub(super) include_containers: Option<&'a str>,
-    pub(super) session_name: Option<&'a str>,
+    values: Values<'a>,
     /// The names of further keys under our prefix, which are not read. There is room for a few.
     pub(super) unread: [Option<&'a str>; 4],
+}
+
+impl<'a> PodAnnotations<'a> {
+    /// The value of an annotation that is read on pods, if it is there.
+    pub(super) fn get(&self, annotation: Annotation) -> Option<&'a str> {
+        self.values.get(annotation)
+    }
 }
 
 #[derive(Default)]
@@ -148,24 +152,21 @@ impl<'a> Metadata<'a> {
 
     fn read_annotations(&mut self, value: Value<'a>, prefix: &AnnotationPrefix) -> Result<(), BadReview> {
         for (key, value) in json::fields(value, "metadata.annotations")? {
-            let annotation = match prefix.strip(key) {
-                Some("token-expiration") => &mut self.annotations.token_expiration,
-                Some("region") => &mut self.annotations.region,
-                Some("skip-containers") => &mut self.annotations.skip_containers,
-                Some("include-containers") => &mut self.annotations.include_containers,
-                Some("session-name") => &mut self.annotations.session_name,
-                Some(name) => {
-                    if let Some(free) = self.annotations.unread.iter_mut().find(|name| name.is_none()) {
-                        *free = Some(name);
-                    }
-                    continue;
+            let Some(name) = prefix.strip(key) else {
+                self.is_mirror |= key == "kubernetes.io/config.mirror";
+                continue;
+            };
+            let annotations = &mut self.annotations;
+            match Annotation::named(name).filter(|annotation| annotation.place() == Place::Pods) {
+                Some(annotation) => {
+                    annotations.values.set(annotation, Some(json::string(value, "metadata.annotations")?));
                 }
                 None => {
-                    self.is_mirror |= key == "kubernetes.io/config.mirror";
-                    continue;
+                    if let Some(free) = annotations.unread.iter_mut().find(|name| name.is_none()) {
+                        *free = Some(name);
+                    }
                 }
-            };
-            *annotation = Some(json::string(value, "metadata.annotations")?);
+            }
         }
         Ok(())
     }

@@ -6,6 +6,7 @@ use super::{
     pod::Pod,
 };
 use crate::injection::{
+    annotation::Annotation,
     annotation_keys::AnnotationKeys,
     container_names,
     region::oddity,
@@ -15,8 +16,8 @@ use crate::injection::{
 };
 
 /// An annotation of the pod whose value is a mistake.
-pub(super) fn of_value(settings: &Settings, annotation: &str, value: &str, effect: &str) -> Warning {
-    let key = settings.annotation_prefix.key(annotation);
+pub(super) fn of_value(settings: &Settings, annotation: Annotation, value: &str, effect: &str) -> Warning {
+    let key = settings.annotation_prefix.key(annotation.name());
     Warning::new(WarningKind::PodAnnotation, format!("pod annotation {key}: {} is {effect}", quote(value)))
 }
 
@@ -26,9 +27,10 @@ pub(super) fn of_region(
     region: &Region,
     partition: Option<&str>,
 ) -> impl Iterator<Item = Warning> {
-    let oddity = oddity(region.as_ref()).map(|oddity| of_value(settings, "region", region.as_ref(), &oddity));
+    let oddity = oddity(region.as_ref())
+        .map(|oddity| of_value(settings, Annotation::Region, region.as_ref(), &oddity));
     let partition = partition.map(|partition| {
-        let key = settings.annotation_prefix.key("region");
+        let key = settings.annotation_prefix.key(Annotation::Region.name());
         let text =
             format!("pod annotation {key}: {region} is of another partition than the role, {partition}");
         Warning::new(WarningKind::Region, text)
@@ -45,8 +47,8 @@ pub(super) fn of_annotations(
     warnings: &mut Vec<Warning>,
 ) {
     of_unread_keys(settings, keys, pod, warnings);
-    for (name, source) in filter.unmatched() {
-        let key = settings.annotation_prefix.key(name);
+    for (annotation, source) in filter.unmatched() {
+        let key = settings.annotation_prefix.key(annotation.name());
         let (owner, kind) = match source {
             Source::Pod => ("pod", WarningKind::PodAnnotation),
             Source::Account => ("ServiceAccount", WarningKind::AccountAnnotation),
@@ -54,13 +56,9 @@ pub(super) fn of_annotations(
         warnings
             .push(Warning::new(kind, format!("{owner} annotation {key} matches no container of the pod")));
     }
-    let lists = [
-        ("skip-containers", pod.annotations.skip_containers),
-        ("include-containers", pod.annotations.include_containers),
-    ];
-    for (name, text) in lists {
-        if let Some(text) = text.filter(|text| container_names::is_too_long(text)) {
-            warnings.push(of_value(settings, name, text, "too long; its end is ignored"));
+    for list in [Annotation::SkipContainers, Annotation::IncludeContainers] {
+        if let Some(text) = pod.annotations.get(list).filter(|text| container_names::is_too_long(text)) {
+            warnings.push(of_value(settings, list, text, "too long; its end is ignored"));
         }
     }
 }

@@ -16,6 +16,7 @@ use super::{
 };
 use crate::injection::{
     account::{AccountSettings, Grant, RegionEnv},
+    annotation::Annotation,
     annotation_keys::AnnotationKeys,
     compat::Rules,
     region::is_of_other_partition,
@@ -228,11 +229,16 @@ enum PodRegion<'a> {
 
 impl<'a> PodRegion<'a> {
     fn new(settings: &Settings, pod: &Pod<'_>, grant: &'a Grant, warnings: &mut Vec<Warning>) -> Self {
-        let Some(text) = pod.annotations.region else {
+        let Some(text) = pod.annotations.get(Annotation::Region) else {
             return Self::OfAccount(grant.settings.region.as_deref());
         };
         let Ok(region) = text.trim().parse() else {
-            warnings.push(pod_warnings::of_value(settings, "region", text, "not a region; ignored"));
+            warnings.push(pod_warnings::of_value(
+                settings,
+                Annotation::Region,
+                text,
+                "not a region; ignored",
+            ));
             return Self::OfAccount(grant.settings.region.as_deref());
         };
         let env = RegionEnv::new(&region);
@@ -257,11 +263,11 @@ fn session_name(
     account: &AccountSettings,
     warnings: &mut Vec<Warning>,
 ) -> SessionName {
-    let Some(text) = pod.annotations.session_name else { return account.session_name };
+    let Some(text) = pod.annotations.get(Annotation::SessionName) else { return account.session_name };
     text.trim().parse().unwrap_or_else(|_| {
         warnings.push(pod_warnings::of_value(
             settings,
-            "session-name",
+            Annotation::SessionName,
             text,
             "neither pod nor none; ignored",
         ));
@@ -278,9 +284,9 @@ fn render_volume<'b>(
     warnings: &mut Vec<Warning>,
 ) -> Cow<'b, [u8]> {
     let mut expiration = account.token_expiration;
-    if let Some(text) = pod.annotations.token_expiration {
+    if let Some(text) = pod.annotations.get(Annotation::TokenExpiration) {
         let mut warn = |effect: &str| {
-            warnings.push(pod_warnings::of_value(settings, "token-expiration", text, effect));
+            warnings.push(pod_warnings::of_value(settings, Annotation::TokenExpiration, text, effect));
         };
         match TokenExpiration::from_annotation(text) {
             Some(of_pod) => {

@@ -152,8 +152,8 @@ pub struct AccountSettings {
     pub volume: Arc<[u8]>,
     /// The env entries of the region, if one is to be injected.
     pub region: Option<Arc<RegionEnv>>,
-    /// Whether `AWS_STS_REGIONAL_ENDPOINTS=regional` is injected.
-    pub sts_regional_endpoints: bool,
+    /// The env entries of variables that depend on nothing but the account, such as `AWS_STS_REGIONAL_ENDPOINTS`.
+    pub variables: Arc<[(Variable, Box<[u8]>)]>,
     /// Which `AWS_ROLE_SESSION_NAME` is injected.
     pub session_name: SessionName,
     /// The containers to skip.
@@ -164,6 +164,13 @@ pub struct AccountSettings {
     pub warnings: Box<[Warning]>,
     /// The key of the role mapping that the role comes from, unless it is annotated.
     pub mapped_by: Option<Arc<str>>,
+}
+
+impl AccountSettings {
+    /// Whether a variable is among [`variables`](Self::variables).
+    pub fn gives(&self, variable: Variable) -> bool {
+        self.variables.iter().any(|(given, _)| *given == variable)
+    }
 }
 
 /// The env entries of a region. They are one unit: both are injected or neither.

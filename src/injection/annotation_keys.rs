@@ -1,7 +1,8 @@
 //! The keys of annotations: those that are read, and those that look like a misspelled one.
 
 use super::{
-    near_miss::{self, KUBE2IAM, NAMES},
+    annotation::{Annotation, Place},
+    near_miss::{self, KUBE2IAM},
     settings::{AnnotationPrefix, Settings},
 };
 
@@ -28,9 +29,6 @@ pub struct AnnotationKeys {
     prefix: AnnotationPrefix,
 }
 
-/// The keys that are read on ServiceAccounts only.
-const OF_ACCOUNTS_ONLY: [&str; 3] = ["role-arn", "audience", "sts-regional-endpoints"];
-
 impl AnnotationKeys {
     /// The keys that matter under these settings.
     pub fn of(settings: &Settings) -> Self {
@@ -40,7 +38,7 @@ impl AnnotationKeys {
     /// Whether an annotation of a ServiceAccount with this key matters.
     pub fn interest(&self, key: &str) -> Interest {
         match self.prefix.strip(key) {
-            Some(name) if NAMES.contains(&name) => Interest::Read,
+            Some(name) if Annotation::named(name).is_some() => Interest::Read,
             _ if self.mistake(key).is_some() => Interest::Suspect,
             _ => Interest::None,
         }
@@ -48,7 +46,7 @@ impl AnnotationKeys {
 
     /// What is wrong with a key that nothing reads, and looks as if it was meant to be read.
     pub fn mistake(&self, key: &str) -> Option<String> {
-        let meant = self.prefix.key(near_miss::meant(key, self.prefix.domain())?);
+        let meant = self.prefix.key(near_miss::meant(key, self.prefix.domain())?.name());
         Some(match key {
             KUBE2IAM => format!("is read by kube2iam and kiam only; the annotation here is {meant}"),
             _ => format!("is ignored; did you mean {meant}?"),
@@ -57,7 +55,7 @@ impl AnnotationKeys {
 
     /// What is wrong with an annotation of a pod; `name` is its key without our prefix.
     pub fn mistake_of_pod(&self, name: &str) -> Option<String> {
-        if OF_ACCOUNTS_ONLY.contains(&name) {
+        if Annotation::named(name).is_some_and(|annotation| annotation.place() == Place::Accounts) {
             return Some("is read on ServiceAccounts only; annotate the pod's ServiceAccount".to_owned());
         }
         self.mistake(&self.prefix.key(name))
@@ -91,7 +89,7 @@ mod tests {
 
     #[test]
     fn keys_of_accounts_are_a_mistake_on_pods() {
-        for name in OF_ACCOUNTS_ONLY {
+        for name in ["role-arn", "audience", "sts-regional-endpoints"] {
             assert!(keys().mistake_of_pod(name).unwrap().contains("ServiceAccount"), "{name}");
         }
         assert_eq!(keys().mistake_of_pod("region"), None);

@@ -59,16 +59,25 @@ const OURS: Rules = Rules {
     withhold_region_of_other_partition: true,
     volume_without_containers: false,
     volume_first: false,
-    env_order: &[
+    env_order: Variable::INJECTED,
+};
+
+/// The AWS webhook's order, then the variables that it does not have.
+const AWS_ORDER: [Variable; Variable::INJECTED.len()] = {
+    let first = [
+        Variable::StsRegionalEndpoints,
+        Variable::DefaultRegion,
+        Variable::Region,
         Variable::RoleArn,
         Variable::ContainerFullUri,
         Variable::TokenFile,
         Variable::ContainerTokenFile,
-        Variable::Region,
-        Variable::DefaultRegion,
         Variable::SessionName,
-        Variable::StsRegionalEndpoints,
-    ],
+    ];
+    let mut order = [Variable::RoleArn; Variable::INJECTED.len()];
+    order.copy_from_slice(Variable::INJECTED);
+    order.split_at_mut(first.len()).0.copy_from_slice(&first);
+    order
 };
 
 const AWS: Rules = Rules {
@@ -82,16 +91,7 @@ const AWS: Rules = Rules {
     withhold_region_of_other_partition: false,
     volume_without_containers: true,
     volume_first: true,
-    env_order: &[
-        Variable::StsRegionalEndpoints,
-        Variable::DefaultRegion,
-        Variable::Region,
-        Variable::RoleArn,
-        Variable::ContainerFullUri,
-        Variable::TokenFile,
-        Variable::ContainerTokenFile,
-        Variable::SessionName,
-    ],
+    env_order: &AWS_ORDER,
 };
 
 impl Compat {
@@ -121,6 +121,19 @@ impl FromStr for Compat {
             "none" => Ok(Self::None),
             "aws" => Ok(Self::Aws),
             _ => Err(UnknownWebhook),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_variable_has_its_place_in_every_order() {
+        for rules in [&OURS, &AWS] {
+            assert_eq!(rules.env_order.len(), Variable::INJECTED.len());
+            assert!(Variable::INJECTED.iter().all(|variable| rules.env_order.contains(variable)));
         }
     }
 }

@@ -1,6 +1,7 @@
 //! What an account's pods are given: parsed once, rendered once, when the account changes.
 
 pub mod account;
+pub mod annotation;
 pub mod annotation_keys;
 pub mod aws_account;
 pub mod compat;

@@ -1,38 +1,28 @@
-//! Annotation keys that are nearly ours: what whoever wrote them meant.
+//! Misspelled annotation keys, and the annotations that they were meant to be.
 //!
 //! EKS has other keys under the same prefix, and other controllers have keys of the same names, so only near misses are
 //! reported. The chart's `annotationPolicy` applies the same rules in CEL.
 
-/// The names of our annotations, without the prefix.
-pub const NAMES: [&str; 8] = [
-    "role-arn",
-    "audience",
-    "token-expiration",
-    "sts-regional-endpoints",
-    "region",
-    "skip-containers",
-    "include-containers",
-    "session-name",
-];
+use super::annotation::Annotation;
 
 /// Names that are not near one of ours, but can mean nothing else: (meant, written).
-const ALIASES: [(&str, &[&str]); 7] = [
+const ALIASES: [(Annotation, &[&str]); 7] = [
     (
-        "role-arn",
+        Annotation::RoleArn,
         &["role", "rolename", "iamrole", "iamrolearn", "awsrole", "awsrolearn", "irsarolearn", "arn"],
     ),
-    ("audience", &["tokenaudience", "aud"]),
+    (Annotation::Audience, &["tokenaudience", "aud"]),
     (
-        "token-expiration",
+        Annotation::TokenExpiration,
         &["expiration", "expirationseconds", "tokenexpirationseconds", "tokenexpiry", "tokenlifetime"],
     ),
     (
-        "sts-regional-endpoints",
+        Annotation::StsRegionalEndpoints,
         &["stsregional", "regionalsts", "useregionalsts", "regionalendpoints", "stsendpoints"],
     ),
-    ("region", &["awsregion", "defaultregion", "awsdefaultregion"]),
-    ("skip-containers", &["excludecontainers"]),
-    ("session-name", &["rolesessionname"]),
+    (Annotation::Region, &["awsregion", "defaultregion", "awsdefaultregion"]),
+    (Annotation::SkipContainers, &["excludecontainers"]),
+    (Annotation::SessionName, &["rolesessionname"]),
 ];
 
 /// Prefixes that are not near the default one, but can mean nothing else.
@@ -50,18 +40,18 @@ const PREFIX_WINDOW: usize = 4;
 /// No near miss is longer; what is compared of a longer key would only cost time.
 const MAX_LEN: usize = 128;
 
-/// The name of the annotation that `key` is a near miss of, under `prefix` (without a slash, such as
-/// `eks.amazonaws.com`); none if it is ours, or somebody else's.
-pub fn meant(key: &str, prefix: &str) -> Option<&'static str> {
+/// The annotation that `key` is a near miss of, under `prefix` (without a slash, such as `eks.amazonaws.com`); `None` if
+/// the key is one of ours, or belongs to something else.
+pub fn meant(key: &str, prefix: &str) -> Option<Annotation> {
     if key == KUBE2IAM {
-        return Some("role-arn");
+        return Some(Annotation::RoleArn);
     }
     if key.len() > MAX_LEN {
         return None;
     }
     let (written_prefix, name) = key.split_once('/')?;
     match written_prefix == prefix {
-        true if NAMES.contains(&name) => None,
+        true if Annotation::named(name).is_some() => None,
         true => nearest(name),
         false if is_prefix_meant(&written_prefix.to_ascii_lowercase(), prefix) => nearest(name),
         false => None,
@@ -73,10 +63,11 @@ fn is_prefix_meant(written: &str, prefix: &str) -> bool {
         || prefix == "eks.amazonaws.com" && DEFAULT_PREFIX_ALIASES.contains(&written)
 }
 
-fn nearest(name: &str) -> Option<&'static str> {
+fn nearest(name: &str) -> Option<Annotation> {
     let name = plain(name);
     let alias = ALIASES.iter().find(|(_, written)| written.contains(&&*name)).map(|(meant, _)| *meant);
-    alias.or_else(|| NAMES.into_iter().find(|known| is_near(&name, &plain(known), NAME_WINDOW)))
+    let is_meant = |known: &Annotation| is_near(&name, &plain(known.name()), NAME_WINDOW);
+    alias.or_else(|| Annotation::ALL.iter().copied().find(is_meant))
 }
 
 /// `Role-ARN`, `roleArn` and `role_arn` are spellings of one name.
@@ -108,13 +99,13 @@ mod tests {
     #[test]
     fn near_misses_are_found_by_name_and_by_prefix() {
         for (key, name) in fixture()["near"].as_object().unwrap() {
-            assert_eq!(meant(key, PREFIX), name.as_str(), "{key}");
+            assert_eq!(meant(key, PREFIX).map(Annotation::name), name.as_str(), "{key}");
         }
     }
 
     #[test]
     fn keys_of_ours_and_of_others_are_not_near_misses() {
-        let ours = NAMES.map(|name| format!("{PREFIX}/{name}"));
+        let ours: Vec<_> = Annotation::ALL.iter().map(|known| format!("{PREFIX}/{}", known.name())).collect();
         let fixture = fixture();
         let others = fixture["not"].as_array().unwrap().iter().map(|key| key.as_str().unwrap());
         let odd = ["eks.amazonaws.com/", "eks.amazonaws.com", ""];
@@ -126,8 +117,8 @@ mod tests {
 
     #[test]
     fn another_prefix_has_near_misses_of_its_own() {
-        assert_eq!(meant("iam.example.com/role-arm", "iam.example.com"), Some("role-arn"));
-        assert_eq!(meant("iam.exmple.com/role-arn", "iam.example.com"), Some("role-arn"));
+        assert_eq!(meant("iam.example.com/role-arm", "iam.example.com"), Some(Annotation::RoleArn));
+        assert_eq!(meant("iam.exmple.com/role-arn", "iam.example.com"), Some(Annotation::RoleArn));
         assert_eq!(meant("eks.amazonaws.com/role-arm", "iam.example.com"), None);
     }
 }

@@ -2,9 +2,6 @@
 //!
 //! What depends on the settings or on a ServiceAccount is rendered when they change; a request copies the bytes.
 
-/// The env entry that selects regional STS endpoints; it has no variable part.
-pub const STS_REGIONAL_ENV: &[u8] = br#"{"name":"AWS_STS_REGIONAL_ENDPOINTS","value":"regional"}"#;
-
 /// The env entry that makes the kubelet fill in the pod's name, where it is not known at admission.
 pub const SESSION_NAME_BY_DOWNWARD_API: &[u8] =
     br#"{"name":"AWS_ROLE_SESSION_NAME","valueFrom":{"fieldRef":{"fieldPath":"metadata.name"}}}"#;

@@ -34,11 +34,16 @@ macro_rules! variables {
     };
 }
 
+// Those that are injected come first, in the order in which they are injected.
 variables! {
     /// The role to assume.
     RoleArn = "AWS_ROLE_ARN",
+    /// Where SDKs ask for container credentials.
+    ContainerFullUri = "AWS_CONTAINER_CREDENTIALS_FULL_URI",
     /// Where the web identity token is.
     TokenFile = "AWS_WEB_IDENTITY_TOKEN_FILE",
+    /// The token to ask with.
+    ContainerTokenFile = "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE",
     /// Read by most SDKs.
     Region = "AWS_REGION",
     /// Read by the CLI and by older SDKs.
@@ -47,10 +52,6 @@ variables! {
     SessionName = "AWS_ROLE_SESSION_NAME",
     /// For SDKs that would call the global endpoint.
     StsRegionalEndpoints = "AWS_STS_REGIONAL_ENDPOINTS",
-    /// Where SDKs ask for container credentials.
-    ContainerFullUri = "AWS_CONTAINER_CREDENTIALS_FULL_URI",
-    /// The token to ask with.
-    ContainerTokenFile = "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE",
     /// Static credentials, which SDKs prefer to those of a role.
     AccessKeyId = "AWS_ACCESS_KEY_ID",
     /// Static credentials, which SDKs prefer to those of a role.
@@ -62,6 +63,9 @@ variables! {
 impl Variable {
     /// The variables by which SDKs find other credentials before those that are injected.
     pub const OF_OTHER_CREDENTIALS: [Self; 3] = [Self::AccessKeyId, Self::SecretAccessKey, Self::Profile];
+
+    /// The variables that this program injects, in order.
+    pub const INJECTED: &[Self] = Self::ALL.split_at(Self::ALL.len() - Self::OF_OTHER_CREDENTIALS.len()).0;
 
     /// Whether this program injects it.
     pub fn is_injected(self) -> bool {
@@ -102,5 +106,6 @@ mod tests {
             assert_eq!(found, [&variable]);
         }
         assert_eq!(Variable::named("AWS_OTHER"), None);
+        assert!(Variable::INJECTED.iter().all(|variable| variable.is_injected()));
     }
 }

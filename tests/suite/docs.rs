@@ -1,4 +1,4 @@
-//! The reference pages list every flag and every metric.
+//! The reference pages list every flag, annotation and metric.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -6,7 +6,10 @@ use clap::CommandFactory;
 use eks_pod_identity_webhook::{
     admission::Outcome,
     cli::{Cli, foreign_flags},
-    injection::warning::WarningKind,
+    injection::{
+        annotation::{Annotation, Place},
+        warning::WarningKind,
+    },
     metrics::Metrics,
 };
 
@@ -34,6 +37,25 @@ fn the_reference_pages_list_every_flag_with_its_default() {
         let flag = arg.get_long().unwrap();
         let listed = [mutate, serve].iter().any(|page| page.contains(&format!("`--{flag}`")));
         assert!(listed, "--{flag} is on neither page");
+    }
+}
+
+#[test]
+fn the_page_on_annotations_lists_each_with_its_place_and_variables() {
+    let page = include_str!("../../docs/reference/annotations.md");
+    for &annotation in Annotation::ALL {
+        let place = match annotation.place() {
+            Place::Accounts => "ServiceAccount",
+            Place::Pods => "pod, then ServiceAccount",
+        };
+        let row = format!("| `eks.amazonaws.com/{}` | {place} |", annotation.name());
+        assert!(page.contains(&row), "not on the page: {row}");
+        for variable in annotation.variables() {
+            let name = variable.name();
+            let is_listed =
+                page.lines().any(|line| line.starts_with("| `AWS_") && line.contains(&format!("`{name}`")));
+            assert!(is_listed, "{name} is not on the page");
+        }
     }
 }
 

@@ -8,7 +8,10 @@ use eks_pod_identity_webhook::{
         cache::Cache,
         sources::{manifests, watch},
     },
-    injection::account::{Account, Grant, Role},
+    injection::{
+        account::{Account, Grant, Role},
+        variable::Variable,
+    },
     metrics::Metrics,
 };
 use hyper::Method;
@@ -116,7 +119,7 @@ async fn the_documented_example_gives_the_roles_that_it_says() {
     }
     let grant = watched.grant("test-17", "myserviceaccount").unwrap();
     assert_eq!(&*grant.settings.audience, "amazonaws.com");
-    assert!(grant.settings.sts_regional_endpoints);
+    assert!(grant.settings.gives(Variable::StsRegionalEndpoints));
     assert_eq!(grant.settings.token_expiration.seconds(), 3600, "0 is none, so the flag counts");
     assert_eq!(grant.settings.mapped_by.as_deref(), Some("test-*/myserviceaccount"));
     assert!(grant.settings.warnings.is_empty());
@@ -177,19 +180,19 @@ async fn other_annotations_take_precedence_over_the_mapping() {
     let grant = watched.grant("a", "api").unwrap();
     assert_eq!((&*grant.settings.audience, grant.settings.token_expiration.seconds()), ("vault", 7200));
     assert!(grant.settings.skip_containers.as_ref().unwrap().contains("proxy"));
-    assert!(grant.settings.sts_regional_endpoints);
+    assert!(grant.settings.gives(Variable::StsRegionalEndpoints));
 
     watched.api.apply("a", "api", json!({"eks.amazonaws.com/sts-regional-endpoints": "false"}));
     eventually("its annotations are others", || {
-        watched
-            .grant("a", "api")
-            .is_some_and(|grant| &*grant.settings.audience == "x" && !grant.settings.sts_regional_endpoints)
+        watched.grant("a", "api").is_some_and(|grant| {
+            &*grant.settings.audience == "x" && !grant.settings.gives(Variable::StsRegionalEndpoints)
+        })
     })
     .await;
     watched.api.delete("a", "api");
     watched.api.apply("a", "api", json!({}));
     eventually("its annotations are gone", || {
-        watched.grant("a", "api").is_some_and(|grant| grant.settings.sts_regional_endpoints)
+        watched.grant("a", "api").is_some_and(|grant| grant.settings.gives(Variable::StsRegionalEndpoints))
     })
     .await;
 }

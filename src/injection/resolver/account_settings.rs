@@ -9,10 +9,13 @@ use super::{
 };
 use crate::injection::{
     account::{AccountSettings, RegionEnv},
+    annotation::Annotation,
     container_names::{self, ContainerNames},
     region::{is_of_other_partition, oddity, partition_of},
+    render,
     role_arn::{self, RoleProblem},
     settings::{Region, SessionName, TOKEN_PATH, TokenExpiration},
+    variable::Variable,
     warning::{Warning, WarningKind, quote},
 };
 
@@ -36,22 +39,18 @@ pub(super) fn read(
     }
     let mut reader = Reader { resolver, annotations, mapped, partition, warnings: Vec::new() };
     reader.warn_of_role(role, problem);
-    let (token_expiration, sts_regional_endpoints) =
-        (reader.token_expiration(), reader.sts_regional_endpoints());
+    let (token_expiration, variables) = (reader.token_expiration(), reader.variables());
     let (audience, region) = (reader.audience(), reader.region());
     let session_name = reader.session_name();
-    let [skip_containers, include_containers] = [
-        ("skip-containers", annotations.skip_containers),
-        ("include-containers", annotations.include_containers),
-    ]
-    .map(|(name, text)| reader.container_names(name, text));
+    let [skip_containers, include_containers] = [Annotation::SkipContainers, Annotation::IncludeContainers]
+        .map(|annotation| reader.container_names(annotation));
     reader.warn_of_mistakes();
     Arc::new(AccountSettings {
         volume: reader.volume(&audience, token_expiration),
         audience,
         token_expiration,
         region,
-        sts_regional_endpoints,
+        variables,
         session_name,
         skip_containers,
         include_containers,
@@ -79,6 +78,24 @@ pub(super) fn withheld_region(region: &Region, partition: &str) -> Warning {
     Warning::new(WarningKind::Region, text)
 }
 
+/// The value of the variable that selects regional STS endpoints, if they are wanted.
+pub(super) fn sts_regional(is_wanted: bool) -> (Annotation, Option<&'static str>) {
+    (Annotation::StsRegionalEndpoints, is_wanted.then_some("regional"))
+}
+
+/// Renders the variables that annotations give.
+pub(super) fn render_variables(values: &[(Annotation, Option<&str>)]) -> Arc<[(Variable, Box<[u8]>)]> {
+    let given = values.iter().filter_map(|&(annotation, value)| Some((annotation.variables(), value?)));
+    let entries = given.flat_map(|(variables, value)| {
+        let entry = move |&variable: &Variable| {
+            let entry = render::to_vec(|out| render::env(out, variable.name(), value));
+            (variable, entry.into_boxed_slice())
+        };
+        variables.iter().map(entry)
+    });
+    entries.collect()
+}
+
 struct Reader<'a> {
     resolver: &'a Resolver,
     annotations: &'a Annotations<'a>,
@@ -90,11 +107,11 @@ struct Reader<'a> {
 
 impl Reader<'_> {
     fn token_expiration(&mut self) -> TokenExpiration {
-        if let Some(text) = self.annotations.token_expiration {
-            if let Some(seconds) = self.seconds(&self.annotation("token-expiration"), text) {
+        if let Some(text) = self.annotations.get(Annotation::TokenExpiration) {
+            if let Some(seconds) = self.seconds(&self.annotation(Annotation::TokenExpiration), text) {
                 return seconds;
             }
-            self.warn_of("token-expiration", text, "not a whole number of seconds; ignored");
+            self.warn_of(Annotation::TokenExpiration, text, "not a whole number of seconds; ignored");
         }
         let mapped = self.mapped.and_then(|mapped| Some((&mapped.key, mapped.token_expiration.as_deref()?)));
         let mapped = mapped.and_then(|(key, text)| {
@@ -113,31 +130,38 @@ impl Reader<'_> {
         Some(seconds)
     }
 
+    /// The entries of variables that depend on nothing but the account.
+    fn variables(&mut self) -> Arc<[(Variable, Box<[u8]>)]> {
+        let variables = render_variables(&[sts_regional(self.sts_regional_endpoints())]);
+        let defaults = &self.resolver.defaults.variables;
+        if variables == *defaults { Arc::clone(defaults) } else { variables }
+    }
+
     fn sts_regional_endpoints(&mut self) -> bool {
         let sts = self.mapped.and_then(|mapped| mapped.sts_regional_endpoints);
         let sts = sts.unwrap_or(self.resolver.settings.sts_regional_endpoints);
-        let Some(text) = self.annotations.sts_regional_endpoints else { return sts };
+        let Some(text) = self.annotations.get(Annotation::StsRegionalEndpoints) else { return sts };
         parse_bool(text).unwrap_or_else(|| {
-            self.warn_of("sts-regional-endpoints", text, "neither true nor false; ignored");
+            self.warn_of(Annotation::StsRegionalEndpoints, text, "neither true nor false; ignored");
             sts
         })
     }
 
     fn session_name(&mut self) -> SessionName {
         let default = self.resolver.settings.session_name;
-        let Some(text) = self.annotations.session_name else { return default };
+        let Some(text) = self.annotations.get(Annotation::SessionName) else { return default };
         text.trim().parse().unwrap_or_else(|_| {
-            self.warn_of("session-name", text, "neither pod nor none; ignored");
+            self.warn_of(Annotation::SessionName, text, "neither pod nor none; ignored");
             default
         })
     }
 
     fn audience(&mut self) -> Arc<str> {
         let default = &self.resolver.defaults.audience;
-        let annotated = match self.annotations.audience {
+        let annotated = match self.annotations.get(Annotation::Audience) {
             Some(audience) if audience.len() > MAX_AUDIENCE_BYTES => {
                 let effect = format!("longer than {MAX_AUDIENCE_BYTES} bytes; ignored");
-                self.warn_of("audience", audience, &effect);
+                self.warn_of(Annotation::Audience, audience, &effect);
                 None
             }
             annotated => annotated,
@@ -150,7 +174,7 @@ impl Reader<'_> {
 
     fn region(&mut self) -> Option<Arc<RegionEnv>> {
         let (settings, rendered) = (&self.resolver.settings, &self.resolver.defaults.region);
-        match self.annotations.region.map(|text| (text, text.trim().parse::<Region>())) {
+        match self.annotations.get(Annotation::Region).map(|text| (text, text.trim().parse::<Region>())) {
             Some((text, Ok(region))) => {
                 self.warn_of_region(text, &region);
                 if region == settings.region && !settings.region_is_built_in {
@@ -160,7 +184,7 @@ impl Reader<'_> {
                 }
             }
             Some((text, Err(_))) => {
-                self.warn_of("region", text, "not a region; ignored");
+                self.warn_of(Annotation::Region, text, "not a region; ignored");
                 self.default_region()
             }
             None => self.default_region(),
@@ -177,20 +201,20 @@ impl Reader<'_> {
     /// An annotated region is injected whatever it is.
     fn warn_of_region(&mut self, text: &str, region: &Region) {
         if let Some(oddity) = oddity(region.as_ref()) {
-            self.warn_of("region", text, &oddity);
+            self.warn_of(Annotation::Region, text, &oddity);
         }
         if let Some(partition) =
             self.partition.filter(|partition| is_of_other_partition(region.as_ref(), partition))
         {
             let effect = format!("a region of another partition than the role's, {partition}");
-            self.warn(WarningKind::Region, &self.annotation("region"), text, &effect);
+            self.warn(WarningKind::Region, &self.annotation(Annotation::Region), text, &effect);
         }
     }
 
-    fn container_names(&mut self, name: &str, text: Option<&str>) -> Option<ContainerNames> {
-        let text = text?;
+    fn container_names(&mut self, annotation: Annotation) -> Option<ContainerNames> {
+        let text = self.annotations.get(annotation)?;
         if container_names::is_too_long(text) {
-            self.warn_of(name, text, "too long; its end is ignored");
+            self.warn_of(annotation, text, "too long; its end is ignored");
         }
         Some(ContainerNames::parse(text, self.resolver.settings.compat.rules()))
     }
@@ -207,7 +231,7 @@ impl Reader<'_> {
         let Some((text, arn)) = role else { return };
         let source = match self.mapped {
             Some(mapped) => format!("role mapping {}", quote(&mapped.key)),
-            None => self.annotation("role-arn"),
+            None => self.annotation(Annotation::RoleArn),
         };
         if let Some(problem) = problem {
             self.warn(WarningKind::RoleArn, &source, arn, problem.describe());
@@ -221,12 +245,13 @@ impl Reader<'_> {
         self.warnings.extend(warnings_of_mistakes(self.annotations));
     }
 
-    fn warn_of(&mut self, name: &str, value: &str, effect: &str) {
-        self.warn(WarningKind::AccountAnnotation, &self.annotation(name), value, effect);
+    fn warn_of(&mut self, annotation: Annotation, value: &str, effect: &str) {
+        self.warn(WarningKind::AccountAnnotation, &self.annotation(annotation), value, effect);
     }
 
-    fn annotation(&self, name: &str) -> String {
-        format!("ServiceAccount annotation {}", self.resolver.settings.annotation_prefix.key(name))
+    fn annotation(&self, annotation: Annotation) -> String {
+        let key = self.resolver.settings.annotation_prefix.key(annotation.name());
+        format!("ServiceAccount annotation {key}")
     }
 
     fn warn(&mut self, kind: WarningKind, source: &str, value: &str, effect: &str) {

@@ -1,6 +1,7 @@
 //! The annotations of a ServiceAccount, as text.
 
 use crate::injection::{
+    annotation::{Annotation, Values},
     annotation_keys::{AnnotationKeys, Interest, MAX_SUSPECTS},
     settings::Settings,
     warning::cut,
@@ -48,23 +49,16 @@ impl OwnAnnotations {
     }
 }
 
-/// The annotations that are read here.
+/// The annotations of a ServiceAccount.
 #[derive(Default, PartialEq)]
 pub(super) struct Annotations<'a> {
-    pub(super) role_arn: Option<&'a str>,
-    pub(super) audience: Option<&'a str>,
-    pub(super) token_expiration: Option<&'a str>,
-    pub(super) sts_regional_endpoints: Option<&'a str>,
-    pub(super) region: Option<&'a str>,
-    pub(super) session_name: Option<&'a str>,
-    pub(super) skip_containers: Option<&'a str>,
-    pub(super) include_containers: Option<&'a str>,
+    values: Values<'a>,
     /// The keys that look like a mistake, and what is wrong with them.
     pub(super) mistakes: Vec<(&'a str, String)>,
 }
 
 impl<'a> Annotations<'a> {
-    /// Picks the annotations that are read here.
+    /// Picks the annotations that are read.
     pub(super) fn pick(
         annotations: impl IntoIterator<Item = (&'a str, &'a str)>,
         settings: &Settings,
@@ -72,42 +66,29 @@ impl<'a> Annotations<'a> {
     ) -> Self {
         let mut picked = Self::default();
         for (key, value) in annotations {
-            match settings.annotation_prefix.strip(key) {
-                Some("role-arn") => picked.role_arn = non_empty(value),
-                Some("audience") => picked.audience = non_empty(value),
-                Some("token-expiration") => picked.token_expiration = Some(value),
-                Some("sts-regional-endpoints") => picked.sts_regional_endpoints = Some(value),
-                Some("region") => picked.region = Some(value),
-                Some("session-name") => picked.session_name = Some(value),
-                Some("skip-containers") if !settings.compat.rules().account_skip_containers => {}
-                Some("skip-containers") => picked.skip_containers = Some(value),
-                Some("include-containers") => picked.include_containers = Some(value),
-                _ if picked.mistakes.len() < MAX_SUSPECTS => {
+            match settings.annotation_prefix.strip(key).and_then(Annotation::named) {
+                Some(Annotation::SkipContainers) if !settings.compat.rules().account_skip_containers => {}
+                Some(annotation @ (Annotation::RoleArn | Annotation::Audience)) => {
+                    picked.values.set(annotation, non_empty(value));
+                }
+                Some(annotation) => picked.values.set(annotation, Some(value)),
+                None if picked.mistakes.len() < MAX_SUSPECTS => {
                     picked.mistakes.extend(keys.mistake(key).map(|mistake| (key, mistake)));
                 }
-                _ => {}
+                None => {}
             }
         }
         picked
     }
 
+    /// The value of an annotation, if it is there.
+    pub(super) fn get(&self, annotation: Annotation) -> Option<&'a str> {
+        self.values.get(annotation)
+    }
+
     /// Whether there is nothing beside a role.
     pub(super) fn have_only_a_role(&self) -> bool {
-        let Self {
-            role_arn: _,
-            audience: None,
-            token_expiration: None,
-            sts_regional_endpoints: None,
-            region: None,
-            session_name: None,
-            skip_containers: None,
-            include_containers: None,
-            mistakes,
-        } = self
-        else {
-            return false;
-        };
-        mistakes.is_empty()
+        self.mistakes.is_empty() && self.values.has_only(Annotation::RoleArn)
     }
 }
 

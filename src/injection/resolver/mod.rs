@@ -10,6 +10,7 @@ use self::annotations::{Annotations, non_empty};
 pub use self::annotations::{OwnAnnotations, parse_bool};
 use super::{
     account::{Account, AccountSettings, Credentials, Grant, Mistakes, RegionEnv, Role},
+    annotation::Annotation,
     annotation_keys::AnnotationKeys,
     region::{PARTITIONS, is_of_other_partition},
     render, role_arn,
@@ -56,7 +57,9 @@ impl Resolver {
             token_expiration: settings.token_expiration,
             region: RegionEnv::new(&settings.region)
                 .map(|region| Arc::new(RegionEnv { is_built_in: settings.region_is_built_in, ..region })),
-            sts_regional_endpoints: settings.sts_regional_endpoints,
+            variables: account_settings::render_variables(&[account_settings::sts_regional(
+                settings.sts_regional_endpoints,
+            )]),
             session_name: settings.session_name,
             skip_containers: None,
             include_containers: None,
@@ -103,7 +106,7 @@ impl Resolver {
     /// What a ServiceAccount is given by its annotations alone.
     pub fn resolve<'a>(&self, annotations: impl IntoIterator<Item = (&'a str, &'a str)>) -> Account {
         let annotations = self.pick(annotations);
-        self.with_role(annotations.role_arn, &annotations, None)
+        self.with_role(annotations.get(Annotation::RoleArn), &annotations, None)
     }
 
     /// What a ServiceAccount without an annotated role is given by a mapping. Its annotations take precedence over what the
@@ -154,6 +157,7 @@ fn render_volume(name: &str, audience: &str, expiration: TokenExpiration, path: 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::injection::variable::Variable;
 
     fn resolve(annotations: &[(&str, &str)]) -> Option<Arc<Grant>> {
         Resolver::new(Arc::default()).resolve(annotations.iter().copied()).grant().cloned()
@@ -183,7 +187,7 @@ mod tests {
         ])
         .unwrap();
         assert_eq!(grant.settings.token_expiration.seconds(), 3600);
-        assert!(!grant.settings.sts_regional_endpoints);
+        assert!(!grant.settings.gives(Variable::StsRegionalEndpoints));
         assert_eq!(grant.settings.warnings.len(), 3, "{:?}", grant.settings.warnings);
     }
 
@@ -225,6 +229,6 @@ mod tests {
             &*grant.settings.region.as_ref().unwrap().default_region,
             br#"{"name":"AWS_DEFAULT_REGION","value":"eu-central-1"}"#
         );
-        assert!(grant.settings.sts_regional_endpoints);
+        assert!(grant.settings.gives(Variable::StsRegionalEndpoints));
     }
 }

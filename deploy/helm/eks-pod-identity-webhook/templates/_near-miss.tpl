@@ -1,4 +1,4 @@
-{{/* Near misses of annotation keys, in CEL: the rules of src/injection/near_miss.rs. */}}
+{{/* Near misses of annotation keys, in CEL: the rules of src/injection/near_miss.rs, and the names of src/injection/annotation.rs. */}}
 
 {{/* The annotations of ServiceAccounts, without the prefix. */}}
 {{- define "eks-pod-identity-webhook.annotationNames" -}}
