@@ -159,7 +159,9 @@ class Picture:
             limits(axes, panel)
         axes.set_xlim(0, self.run.prometheus.ended - started)
         finish(axes, FuncFormatter(lambda value, _: text_of(value, unit)))
-        axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.09), ncol=4 if place[2] < 0.4 else 8, fontsize=5.6, frameon=False, handlelength=1.2, columnspacing=1)
+        # About so many characters fit into a line.
+        columns = max(1, int(place[2] * 260 / (8 + max(len(name) for name, _ in found))))
+        axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.09), ncol=columns, fontsize=5.6, frameon=False, handlelength=1.2, columnspacing=1)
 
     def heatmap(self, panel, place):
         axes, started = self.axes(place), self.run.prometheus.started
@@ -184,7 +186,7 @@ def draw(run, folder):
 
 
 def legend(template, labels):
-    return re.sub(r"\{\{(\w+)\}\}", lambda name: labels.get(name[1], ""), template).removeprefix("test ").strip()
+    return re.sub(r"\{\{(\w+)\}\}", lambda name: labels.get(name[1], ""), template).strip().removeprefix("test ").removesuffix(" test")
 
 
 def step_color(value, defaults):
@@ -244,7 +246,7 @@ def finish(axes, formatter):
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.0f} s"))
     axes.grid(axis="y", color="#edeff2", linewidth=0.6)
     axes.set_axisbelow(True)
-    axes.tick_params(labelsize=6, length=0)
+    axes.tick_params(which="both", labelsize=6, length=0)
     axes.margins(x=0)
     for side in ("top", "right", "left"):
         axes.spines[side].set_visible(False)

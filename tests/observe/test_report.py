@@ -1,6 +1,8 @@
 """The page that `compare --report` writes, in a real browser: Chromium, or Chrome."""
 
+import hashlib
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -9,6 +11,7 @@ from html.parser import HTMLParser
 import pytest
 
 from expressions import ROOT
+from freshness import drawn_from, sign
 from processes import BINARY, Webhook
 
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
@@ -17,11 +20,12 @@ QUANTILES = ["p50", "p90", "p99", "p99.9", "max"]
 
 
 class Rendered(HTMLParser):
-    """What the browser made of the page: the cells of each row, the labels of the plot, and the text as a whole."""
+    """What the browser made of the page: the cells of each row, the labels of the plot, the style, and the text as a whole."""
 
     def __init__(self, document):
         super().__init__()
         self.rows, self.labels, self.text, self.label, self.areas = [], [], "", None, 0
+        self.style = re.search("<style>(.*?)</style>", document, re.DOTALL)[1] if "<style>" in document else ""
         self.feed(document)
 
     def handle_starttag(self, tag, attrs):
@@ -51,14 +55,24 @@ class Rendered(HTMLParser):
         return row
 
 
+    def outline(self):
+        """A digest of what is on every page of this kind: the style and the names of rows, without what is measured."""
+        names = [row[0] for row in self.rows if not row[0].endswith(".json")]
+        return hashlib.sha256(json.dumps([self.style, names, self.areas]).encode()).hexdigest()
+
+
+def chromium(page, folder, *options):
+    command = [
+        BROWSER, "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", f"--user-data-dir={folder}/profile",
+        "--host-resolver-rules=MAP * ~NOTFOUND", *options, page.as_uri(),
+    ]
+    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout
+
+
 def browse(page, folder):
     """The document as the browser has it, and the URLs that it asked for on behalf of the page."""
     log = folder / "requests.json"
-    command = [
-        BROWSER, "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", f"--user-data-dir={folder}/profile",
-        "--host-resolver-rules=MAP * ~NOTFOUND", f"--log-net-log={log}", "--dump-dom", page.as_uri(),
-    ]
-    document = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout
+    document = chromium(page, folder, f"--log-net-log={log}", "--dump-dom")
     logged = json.loads(log.read_text())
     request = logged["constants"]["logEventTypes"]["URL_REQUEST_START_JOB"]
     started = [event["params"] for event in logged["events"] if event["type"] == request and "url" in event.get("params", {})]
@@ -71,7 +85,7 @@ def compared(tmp_path_factory):
     """Two versions that differ in one flag: the object that the program prints, and its page in the browser."""
     assert BROWSER, "install chromium; dashboards/check does"
     folder = tmp_path_factory.mktemp("report")
-    flags = ["--tls-self-signed", "--debug-endpoints", f"--service-accounts={ROOT}/deploy/examples/service-accounts.yaml"]
+    flags = ["--tls-self-signed", "--debug-endpoints", "--service-accounts=deploy/examples/service-accounts.yaml"]
     sides = {"baseline": Webhook(folder, "baseline", *flags), "candidate": Webhook(folder, "candidate", *flags, "--aws-region=eu-west-1")}
     command = [BINARY, "compare", "--insecure", f"--reviews={REVIEWS}", "--count=2000", "--output=json", f"--report={folder}/report.html"]
     for name, side in sides.items():
@@ -83,6 +97,10 @@ def compared(tmp_path_factory):
             side.stop()
     assert done.returncode == 3, done.stderr
     page, requested = browse(folder / "report.html", folder)
+    if pictures := os.environ.get("OBSERVE_DRAW"):
+        picture = ROOT / pictures / "report.png"
+        chromium(folder / "report.html", folder, "--hide-scrollbars", "--window-size=1000,1560", f"--screenshot={picture}")
+        sign(picture, page.outline())
     return json.loads(done.stdout), page, requested
 
 
@@ -136,6 +154,11 @@ def test_the_plot_shows_both_distributions_with_labels_that_do_not_overlap(compa
     ticks = sorted((x, y) for name, x, y in page.labels if name.endswith(("µs", "ms", " s")))
     assert len(ticks) >= 2 and len({y for _, y in ticks}) == 1
     assert all(right - left >= 45 for (left, _), (right, _) in zip(ticks, ticks[1:])), ticks
+
+
+def test_the_picture_in_the_docs_shows_such_a_page(compared):
+    _, page, _ = compared
+    assert drawn_from("report") == page.outline(), "run dashboards/check --draw"
 
 
 def test_the_page_asks_for_nothing(compared):

@@ -18,6 +18,7 @@ body { font: 15px/1.5 system-ui, sans-serif; color: #1b1f24; max-width: 62rem; m
 h1 { font-size: 1.5rem; } h2 { font-size: 1.1rem; margin-top: 2rem; }
 table { border-collapse: collapse; } th, td { padding: .3rem .8rem; border-bottom: 1px solid #d8dee4; text-align: left; vertical-align: top; }
 td.number, th.number { text-align: right; font-variant-numeric: tabular-nums; }
+td.path { min-width: 19rem; }
 code { font: 13px ui-monospace, monospace; overflow-wrap: anywhere; }
 .verdict { padding: .8rem 1rem; border-left: .4rem solid; } .verdict p { margin: .2rem 0; }
 .good { border-color: #1a7f37; background: #dafbe1; } .bad { border-color: #cf222e; background: #ffebe9; } .slow { border-color: #bc4c00; background: #fff1e5; }
@@ -134,7 +135,7 @@ fn differences(report: &Report) -> Markup {
                 @for (review, difference) in all.take(MAX_DIFFERENCES) {
                     tr {
                         td { (review) }
-                        td { code { (difference.place()) } }
+                        td.path { code { (difference.place()) } }
                         @for text in difference.texts() { td { code { (text) } } }
                     }
                 }
