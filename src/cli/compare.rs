@@ -124,7 +124,11 @@ pub struct CompareTlsArgs {
 /// How much `compare` measures.
 #[derive(Debug, Args)]
 pub struct CompareLoadArgs {
-    /// How many requests are under way at once, each on a connection of its own
+    /// Call the webhooks by HTTP/2, as kube-apiserver does at a URL on loopback
+    #[arg(long, env = "COMPARE_HTTP2", value_name = "BOOL", default_value = "false", default_missing_value = "true",
+        num_args = 0..=1, require_equals = true, action = clap::ArgAction::Set)]
+    pub http2: bool,
+    /// How many requests are under way at once, each on a connection of its own; with --http2 all on one
     #[arg(long, env = "COMPARE_CONCURRENCY", value_name = "COUNT", default_value = "8",
         value_parser = clap::value_parser!(u16).range(1..=1000))]
     pub concurrency: u16,

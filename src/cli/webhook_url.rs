@@ -36,6 +36,11 @@ impl WebhookUrl {
         self.uri.authority().map_or("", |authority| authority.as_str())
     }
 
+    /// The whole URL.
+    pub fn uri(&self) -> &Uri {
+        &self.uri
+    }
+
     /// Path and query: what is requested.
     pub fn target(&self) -> &str {
         self.uri.path_and_query().map_or("/", |target| target.as_str())

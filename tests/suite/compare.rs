@@ -203,6 +203,27 @@ async fn one_webhook_alone_is_measured() {
 }
 
 #[tokio::test]
+async fn http2_is_measured_on_one_connection_to_each_side() {
+    let http2 = || Server::start(Options { http2: true, ..Options::default() });
+    let bench = Bench::of(http2().await, http2().await, &["minimal"]);
+    let report = bench.path("report.html");
+    let output = bench.compare(&["--http2", "--report", &report]).await;
+    assert_exit(&output, 0, &["1 review: both give the same pods"]);
+    for server in [&bench.baseline, &bench.candidate] {
+        assert_eq!(server.metric(r#"http_requests_total{protocol="http2"}"#), 21.0);
+        assert_eq!(server.metric("connections_total"), 1.0);
+    }
+    let page = fs::read_to_string(report).unwrap();
+    assert!(page.contains("8 streams of HTTP/2 to each side, 20 requests"), "{page}");
+}
+
+#[tokio::test]
+async fn a_webhook_without_http2_is_an_error_with_http2() {
+    let bench = Bench::start(&["minimal"]).await;
+    assert_exit(&bench.measure(&["--http2"]).await, 1, &["HTTP/2 is not offered: leave out --http2"]);
+}
+
+#[tokio::test]
 async fn pipelines_are_given_an_object() {
     let bench =
         Bench::of(Server::start(Options::default()).await, other_role().await, &["delete", "minimal"]);

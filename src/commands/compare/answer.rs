@@ -6,7 +6,7 @@ use hyper::StatusCode;
 use json_patch::Patch;
 use serde_json::{Value, json};
 
-use super::{client::Reply, review::Review};
+use super::{connection::Reply, review::Review};
 use crate::injection::warning::quote;
 
 /// What becomes of a request.

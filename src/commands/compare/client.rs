@@ -1,4 +1,4 @@
-//! One connection to one webhook, kept alive as kube-apiserver keeps it.
+//! One caller of one webhook, which keeps its connection as kube-apiserver does.
 
 use std::{
     fmt,
@@ -9,23 +9,19 @@ use std::{
 use anyhow::Context;
 use backon::{ExponentialBuilder, Retryable};
 use bytes::Bytes;
-use http_body_util::{BodyExt, Full};
-use hyper::{
-    Request, StatusCode,
-    client::conn::http1::{Builder, SendRequest},
-    header::{ACCEPT, CONTENT_TYPE, HOST},
-};
-use hyper_util::rt::TokioIo;
 use rustls::ClientConfig;
 use tokio::{
     net::TcpStream,
-    task::JoinHandle,
     time::{sleep, timeout},
 };
-use tokio_rustls::TlsConnector;
 
-use super::{about::About, installed::Installed, stream::Stream};
-use crate::cli::webhook_url::WebhookUrl;
+use super::{
+    about::About,
+    connection::{Connection, Reply, Shared},
+    installed::Installed,
+    stream::Stream,
+};
+use crate::{cli::webhook_url::WebhookUrl, server::Protocol};
 
 /// How long connecting and a request may each take: kube-apiserver's default for a webhook.
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -36,6 +32,8 @@ pub(super) struct Side {
     pub(super) url: WebhookUrl,
     pub(super) tls: Arc<ClientConfig>,
     pub(super) route: Route,
+    pub(super) protocol: Protocol,
+    pub(super) shared: Shared,
     pub(super) about: About,
 }
 
@@ -59,23 +57,10 @@ pub(super) struct Client {
     connection: Option<Connection>,
 }
 
-/// An open connection.
-struct Connection {
-    sender: SendRequest<Full<Bytes>>,
-    /// Reads and writes; ends with the connection.
-    driver: JoinHandle<hyper::Result<()>>,
-}
-
 /// What came back, and how long it took from the first byte sent to the last one read.
 pub(super) struct Exchange {
     pub(super) reply: anyhow::Result<Reply>,
     pub(super) time: Duration,
-}
-
-/// A whole response.
-pub(super) struct Reply {
-    pub(super) status: StatusCode,
-    pub(super) body: Bytes,
 }
 
 impl Client {
@@ -89,7 +74,7 @@ impl Client {
         let mut kept = self.connection.take();
         // One that the server has closed between two requests costs nobody a request.
         if let Some(connection) = &mut kept
-            && !matches!(timeout(TIMEOUT, connection.sender.ready()).await, Ok(Ok(())))
+            && !matches!(timeout(TIMEOUT, connection.is_ready()).await, Ok(true))
         {
             kept = None;
         }
@@ -97,9 +82,8 @@ impl Client {
             Some(connection) => connection,
             None => self.connect().await.with_context(|| self.side.to_string())?,
         };
-        let request = self.request(review)?;
         let start = Instant::now();
-        let reply = timeout(TIMEOUT, connection.exchange(request)).await;
+        let reply = timeout(TIMEOUT, connection.exchange(&self.side.url, review)).await;
         let time = start.elapsed();
         let reply = reply.with_context(|| format!("no answer within {TIMEOUT:?}")).flatten();
         if reply.is_ok() {
@@ -120,21 +104,10 @@ impl Client {
             ExponentialBuilder::default().with_min_delay(Duration::from_millis(100)).with_max_times(3);
         attempt.retry(pauses).sleep(sleep).await.context("can't connect")
     }
-
-    /// The request as kube-apiserver sends it, but for its name and `Accept-Encoding: gzip`: what we would have to
-    /// unpack would be measured with the webhook.
-    fn request(&self, review: Bytes) -> anyhow::Result<Request<Full<Bytes>>> {
-        let url = &self.side.url;
-        let request = Request::post(url.target())
-            .header(HOST, url.authority())
-            .header(ACCEPT, "application/json, */*")
-            .header(CONTENT_TYPE, "application/json");
-        request.body(Full::new(review)).context("no request can be made of this URL")
-    }
 }
 
 impl Route {
-    async fn connect(&self, url: &WebhookUrl) -> anyhow::Result<Stream> {
+    pub(super) async fn connect(&self, url: &WebhookUrl) -> anyhow::Result<Stream> {
         match self {
             Self::Direct => {
                 let stream = TcpStream::connect(url.address()).await?;
@@ -143,29 +116,5 @@ impl Route {
             }
             Self::PortForward(installed) => installed.connect().await,
         }
-    }
-}
-
-impl Connection {
-    async fn open(side: &Side) -> anyhow::Result<Self> {
-        let stream = side.route.connect(&side.url).await?;
-        let connector = TlsConnector::from(Arc::clone(&side.tls));
-        let stream = connector.connect(side.url.server_name(), stream).await.context("TLS handshake")?;
-        let (sender, connection) =
-            Builder::new().title_case_headers(true).handshake(TokioIo::new(stream)).await?;
-        Ok(Self { sender, driver: tokio::spawn(connection) })
-    }
-
-    async fn exchange(&mut self, request: Request<Full<Bytes>>) -> anyhow::Result<Reply> {
-        let response = match self.sender.send_request(request).await {
-            // The connection has ended, and only its driver knows of what: an alert that refuses us, for one.
-            Err(error) if error.is_canceled() => match (&mut self.driver).await {
-                Ok(Err(cause)) => return Err(cause.into()),
-                _ => return Err(error.into()),
-            },
-            response => response?,
-        };
-        let (head, body) = response.into_parts();
-        Ok(Reply { status: head.status, body: body.collect().await?.to_bytes() })
     }
 }

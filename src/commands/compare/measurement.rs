@@ -6,7 +6,7 @@ use anyhow::Context;
 use hdrhistogram::Histogram;
 use hyper::StatusCode;
 
-use super::client::{Exchange, Reply};
+use super::{client::Exchange, connection::Reply};
 
 /// The longest time that can be told, in nanoseconds: more than a request may take.
 const LONGEST: u64 = 60_000_000_000;

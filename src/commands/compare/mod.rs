@@ -3,6 +3,7 @@
 mod about;
 mod answer;
 mod client;
+mod connection;
 mod difference;
 mod installed;
 mod live_pods;
@@ -32,7 +33,10 @@ use self::{
     report::Report,
 };
 use super::cluster::Clusters;
-use crate::cli::{CompareArgs, CompareForm, CompareLoadArgs};
+use crate::{
+    cli::{CompareArgs, CompareForm, CompareLoadArgs},
+    server::Protocol,
+};
 
 /// Asks both, compares, measures and prints. The exit code says what came of it.
 pub fn run(args: CompareArgs) -> anyhow::Result<ExitCode> {
@@ -48,17 +52,17 @@ async fn compare(args: CompareArgs) -> anyhow::Result<ExitCode> {
             live_pods::load(clusters.client().await?, max).await.context("--from-cluster")?
         }
     };
+    let max_ratio = args.load.max_ratio;
+    let load = Load::from(args.load);
     let mut sides = Vec::new();
     for (name, side) in [("baseline", args.baseline.into()), ("candidate", args.candidate.into())] {
-        sides.extend(sides::find(name, side, &trust, &mut clusters).await?);
+        sides.extend(sides::find(name, side, &trust, load.protocol, &mut clusters).await?);
     }
 
     let bar = progress_bar("comparing")?;
     bar.set_length(reviews.len() as u64);
     let verification = verification::verify(&sides, &reviews, &bar).await?;
 
-    let max_ratio = args.load.max_ratio;
-    let load = Load::from(args.load);
     let measured = replay::replay(&sides, reviews, load, progress_bar("measuring")?).await?;
 
     let report = Report { sides, machine: Machine::this(), verification, measured, load, max_ratio };
@@ -83,6 +87,7 @@ fn progress_bar(what: &'static str) -> anyhow::Result<ProgressBar> {
 impl From<CompareLoadArgs> for Load {
     fn from(args: CompareLoadArgs) -> Self {
         let limit = args.count.map_or(Limit::Duration(args.duration), Limit::Count);
-        Self { concurrency: args.concurrency.into(), warm_up: args.warm_up, limit }
+        let protocol = if args.http2 { Protocol::Http2 } else { Protocol::Http1 };
+        Self { protocol, concurrency: args.concurrency.into(), warm_up: args.warm_up, limit }
     }
 }

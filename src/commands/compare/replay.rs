@@ -1,7 +1,7 @@
 //! The measurement: workers that send the reviews to both sides in turn.
 //!
-//! A worker holds one connection to each side and asks one after the other, so that whatever else the machine does is
-//! met by both alike. Which side comes first alternates, from review to review and from round to round.
+//! A worker asks one side after the other, so that whatever else the machine does is met by both alike. In HTTP/1.1 it holds
+//! one connection to each; in HTTP/2 all workers share one. Which side comes first alternates, from review to review and from round to round.
 
 use std::{
     fmt,
@@ -20,10 +20,12 @@ use super::{
     measurement::Measurement,
     review::Review,
 };
+use crate::server::Protocol;
 
 /// How much is measured.
 #[derive(Clone, Copy)]
 pub(super) struct Load {
+    pub(super) protocol: Protocol,
     pub(super) concurrency: usize,
     pub(super) warm_up: Duration,
     pub(super) limit: Limit,
@@ -31,7 +33,10 @@ pub(super) struct Load {
 
 impl fmt::Display for Load {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} connections to each side, ", self.concurrency)?;
+        match self.protocol {
+            Protocol::Http1 => write!(f, "{} connections to each side, ", self.concurrency)?,
+            Protocol::Http2 => write!(f, "{} streams of HTTP/2 to each side, ", self.concurrency)?,
+        }
         match self.limit {
             Limit::Count(count) => write!(f, "{count} requests"),
             Limit::Duration(duration) => write!(f, "{}", humantime::format_duration(duration)),

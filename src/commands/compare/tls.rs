@@ -16,6 +16,7 @@ use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 use crate::{
     cli::CompareTlsArgs,
     commands::https::CA,
+    server::Protocol,
     tls::{read_certificates, read_key},
 };
 
@@ -25,6 +26,7 @@ const CLIENT_KEY: &str = "--client-key-file: want a private key in PEM:";
 /// Reads the files and makes a configuration of them. `authorities` are trusted where no flag says whom to trust.
 pub(super) fn load(
     args: &CompareTlsArgs,
+    protocol: Protocol,
     authorities: &[CertificateDer<'static>],
 ) -> anyhow::Result<ClientConfig> {
     let verifier = verifier(args.ca_file.as_deref(), args.insecure, authorities)?;
@@ -36,7 +38,8 @@ pub(super) fn load(
             .context("--client-cert-file, --client-key-file: they can't be used together")?,
         _ => bail!("--client-cert-file and --client-key-file need each other: give both or neither"),
     };
-    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    let http2 = (protocol == Protocol::Http2).then(|| b"h2".to_vec());
+    config.alpn_protocols = http2.into_iter().chain([b"http/1.1".to_vec()]).collect();
     // kube-apiserver never resumes a session.
     config.resumption = Resumption::disabled();
     Ok(config)
