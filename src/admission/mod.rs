@@ -50,7 +50,9 @@ pub use self::{
     request::{Exempt, PodRequest, Request},
     rules::MAX_PATCH_BYTES,
 };
-use crate::injection::{account::Account, annotation_keys::AnnotationKeys, settings::Settings};
+use crate::injection::{
+    account::Account, annotation_keys::AnnotationKeys, settings::Settings, warning::WarningKind,
+};
 
 /// The core: answers admission requests under given settings.
 #[derive(Debug)]
@@ -178,6 +180,7 @@ impl Webhook {
         let Account::Granted(grant) = account else {
             let mut of_pod = Vec::new();
             pod_warnings::of_unread_keys(&self.settings, &self.keys, pod, &mut of_pod);
+            pod_warnings::of_kube2iam(&self.keys, pod, &mut of_pod);
             let warnings = [account.warnings(), &of_pod];
             return Ok(respond(
                 review.id,
@@ -192,8 +195,15 @@ impl Webhook {
         let Buffers { patch, session_name, response, warned, .. } = buffers;
         let configured = Configured { settings: &self.settings, keys: &self.keys, modes: &self.modes };
         let injected = rules::inject(configured, pod, containers, grant, session_name, Patch::new(patch))?;
-        let of_account = match injected.outcome {
+        let not_of_region: Vec<_>;
+        let of_account: &[_] = match injected.outcome {
             Outcome::NoContainer | Outcome::NoVolume => &[],
+            _ if injected.region_is_of_pod => {
+                let others =
+                    account.warnings().iter().filter(|warning| warning.kind() != WarningKind::Region);
+                not_of_region = others.cloned().collect();
+                &not_of_region
+            }
             _ => account.warnings(),
         };
         let said = Response {

@@ -9,6 +9,7 @@ use super::{
 use crate::injection::{
     annotation::{Annotation, Place, Values},
     compat::Rules,
+    near_miss::{KUBE2IAM, SKIP_LABEL, is_skip_label_meant},
     settings::{AnnotationPrefix, Os, Settings},
 };
 
@@ -20,6 +21,8 @@ pub(super) struct Pod<'a> {
     pub(super) namespace: &'a str,
     pub(super) is_mirror: bool,
     pub(super) has_skip_label: bool,
+    /// The name of a label under our prefix that looks like the skip label.
+    pub(super) near_skip_label: Option<&'a str>,
     pub(super) labels: Labels,
     /// Whether the label of container credentials is among them.
     pub(super) has_pod_identity_label: bool,
@@ -36,6 +39,8 @@ pub(super) struct Pod<'a> {
 #[derive(Debug, Default)]
 pub(super) struct PodAnnotations<'a> {
     values: Values<'a>,
+    /// Whether kube2iam or kiam would give the pod a role.
+    pub(super) has_kube2iam_role: bool,
     /// The names of further keys under our prefix, which are not read. There is room for a few.
     pub(super) unread: [Option<&'a str>; 4],
 }
@@ -53,6 +58,7 @@ struct Metadata<'a> {
     namespace: &'a str,
     is_mirror: bool,
     has_skip_label: bool,
+    near_skip_label: Option<&'a str>,
     labels: Labels,
     has_pod_identity_label: bool,
     annotations: PodAnnotations<'a>,
@@ -108,6 +114,7 @@ impl<'a> Pod<'a> {
             namespace: metadata.namespace,
             is_mirror: metadata.is_mirror,
             has_skip_label: metadata.has_skip_label,
+            near_skip_label: metadata.near_skip_label,
             labels: metadata.labels,
             has_pod_identity_label: metadata.has_pod_identity_label,
             annotations: metadata.annotations,
@@ -141,7 +148,11 @@ impl<'a> Metadata<'a> {
                     }
                     for (key, _) in json::fields(value, "metadata.labels")? {
                         metadata.has_pod_identity_label |= key == POD_IDENTITY_LABEL;
-                        metadata.has_skip_label |= prefix.strip(key) == Some("skip-pod-identity-webhook");
+                        if let Some(name) = prefix.strip(key) {
+                            metadata.has_skip_label |= name == SKIP_LABEL;
+                            let near = Some(name).filter(|name| is_skip_label_meant(name));
+                            metadata.near_skip_label = metadata.near_skip_label.or(near);
+                        }
                     }
                 }
                 _ => {}
@@ -154,6 +165,7 @@ impl<'a> Metadata<'a> {
         for (key, value) in json::fields(value, "metadata.annotations")? {
             let Some(name) = prefix.strip(key) else {
                 self.is_mirror |= key == "kubernetes.io/config.mirror";
+                self.annotations.has_kube2iam_role |= key == KUBE2IAM;
                 continue;
             };
             let annotations = &mut self.annotations;

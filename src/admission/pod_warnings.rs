@@ -9,6 +9,7 @@ use crate::injection::{
     annotation::Annotation,
     annotation_keys::AnnotationKeys,
     container_names,
+    near_miss::{KUBE2IAM, SKIP_LABEL},
     region::oddity,
     settings::{Region, Settings},
     variable::{Variable, Variables},
@@ -63,7 +64,7 @@ pub(super) fn of_annotations(
     }
 }
 
-/// Annotations under our prefix that nothing reads on pods.
+/// Annotations under our prefix that nothing reads on pods, and labels that are nearly the skip label.
 pub(super) fn of_unread_keys(
     settings: &Settings,
     keys: &AnnotationKeys,
@@ -76,6 +77,20 @@ pub(super) fn of_unread_keys(
             let text = format!("pod annotation {} {mistake}", quote(&key));
             warnings.push(Warning::new(WarningKind::PodAnnotation, text));
         }
+    }
+    if let Some(name) = pod.near_skip_label {
+        let prefix = &settings.annotation_prefix;
+        let (label, meant) = (quote(&prefix.key(name)), prefix.key(SKIP_LABEL));
+        let text = format!("pod label {label} is ignored; did you mean {meant}?");
+        warnings.push(Warning::new(WarningKind::PodAnnotation, text));
+    }
+}
+
+/// The annotation with which kube2iam and kiam give a pod its role, on a pod that has none here.
+pub(super) fn of_kube2iam(keys: &AnnotationKeys, pod: &Pod<'_>, warnings: &mut Vec<Warning>) {
+    if let Some(mistake) = keys.mistake(KUBE2IAM).filter(|_| pod.annotations.has_kube2iam_role) {
+        let text = format!("pod annotation {KUBE2IAM} {mistake}, on the ServiceAccount");
+        warnings.push(Warning::new(WarningKind::PodAnnotation, text));
     }
 }
 

@@ -111,7 +111,8 @@ pub(super) fn inject<'a>(
         (true, false) => Outcome::NoContainer,
     };
     patch.finish();
-    Ok(Injected { outcome, has_role: tally.has_role, warnings })
+    let region_is_of_pod = matches!(region, PodRegion::OfPod(_));
+    Ok(Injected { outcome, has_role: tally.has_role, region_is_of_pod, warnings })
 }
 
 /// What was done to a pod.
@@ -120,12 +121,14 @@ pub(super) struct Injected {
     pub(super) outcome: Outcome,
     /// Whether any container has the account's role, now or before.
     pub(super) has_role: bool,
+    /// Whether the pod names its region, so that its account's does not matter.
+    pub(super) region_is_of_pod: bool,
     pub(super) warnings: Vec<Warning>,
 }
 
 impl Injected {
     fn nothing(outcome: Outcome) -> Self {
-        Self { outcome, has_role: false, warnings: Vec::new() }
+        Self { outcome, has_role: false, region_is_of_pod: false, warnings: Vec::new() }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::{
     annotation::{Annotation, Place},
-    near_miss::{self, KUBE2IAM},
+    near_miss::{self, KUBE2IAM, SKIP_LABEL},
     settings::{AnnotationPrefix, Settings},
 };
 
@@ -55,6 +55,9 @@ impl AnnotationKeys {
 
     /// What is wrong with an annotation of a pod; `name` is its key without our prefix.
     pub fn mistake_of_pod(&self, name: &str) -> Option<String> {
+        if name == SKIP_LABEL || near_miss::is_skip_label_meant(name) {
+            return Some(format!("is ignored; it counts as a label, {}", self.prefix.key(SKIP_LABEL)));
+        }
         if Annotation::named(name).is_some_and(|annotation| annotation.place() == Place::Accounts) {
             return Some("is read on ServiceAccounts only; annotate the pod's ServiceAccount".to_owned());
         }
@@ -94,5 +97,6 @@ mod tests {
         }
         assert_eq!(keys().mistake_of_pod("region"), None);
         assert!(keys().mistake_of_pod("skip-container").unwrap().contains("skip-containers"));
+        assert!(keys().mistake_of_pod("skip-pod-identity-webhook").unwrap().contains("as a label"));
     }
 }

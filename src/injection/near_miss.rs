@@ -31,6 +31,9 @@ const DEFAULT_PREFIX_ALIASES: [&str; 3] = ["eks.aws.com", "aws.amazon.com", "eks
 /// The annotation of kube2iam and kiam.
 pub const KUBE2IAM: &str = "iam.amazonaws.com/role";
 
+/// The label of pods that are left alone, without the prefix.
+pub const SKIP_LABEL: &str = "skip-pod-identity-webhook";
+
 /// How many characters in a row a name may differ in.
 const NAME_WINDOW: usize = 2;
 
@@ -56,6 +59,11 @@ pub fn meant(key: &str, prefix: &str) -> Option<Annotation> {
         false if is_prefix_meant(&written_prefix.to_ascii_lowercase(), prefix) => nearest(name),
         false => None,
     }
+}
+
+/// Whether the name of a label, without the prefix, is a near miss of the skip label.
+pub fn is_skip_label_meant(name: &str) -> bool {
+    name != SKIP_LABEL && name.len() <= MAX_LEN && is_near(&plain(name), &plain(SKIP_LABEL), NAME_WINDOW)
 }
 
 fn is_prefix_meant(written: &str, prefix: &str) -> bool {
@@ -112,6 +120,16 @@ mod tests {
         let long = format!("{PREFIX}/role-arn{}", "n".repeat(300));
         for key in ours.iter().map(String::as_str).chain(others).chain(odd).chain([&*long]) {
             assert_eq!(meant(key, PREFIX), None, "{key}");
+        }
+    }
+
+    #[test]
+    fn the_skip_label_has_near_misses() {
+        for name in ["skip-pod-identity-webhok", "Skip-Pod-Identity-Webhook", "skip-pod-identity-webhooks"] {
+            assert!(is_skip_label_meant(name), "{name}");
+        }
+        for name in [SKIP_LABEL, "pod-identity", "nodegroup", ""] {
+            assert!(!is_skip_label_meant(name), "{name}");
         }
     }
 

@@ -58,11 +58,14 @@ variables! {
     SecretAccessKey = "AWS_SECRET_ACCESS_KEY",
     /// A profile, which SDKs prefer to a role.
     Profile = "AWS_PROFILE",
+    /// The same, for boto3 and the CLI.
+    DefaultProfile = "AWS_DEFAULT_PROFILE",
 }
 
 impl Variable {
     /// The variables by which SDKs find other credentials before those that are injected.
-    pub const OF_OTHER_CREDENTIALS: [Self; 3] = [Self::AccessKeyId, Self::SecretAccessKey, Self::Profile];
+    pub const OF_OTHER_CREDENTIALS: [Self; 4] =
+        [Self::AccessKeyId, Self::SecretAccessKey, Self::Profile, Self::DefaultProfile];
 
     /// The variables that this program injects, in order.
     pub const INJECTED: &[Self] = Self::ALL.split_at(Self::ALL.len() - Self::OF_OTHER_CREDENTIALS.len()).0;

@@ -331,7 +331,7 @@ fn bad_input_is_named_by_file_document_and_line() {
             &["standard input: document 1, line 1: ServiceAccount default/a: annotation b is not a string"],
         ),
         ("kind: AdmissionReview\n".to_owned(), &["document 1, line 1: the body is no AdmissionReview"]),
-        ("# nothing\n".to_owned(), &["standard input: no documents in it"]),
+        ("\n \n".to_owned(), &["standard input: nothing in it"]),
     ] {
         let output = run_with_input(
             &["mutate", "--strict", "-f", "-", "--service-accounts", &accounts],
@@ -553,6 +553,9 @@ fn documents_that_are_not_injected_stay_byte_for_byte() {
         "\u{feff}kind: A\r\n---\r\nkind: B\r\n",
         "{\"kind\":\"A\"} {\"kind\":\"B\"}\n\n",
         "%YAML 1.2\n---\nkind: A\n...\n",
+        "kind: A\n---\n\n---\n# of a template that is disabled\n---\n---\nkind: B\n---\n",
+        "# of a template that is disabled\n",
+        "---\n# of a template that is disabled\n---\n---\n",
     ] {
         assert_eq!(mutated(untouched), untouched);
         let after = mutated(&format!("{POD}---\n{}", untouched.trim_start_matches('\u{feff}')));

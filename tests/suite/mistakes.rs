@@ -111,6 +111,36 @@ fn keys_of_accounts_are_reported_on_pods_even_where_the_account_has_no_role() {
 }
 
 #[test]
+fn the_skip_label_is_reported_where_it_is_misspelled_or_an_annotation() {
+    for (field, name, part) in [
+        ("labels", "skip-pod-identity-webhok", "did you mean eks.amazonaws.com/skip-pod-identity-webhook?"),
+        ("annotations", "skip-pod-identity-webhook", "it counts as a label"),
+        ("annotations", "skip-pod-identity-webhooks", "it counts as a label"),
+    ] {
+        let mut pod = one_container();
+        pod["metadata"][field] = json!({(format!("eks.amazonaws.com/{name}")): "true"});
+        for annotations in [&[][..], &[(ROLE_ANNOTATION, ROLE)]] {
+            let answer = create_of(Settings::default(), annotations, &pod);
+            assert_one_warning(&answer, &[name, part]);
+        }
+    }
+    let mut skipped = one_container();
+    skipped["metadata"]["labels"] = json!({"eks.amazonaws.com/skip-pod-identity-webhook": "true",
+        "eks.amazonaws.com/nodegroup": "x"});
+    assert!(warnings(&create_of(Settings::default(), &[(ROLE_ANNOTATION, ROLE)], &skipped)).is_empty());
+}
+
+#[test]
+fn kube2iams_annotation_is_reported_on_a_pod_without_a_role() {
+    let mut pod = one_container();
+    pod["metadata"]["annotations"] = json!({"iam.amazonaws.com/role": "app"});
+    let answer = create_of(Settings::default(), &[], &pod);
+    assert_one_warning(&answer, &["pod annotation iam.amazonaws.com/role is read by kube2iam and kiam only"]);
+    // A pod that has its role here may keep it while kube2iam is taken away.
+    assert!(warnings(&create_of(Settings::default(), &[(ROLE_ANNOTATION, ROLE)], &pod)).is_empty());
+}
+
+#[test]
 fn lists_that_match_no_container_are_reported() {
     for (list, value, is_reported) in [
         ("include-containers", "ap", true),
@@ -171,6 +201,31 @@ fn a_configured_region_is_subject_to_the_same_rule_except_for_compat_aws() {
         let answer = create_of(settings, &china, &one_container());
         let patch = serde_json::to_string(&support::patch_of(&answer).unwrap()).unwrap();
         assert_eq!(patch.contains("AWS_REGION"), is_injected, "{compat}");
+    }
+}
+
+#[test]
+fn the_region_of_a_pod_replaces_what_is_said_of_its_accounts() {
+    let of_china = "arn:aws-cn:iam::111122223333:role/app";
+    let mut pod = one_container();
+    pod["metadata"]["annotations"] = json!({"eks.amazonaws.com/region": "cn-north-1"});
+    for region in [&[][..], &[("eks.amazonaws.com/region", "us-east-1")]] {
+        let annotations = [&[(ROLE_ANNOTATION, of_china)], region].concat();
+        let answer = create_of(Settings::default(), &annotations, &pod);
+        assert!(warnings(&answer).is_empty(), "{:?}", warnings(&answer));
+        assert_eq!(warnings(&create_of(Settings::default(), &annotations, &one_container())).len(), 1);
+    }
+}
+
+#[test]
+fn regions_without_the_form_of_one_are_reported_and_injected() {
+    for region in ["frankfurt", "eu-west1", "eu-west"] {
+        let answer = create(&[("eks.amazonaws.com/region", region)], &one_container());
+        assert_eq!(answer.warnings().len(), 1, "{region}");
+        assert_eq!(env(&answer.pod, "AWS_REGION"), [region]);
+        let mut pod = one_container();
+        pod["metadata"]["annotations"] = json!({"eks.amazonaws.com/region": region});
+        assert!(create(&[], &pod).warnings()[0].contains("not the name of a region"), "{region}");
     }
 }
 
@@ -267,7 +322,7 @@ fn one_foreign_mount_at_the_path_is_enough_in_any_order() {
 
 #[test]
 fn static_credentials_beside_a_role_are_reported() {
-    for name in ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE"] {
+    for name in ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE", "AWS_DEFAULT_PROFILE"] {
         let container = json!({"name": "app", "env": [{"name": name, "value": "x"}]});
         let admitted = create(&[], &pod(json!({"containers": [container]})));
         assert!(admitted.is_injected("containers", 0));

@@ -96,8 +96,9 @@ fn parse<'a>(file: &str, text: &'a str) -> anyhow::Result<Vec<(Document<'a>, Par
         Ok((document, parsed))
     });
     let parsed = parsed.collect::<anyhow::Result<Vec<_>>>()?;
-    if parsed.is_empty() {
-        bail!("{file}: no documents in it");
+    // Helm leaves comments of a template that is disabled.
+    if parsed.is_empty() && text.trim().is_empty() {
+        bail!("{file}: nothing in it");
     }
     Ok(parsed)
 }
