@@ -331,6 +331,15 @@ fn bad_input_is_named_by_file_document_and_line() {
             &["standard input: document 1, line 1: ServiceAccount default/a: annotation b is not a string"],
         ),
         ("kind: AdmissionReview\n".to_owned(), &["document 1, line 1: the body is no AdmissionReview"]),
+        (
+            pod("api").replace("[{name: a}]", "[null, {name: a}]"),
+            &["Pod payments/p: spec.containers[0] is null and must be an object"],
+        ),
+        (
+            "apiVersion: v1\nkind: Pod\nmetadata: {name: p}\n".to_owned(),
+            &["standard input, document 1, line 1: Pod default/p: spec is missing"],
+        ),
+        (pod("api").replace("spec:\n", "spec:\n  affinity: 1\n"), &["Pod payments/p: spec.affinity"]),
         ("\n \n".to_owned(), &["standard input: nothing in it"]),
     ] {
         let output = run_with_input(
@@ -582,6 +591,9 @@ fn documents_that_are_not_injected_stay_byte_for_byte() {
         injected.starts_with("kind: A\n---\napiVersion: v1\n") && injected.ends_with("\n---\nkind: B"),
         "{injected}"
     );
+    // A byte order mark stays the first thing of a file.
+    let json = r#"{"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p", "namespace": "payments"}, "spec": {"serviceAccountName": "api", "containers": [{"name": "a"}]}}"#;
+    assert!(mutated(&format!("\u{feff}{json}")).starts_with("\u{feff}{"));
     let yaml = ["mutate", "-f", "-", "-o", "yaml"];
     let block = "kind: ConfigMap\ndata:\n  text: |\n    no final newline";
     assert_eq!(stdout(&run_with_input(&yaml, block.as_bytes())), block);

@@ -79,7 +79,7 @@ fn wrong(value: &Value, path: &str, want: Type, at: String) -> Option<String> {
             Value::Array(items) => items
                 .iter()
                 .enumerate()
-                .find_map(|(index, item)| wrong(item, rest, want, format!("{at}[{index}]"))),
+                .find_map(|(index, item)| wrong_item(item, rest, want, format!("{at}[{index}]"))),
             Value::Object(fields) => fields
                 .iter()
                 .find_map(|(key, field)| wrong(field, rest, want, format!("{at}.{}", printable(key)))),
@@ -90,6 +90,13 @@ fn wrong(value: &Value, path: &str, want: Type, at: String) -> Option<String> {
             wrong(value.get(name)?, rest, want, at)
         }
     }
+}
+
+fn wrong_item(item: &Value, rest: &str, want: Type, at: String) -> Option<String> {
+    if item.is_null() {
+        return Some(format!("{at} is null and must be an object"));
+    }
+    wrong(item, rest, want, at)
 }
 
 fn describe(value: &Value, want: Type, at: &str) -> Option<String> {

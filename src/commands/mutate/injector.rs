@@ -14,6 +14,7 @@ use super::{
     pod_locations::{self, PodLocation},
 };
 use crate::{
+    admission::BadReview,
     commands::offline::{Answer, OfflineAdmission},
     injection::{account::Account, settings::Settings},
     report::printable,
@@ -113,7 +114,7 @@ impl Injector {
         }
         let mut unknown = None;
         let answer = self.admission.create(&namespace, &created, self.accounts.noting(&mut unknown));
-        let Some(answer) = answer.with_context(|| place.clone())? else {
+        let Some(answer) = answer.map_err(in_manifest).with_context(|| place.clone())? else {
             self.pass_through(&place, unknown, messages)?;
             return Ok(Patch::default());
         };
@@ -162,6 +163,16 @@ impl Accounts {
             None => "the pod's ServiceAccount".to_owned(),
         };
         format!("{account} is not in {}; add it there, without a role if it has none", self.origin)
+    }
+}
+
+/// What is wrong with a pod, in terms of its manifest.
+fn in_manifest(error: BadReview) -> anyhow::Error {
+    let of_object = |path: &'static str| path.strip_prefix("request.object.").unwrap_or(path);
+    match error {
+        BadReview::Missing(field) => anyhow!("{} is missing", of_object(field)),
+        BadReview::Shape { path, want } => anyhow!("{} is not {want}", of_object(path)),
+        other => other.into(),
     }
 }
 

@@ -6,6 +6,9 @@ use crate::{
     yaml::{Document, Parsed},
 };
 
+/// What some editors begin a file with.
+const BYTE_ORDER_MARK: char = '\u{feff}';
+
 /// A document to be printed.
 pub(super) struct Printed<'a> {
     document: Document<'a>,
@@ -65,7 +68,7 @@ fn in_place(text: &str, documents: &[Printed<'_>]) -> String {
         let start = printed.document.text.as_ptr().addr() - text.as_ptr().addr();
         out.push_str(&text[end..start]);
         end = start + printed.document.text.len();
-        if !printed.is_verbatim && !out.is_empty() && !out.ends_with('\n') {
+        if !printed.is_verbatim && !out.is_empty() && !out.ends_with(['\n', BYTE_ORDER_MARK]) {
             out.push('\n');
         }
         out.push_str(&printed.text);
