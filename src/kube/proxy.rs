@@ -104,7 +104,12 @@ fn is_excluded(server: &Uri, list: &str) -> bool {
             _ => Some(entry.trim_matches(['[', ']'])),
         }
     });
-    let list = entries.filter(|entry| !entry.is_empty()).collect::<Vec<_>>().join(",");
+    let list: Vec<_> = entries.filter(|entry| !entry.is_empty()).collect();
+    // The matcher takes `*` for names only.
+    if list.contains(&"*") {
+        return true;
+    }
+    let list = list.join(",");
     Matcher::builder().all("http://proxy").no(list).build().intercept(server).is_none()
 }
 
@@ -124,6 +129,8 @@ mod tests {
         for (list, url, expected) in [
             ("", "https://api.example:6443", false),
             ("*", "https://api.example:6443", true),
+            ("*", "https://10.1.2.3:6443", true),
+            ("other, *", "https://[fd00::1]:6443", true),
             ("api.example", "https://api.example:6443", true),
             ("example", "https://api.example:6443", true),
             (".example", "https://api.example:6443", true),
