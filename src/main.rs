@@ -29,7 +29,7 @@ fn main() -> ExitCode {
         Command::TrustPolicy(args) => commands::trust_policy::run(*args),
     };
     result.unwrap_or_else(|error| {
-        writeln!(io::stderr(), "error: {error:#}").ok();
+        writeln!(io::stderr(), "error: {}", commands::in_words(&error)).ok();
         ExitCode::FAILURE
     })
 }

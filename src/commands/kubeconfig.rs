@@ -1,11 +1,8 @@
 //! Reads a kubeconfig, with the errors that kubectl's users expect.
 
-use std::{
-    env,
-    path::{Path, PathBuf},
-};
+use std::{env, os::unix::fs::MetadataExt, path::PathBuf};
 
-use anyhow::{Context, anyhow, bail};
+use anyhow::{Context, anyhow, bail, ensure};
 use hyper::Uri;
 use kube::config::{
     AuthInfo, Cluster, ExecConfig, KubeConfigOptions, Kubeconfig, KubeconfigError, NamedAuthInfo,
@@ -78,16 +75,18 @@ impl Selected {
     }
 }
 
-/// Checks that a credential plugin is installed.
+/// Checks that a credential plugin is installed, and can be run.
 fn check_plugin(user: &str, exec: &ExecConfig) -> anyhow::Result<()> {
     let command = exec.command.as_deref().context("a credential plugin (exec) without a command")?;
-    let is_installed = if command.contains('/') {
-        Path::new(command).exists()
+    let found = if command.contains('/') {
+        Some(PathBuf::from(command)).filter(|path| path.exists())
     } else {
         let path = env::var_os("PATH").unwrap_or_default();
-        env::split_paths(&path).any(|folder| folder.join(command).is_file())
+        env::split_paths(&path).map(|folder| folder.join(command)).find(|path| path.is_file())
     };
-    if is_installed {
+    if let Some(path) = found {
+        let is_executable = path.metadata().is_ok_and(|file| file.is_file() && file.mode() & 0o111 != 0);
+        ensure!(is_executable, "the credential plugin {} of user {user} is not executable", path.display());
         return Ok(());
     }
     let hint = exec.install_hint.as_deref().map(str::trim).filter(|hint| !hint.is_empty());

@@ -50,6 +50,19 @@ fn run(runtime: &mut Builder, work: Work) -> anyhow::Result<ExitCode> {
     runtime.build().context("can't start the runtime")?.block_on(work)
 }
 
+/// An error with its causes, each said once: some errors of libraries end with the text of their cause.
+pub fn in_words(error: &anyhow::Error) -> String {
+    let mut words = String::new();
+    for cause in error.chain().map(ToString::to_string) {
+        match words.is_empty() {
+            true => words = cause,
+            false if words.ends_with(&cause) => {}
+            false => words = format!("{words}: {cause}"),
+        }
+    }
+    words
+}
+
 /// Prints what was found, in the form that was typed.
 fn print_findings(findings: &Findings, form: ReportForm) -> anyhow::Result<()> {
     print_report(findings, || findings.to_json(), form)

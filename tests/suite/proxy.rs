@@ -187,6 +187,20 @@ async fn closed_port() -> SocketAddr {
 }
 
 #[tokio::test]
+async fn a_credential_plugin_that_can_not_be_run_and_a_missing_kubeconfig_are_named_once() {
+    let behind = Behind::start().await;
+    let command = behind.dir.path().join("ca.crt");
+    let exec = json!({"apiVersion": "client.authentication.k8s.io/v1", "command": command, "interactiveMode": "Never"});
+    behind.edit(|kubeconfig| kubeconfig["users"][0]["user"] = json!({"exec": exec}));
+    let output = behind.audit(&[]).await;
+    let expected = format!("the credential plugin {} of user test is not executable", command.display());
+    assert!(stderr(&output).contains(&expected), "{}", stderr(&output));
+    let output = run(&["audit", "--kubeconfig=/no/such/kubeconfig"], &[]).await;
+    let error = stderr(&output);
+    assert!(error.contains("--kubeconfig") && error.matches("No such file").count() == 1, "{error}");
+}
+
+#[tokio::test]
 async fn a_missing_credential_plugin_is_named_with_its_install_hint() {
     let behind = Behind::start().await;
     for (command, hint) in

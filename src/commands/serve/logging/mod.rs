@@ -9,7 +9,10 @@ use prometheus::IntCounter;
 use tracing_subscriber::{Layer, filter::Targets, fmt, layer::SubscriberExt, util::SubscriberInitExt};
 
 use self::lines::Lines;
-use crate::cli::{LogArgs, LogFormat};
+use crate::{
+    cli::{LogArgs, LogFormat},
+    commands::in_words,
+};
 
 /// Logging, for as long as it lives. What was said is written when it goes, within a moment.
 pub(super) struct Log(Lines);
@@ -17,7 +20,7 @@ pub(super) struct Log(Lines);
 impl Log {
     /// Says what the process ends with, in the form of every command.
     pub(super) fn end_with(&mut self, error: &anyhow::Error) {
-        self.0.write_all(format!("error: {error:#}\n").as_bytes()).ok();
+        self.0.write_all(format!("error: {}\n", in_words(error)).as_bytes()).ok();
     }
 }
 
