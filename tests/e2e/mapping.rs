@@ -54,7 +54,8 @@ async fn a_config_map_and_a_file_decide_what_accounts_without_a_role_are_given()
     assert_eq!(cluster.metric(r#"role_mapping_errors_total{reason="watch"}"#).await, 0.0);
 }
 
-/// `rolePolicy` with a default of `arn:…:role/tenants/{namespace}/*`, and the rights that the chart gives for it.
+/// `rolePolicy` with a default of `arn:…:role/tenants/{namespace}/*`, as far as the program applies it, and the rights that the chart
+/// gives for it.
 async fn a_namespace_is_given_only_the_roles_of_the_config_map_that_it_permits() {
     let plane = ControlPlane::start("mapping-role-policy").await;
     let manifests = "tests/fixtures/rendered/role-policy-mappings.yaml";
