@@ -86,7 +86,7 @@ fn two_containers() -> Value {
 
 /// All of them.
 pub(crate) fn all() -> Vec<Case> {
-    [kinds(), names(), own_settings(), annotations(), volumes(), windows(), left_alone()]
+    [kinds(), names(), own_settings(), annotations(), container_lists(), volumes(), windows(), left_alone()]
         .into_iter()
         .flatten()
         .collect()
@@ -211,6 +211,11 @@ fn annotations() -> Vec<Case> {
         Case::new("no-region")
             .metadata(region(""))
             .app(json!({"AWS_REGION": null, "AWS_DEFAULT_REGION": null})),
+    ]
+}
+
+fn container_lists() -> Vec<Case> {
+    vec![
         Case::new("skip-containers")
             .metadata(json!({"annotations": {"eks.amazonaws.com/skip-containers": "other, proxy"}}))
             .spec(two_containers())

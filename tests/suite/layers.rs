@@ -1,5 +1,5 @@
 //! Dependencies between modules run one way: at the top in the order that `src/lib.rs` lists, and without a circle in
-//! every folder below.
+//! every folder below. Modules are small; clippy's `too_many_lines` holds functions to 80 lines.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -55,6 +55,19 @@ fn siblings_do_not_depend_on_each_other_in_circles() {
         })
         .collect();
     assert!(circles.is_empty(), "modules that depend on themselves by way of their siblings: {circles:#?}");
+}
+
+/// The most lines of code that a module may have, without its tests, comments and blank lines.
+const MAX_LINES: usize = 320;
+
+#[test]
+fn modules_are_small() {
+    for (file, _) in modules() {
+        let text = fs::read_to_string(&file).unwrap();
+        let code = text.split("\n#[cfg(test)]\nmod ").next().unwrap().lines().map(str::trim);
+        let lines = code.filter(|line| !line.is_empty() && !line.starts_with("//")).count();
+        assert!(lines <= MAX_LINES, "{}: {lines} lines of code", file.display());
+    }
 }
 
 fn reaches(edges: &BTreeMap<String, BTreeSet<String>>, from: &str, to: &str) -> bool {
