@@ -10,6 +10,7 @@ use crate::support::{
     self,
     api_server::ApiServer,
     daemon::{command, stderr, stdout, write_kubeconfig},
+    issuer::{DISCOVERY, Issuer, JWKS},
     pki::Ca,
     within,
 };
@@ -20,15 +21,13 @@ const SERVICE: &str = "/api/v1/namespaces/aws-pod-identity-webhook/services/eks-
 const SLICES: &str = "/apis/discovery.k8s.io/v1/namespaces/aws-pod-identity-webhook/endpointslices";
 const TOKEN: &str = "/api/v1/namespaces/payments/serviceaccounts/api/token";
 const PODS: &str = "/api/v1/namespaces/payments/pods";
-const JWKS: &str = "/openid/v1/jwks";
-const DISCOVERY: &str = "/.well-known/openid-configuration";
 
 /// A cluster with a sound installation: its API server, one replica and the issuer. The replica only shakes hands.
 struct Bench {
     dir: TempDir,
     cluster: ApiServer,
     replica: ApiServer,
-    issuer: ApiServer,
+    issuer: Issuer,
     configuration: Value,
     kubeconfig: String,
 }
@@ -38,11 +37,9 @@ impl Bench {
         let (dir, ca) = (tempfile::tempdir().unwrap(), Ca::new());
         fs::write(dir.path().join("ca.crt"), ca.pem()).unwrap();
         let name = "eks-pod-identity-webhook.aws-pod-identity-webhook.svc";
-        let (cluster, replica, issuer) = (
-            ApiServer::start().await,
-            ApiServer::start_tls(&ca.server_called(name)).await,
-            ApiServer::start_tls(&ca.server(1)).await,
-        );
+        let (cluster, replica) =
+            (ApiServer::start().await, ApiServer::start_tls(&ca.server_called(name)).await);
+        let issuer = Issuer::start(&cluster, &ca).await;
         let kubeconfig = write_kubeconfig(dir.path(), cluster.address, None);
         let configuration = configuration(&ca.pem());
         let bench = Self { dir, cluster, replica, issuer, configuration, kubeconfig };
@@ -66,19 +63,9 @@ impl Bench {
     }
 
     fn describe_identity(&self) {
-        let url = self.url();
-        let served = |name: &str| fs::read_to_string(support::path("fixtures/oidc").join(name)).unwrap();
-        let document = served("openid-configuration").replace("https://issuer.test", &url);
-        for server in [&self.cluster, &self.issuer] {
-            server.answer(DISCOVERY, 200, &document);
-            server.answer(JWKS, 200, &served("jwks"));
-        }
-        self.answer(TOKEN, &token(&url, "sts.amazonaws.com"));
+        self.issuer.publish(&self.cluster);
+        self.answer(TOKEN, &token(&self.issuer.url, "sts.amazonaws.com"));
         self.answer(PODS, &pod(&[("AWS_ROLE_ARN", support::ROLE), ("AWS_REGION", "eu-west-1")]));
-    }
-
-    fn url(&self) -> String {
-        format!("https://localhost:{}", self.issuer.address.port())
     }
 
     fn answer(&self, path: &str, object: &Value) {
@@ -134,7 +121,7 @@ async fn a_sound_installation_passes() {
     let bench = Bench::start().await;
     let output = bench.of_the_account().await;
     assert_eq!(output.status.code(), Some(0), "{}{}", stdout(&output), stderr(&output));
-    let url = bench.url();
+    let url = &bench.issuer.url;
     for line in [
         "pass  api-server     v1.36.2",
         "pass  rights         aws-pod-identity-webhook/eks-pod-identity-webhook may do what it needs: 8 rights",
@@ -165,7 +152,7 @@ async fn a_sound_installation_passes() {
 }
 
 #[tokio::test]
-async fn each_thing_that_is_wrong_is_found() {
+async fn each_defect_is_found() {
     let bench = Bench::start().await;
     let changed = |pointer: &str, value: Value| {
         let mut configuration = bench.configuration.clone();
@@ -213,7 +200,7 @@ async fn each_thing_that_is_wrong_is_found() {
             "new (RS256): a key of the cluster that is not",
         ),
         (TOKEN, token("https://other.test", "sts.amazonaws.com"), r#"the token is of "https://other.test""#),
-        (TOKEN, token(&bench.url(), "vault"), "without sts.amazonaws.com"),
+        (TOKEN, token(&bench.issuer.url, "vault"), "without sts.amazonaws.com"),
         (PODS, pod(&[("OTHER", "x")]), "a pod of payments/api is given no role"),
     ] {
         bench.answer(path, &answer);

@@ -19,7 +19,7 @@ use super::{pki::Pair, within};
 pub(crate) struct Handshake<'a> {
     pub(crate) version: Option<&'static SupportedProtocolVersion>,
     pub(crate) client_cert: Option<&'a Pair>,
-    /// The name that the certificate must be for; `localhost` if there is none.
+    /// The name that the certificate must be for; `localhost` by default.
     pub(crate) server_name: Option<&'a str>,
     /// What time the client thinks it is.
     pub(crate) now: Option<SystemTime>,

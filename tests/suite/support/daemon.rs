@@ -19,7 +19,7 @@ use super::{pki::Ca, within};
 
 const BINARY: &str = env!("CARGO_BIN_EXE_eks-pod-identity-webhook");
 
-/// The program without the environment of whoever runs the tests.
+/// The program, without the environment of the test run.
 pub(crate) fn command(args: &[&str]) -> std::process::Command {
     let mut command = std::process::Command::new(BINARY);
     command.env_clear().args(args);

@@ -4,6 +4,7 @@
 pub(crate) mod api_server;
 pub(crate) mod client;
 pub(crate) mod daemon;
+pub(crate) mod issuer;
 pub(crate) mod manifests;
 pub(crate) mod pki;
 pub(crate) mod port_forward;

@@ -88,7 +88,7 @@ impl Installed {
         address
     }
 
-    /// One request for each connection, told apart by what it begins with.
+    /// One request for each connection, distinguished by its first bytes.
     async fn answer(self: Arc<Self>, stream: TcpStream) {
         let mut head = [0; 256];
         let len = stream.peek(&mut head).await.unwrap();

@@ -1,4 +1,4 @@
-//! A proxy on loopback: HTTP `CONNECT` and SOCKS 5, both to one server, whatever is asked for.
+//! A proxy on loopback: HTTP `CONNECT` and SOCKS 5, both to one server for every target.
 
 use std::{
     net::SocketAddr,

@@ -55,7 +55,7 @@ struct State {
     events: Vec<(u64, String)>,
     compacted: u64,
     watchers: Vec<mpsc::UnboundedSender<WatchFrame>>,
-    /// Watches that are open and are told nothing any more.
+    /// Open watches that get no more events.
     mute: Vec<mpsc::UnboundedSender<WatchFrame>>,
     /// The pause before each piece of a list.
     trickle: Option<Duration>,
@@ -150,7 +150,7 @@ impl ApiServer {
         self.state.lock().unwrap()
     }
 
-    /// Answers with this whatever is asked for at a path.
+    /// Answers every request at a path with this.
     pub(crate) fn answer(&self, path: &str, status: u16, body: &str) {
         self.state().documents.insert(path.to_owned(), (status, body.to_owned()));
     }
@@ -183,7 +183,7 @@ impl ApiServer {
         state.compacted = state.revision;
     }
 
-    /// Creates or changes one, but what the watches are told is garbage.
+    /// Creates or changes one, and sends garbage to the watches.
     pub(crate) fn apply_with_malformed_event(&self, namespace: &str, name: &str, annotations: Value) {
         let mut state = self.state();
         state.store(namespace, name, annotations);
