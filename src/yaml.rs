@@ -33,7 +33,7 @@ pub struct BadDocument {
 /// The documents of a file. Documents of comments or directives alone belong to the next one.
 ///
 /// YAML forbids `---` and `...` at the beginning of a line within a document (YAML 1.2.2, rule 206 `c-forbidden`), so
-/// lines tell where documents end and the text of each stays as it was written. JSON documents may follow each other
+/// documents are split by lines, and the text of each stays as it was written. JSON documents may follow each other
 /// without separators.
 pub fn documents(text: &str) -> Vec<Document<'_>> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
@@ -73,7 +73,7 @@ fn add<'a>(documents: &mut Vec<Document<'a>>, text: &'a str, mut line: usize) {
     while let Some(Ok(_)) = values.next() {
         ends.push(values.byte_offset());
     }
-    // What is no JSON to its end is one document of YAML.
+    // Text that is not JSON up to its end is one YAML document.
     if ends.last().is_none_or(|&end| !text[end..].trim().is_empty()) {
         ends = vec![text.len()];
     }
@@ -134,7 +134,7 @@ impl Document<'_> {
         let (line, message) = match (json, yaml) {
             (_, Ok(value)) => return Ok(Parsed { value, is_json: false }),
             (Some(Err(error)), _) => {
-                // The line is told once, as that of the file.
+                // The message has the line of the file, so this one is removed.
                 let message = error.to_string();
                 let message = message.rsplit_once(" at line ").map_or(&*message, |(message, _)| message);
                 (error.line(), message.to_owned())

@@ -29,8 +29,8 @@ pub(crate) fn run(summary: &mut Summary, short: bool) {
     }
 }
 
-/// Both run in turn, a few dozen microseconds each, so that whatever else the machine does is met by both alike; the
-/// median of the ratios is told.
+/// Both run in turn, a few dozen microseconds each, so that other load of the machine affects both alike. The
+/// median of the ratios is reported.
 fn measure(
     summary: &mut Summary,
     review: Review,

@@ -4,7 +4,7 @@ use std::{env, path::PathBuf, process::Command};
 
 use crate::process::Process;
 
-/// Builds the floor. A short run is no measurement, and takes what builds quickest.
+/// Builds the floor. A short run does not measure, so it takes the fastest build.
 pub(crate) fn build(short: bool) -> PathBuf {
     let manifest = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/floor/Cargo.toml");
     let target = concat!(env!("CARGO_MANIFEST_DIR"), "/target/floor");

@@ -24,7 +24,7 @@ use self::summary::Summary;
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// A name, and what measures; told whether to be brief.
+/// A name, and the function that measures. Its argument says whether to be brief.
 type Group = (&'static str, fn(&mut Summary, bool));
 
 const GROUPS: [Group; 6] = [

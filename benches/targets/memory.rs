@@ -78,7 +78,7 @@ pub(crate) fn run(summary: &mut Summary, short: bool) {
     summary.note("time until synced".to_owned(), format!("{took:.1} s"));
 }
 
-/// An address that nobody listens at.
+/// An address without a listener.
 fn free_address() -> SocketAddr {
     std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
 }

@@ -10,7 +10,7 @@ use std::{
 /// A child that is killed when it is dropped.
 pub(crate) struct Process {
     child: Child,
-    /// What follows the awaited words on the line that told that it is ready.
+    /// The text after the awaited words, on the line that says that it is ready.
     pub(crate) ready: String,
 }
 

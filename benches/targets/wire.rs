@@ -81,7 +81,7 @@ impl Servers<'_> {
         }
     }
 
-    /// Sends the review to both in turn, by the program's own `compare`; its verdict is that the floor is no webhook.
+    /// Sends the review to both in turn, by the program's own `compare`; its verdict is that the floor is not a webhook.
     fn compare(&self, review: Review, count: u64) -> Value {
         let path =
             format!("{}/tests/fixtures/admission-reviews/{}.json", env!("CARGO_MANIFEST_DIR"), review.name);

@@ -141,7 +141,7 @@ impl<'a> Container<'a> {
         Ok(())
     }
 
-    /// One foreign thing is enough, in whatever order they come.
+    /// One foreign mount is enough, in any order.
     fn has_at_mount_path(&mut self, is_token: bool) {
         self.at_mount_path = match (self.at_mount_path, is_token) {
             (AtMountPath::Nothing | AtMountPath::Token, true) => AtMountPath::Token,

@@ -1,27 +1,27 @@
-//! What can be told of a request without parsing it: whether its pod's account is known to have no role.
+//! Answers requests of pods without a role, without parsing them.
 //!
-//! Most pods of most clusters have no role, and their answer depends on nothing but that. So every
-//! `"serviceAccountName":"…"` in the body is looked up: one of them is the pod's, and the others, if there are any, are
-//! keys of some map in it (a label, an annotation). If all of them are known and none has a role, neither has the pod.
-//! Within a JSON string the needle can't hide, since the quotes in it are escaped there. That the pod's is among them is
-//! told by what follows it: the deprecated `serviceAccount`, which in a map, whose keys are sorted, would come before it.
+//! Most pods of most clusters have no role, and nothing else matters for their answer. So every
+//! `"serviceAccountName":"…"` in the body is looked up. One of them is the pod's. The others, if any, are keys of a map,
+//! such as labels. If all accounts are known and none has a role, the pod has none either. A JSON string can't contain
+//! the pattern, since quotes are escaped in strings. The pod's own field is recognised by the deprecated
+//! `serviceAccount` after it: in a map, whose keys are sorted, that key would come first.
 //!
-//! Whatever is not written as kube-apiserver writes it is left to the parser.
+//! A request that is not written as kube-apiserver writes it is left to the parser.
 
 use memchr::{memchr, memmem::Finder};
 
 use super::review::Id;
 use crate::injection::settings::AnnotationPrefix;
 
-/// How far before a body's end the account of most pods stands, and more.
+/// The account of most pods is within this many bytes of the end of the body.
 const TAIL: usize = 4096;
 
-/// What is searched for, prepared.
+/// The patterns to search for.
 #[derive(Debug)]
 pub(super) struct Patterns {
     account: Finder<'static>,
-    /// What makes a pod exempt, whatever its account: the annotation of mirror pods, and any key under our prefix, among
-    /// which may also be one to warn of.
+    /// Keys with which the account does not decide: the annotation of mirror pods, and every key under our prefix, which may
+    /// be the skip label or a mistake.
     exempting: [Finder<'static>; 2],
 }
 

@@ -1,4 +1,4 @@
-//! Which containers annotations leave alone.
+//! Selects containers by annotations.
 
 use std::collections::HashSet;
 
@@ -14,7 +14,7 @@ use crate::injection::{
     container_names::{self, ContainerNames},
 };
 
-/// Which containers are left alone, by name.
+/// The containers to skip, by name.
 pub(super) struct Filter<'a> {
     skip: Option<List<'a>>,
     include: Option<List<'a>>,
@@ -51,7 +51,7 @@ impl<'a> List<'a> {
         contains
     }
 
-    /// Whether it names containers, none of which has come.
+    /// Whether it names containers and the pod has none of them.
     fn is_unmatched(&self) -> bool {
         let names_any = match &self.names {
             Names::OfPod(names) => names.iter().any(|name| !name.is_empty()),
@@ -117,7 +117,7 @@ impl<'a> Filter<'a> {
         is_included && !is_skipped && (self.old.is_empty() || !self.old.contains(name))
     }
 
-    /// The annotations that match no container, with whose they are.
+    /// The annotations that match no container, and where each is.
     pub(super) fn unmatched(&self) -> impl Iterator<Item = (Annotation, Source)> {
         let lists =
             [(Annotation::SkipContainers, &self.skip), (Annotation::IncludeContainers, &self.include)];

@@ -1,7 +1,7 @@
 //! Typed access to a parsed document. `null` counts as absent, as it does for Kubernetes.
 //!
 //! simd-json has accessors of its own; these walk the tape without building a slice for every value, since the walk is
-//! the greater part of what an admission costs beside the parse.
+//! most of the cost of an admission after the parse.
 
 use simd_json::{Node, StaticNode, Tape};
 

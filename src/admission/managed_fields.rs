@@ -1,8 +1,8 @@
-//! Who set which field: half of a real request, and nothing here reads it.
+//! Removes `managedFields`, which is half of a real request and is not read.
 
 use memchr::{memchr2, memmem::Finder};
 
-/// Finds the contents of `metadata.managedFields`, prepared to be used again.
+/// Finds the contents of `metadata.managedFields`. It is made once.
 #[derive(Debug)]
 pub(super) struct ManagedFields(Finder<'static>);
 
@@ -13,12 +13,12 @@ impl Default for ManagedFields {
 }
 
 impl ManagedFields {
-    /// Leaves them out of `body`, by moving what stands before them up to their end, and tells where the body begins
-    /// now. Of a body that is JSON nothing else is changed; others may lose what makes them none.
+    /// Removes them from `body` by moving the bytes before them up to their end. Returns where the body begins now. Nothing
+    /// else changes in a body that is JSON; another body may become JSON.
     ///
-    /// The quotes of what is searched for can be no others than those of a key and the next one, since within a string
-    /// they would be escaped. Between them stands no bracket, so the one at the end closes the array. kube-apiserver
-    /// writes them as the last field of the metadata, before the spec; where they stand elsewhere they are left.
+    /// The pattern can't be part of a string, where its quotes would be escaped. There is no bracket within the array, so
+    /// the next one closes it. kube-apiserver writes the field as the last of the metadata, before the spec. Elsewhere it
+    /// is not removed.
     pub(super) fn leave_out(&self, body: &mut [u8]) -> usize {
         let Some(start) = self.0.find(body).map(|position| position + self.0.needle().len()) else {
             return 0;

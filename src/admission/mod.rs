@@ -79,7 +79,7 @@ pub enum BadReview {
     #[error("the body is not JSON: {0}")]
     NotJson(String),
     /// JSON, but of another kind or version.
-    #[error("the body is no AdmissionReview of admission.k8s.io/v1 or v1beta1")]
+    #[error("the body is not an AdmissionReview of admission.k8s.io/v1 or v1beta1")]
     NoReview,
     /// A field that every request has is missing.
     #[error("the AdmissionReview lacks {0}")]

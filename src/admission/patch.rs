@@ -48,7 +48,7 @@ impl<'a> Patch<'a> {
         self.out.len()
     }
 
-    /// Adds `values`, each rendered JSON, to the end of the array at `path`; `exists` tells whether there is one.
+    /// Adds `values`, each rendered JSON, to the end of the array at `path`; `exists` says whether the array exists.
     pub(super) fn append<'v>(
         &mut self,
         path: Path,
@@ -67,7 +67,7 @@ impl<'a> Patch<'a> {
         }
     }
 
-    /// Adds `values`, each rendered JSON, to the beginning of the array at `path`; `exists` tells whether there is one.
+    /// Adds `values`, each rendered JSON, to the beginning of the array at `path`; `exists` says whether the array exists.
     pub(super) fn prepend<'v>(
         &mut self,
         path: Path,

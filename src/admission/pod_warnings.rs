@@ -1,4 +1,4 @@
-//! Warnings about a pod, for whoever creates it.
+//! Warnings about a pod, for its creator.
 
 use super::{
     credentials::Token,

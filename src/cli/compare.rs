@@ -27,7 +27,7 @@ pub struct CompareArgs {
     /// Recorded AdmissionReviews in JSON: a file, or the .json files of a folder
     #[arg(long, env = "COMPARE_REVIEWS", value_name = "PATH", required_unless_present = "from_cluster")]
     pub reviews: Option<PathBuf>,
-    /// Instead of recorded reviews, the cluster's own pods as if they were created now, so many at most. Values of
+    /// Instead of recorded reviews, at most this many of the cluster's own pods, as if they were created now. Values of
     /// variables are masked
     #[arg(long, env = "COMPARE_FROM_CLUSTER", value_name = "COUNT", default_missing_value = "200", num_args = 0..=1,
         require_equals = true, conflicts_with = "reviews", value_parser = clap::value_parser!(u16).range(1..))]

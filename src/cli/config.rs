@@ -79,7 +79,7 @@ pub enum Source {
     InCluster,
     /// The cluster of a kubeconfig.
     Kubeconfig {
-        /// Files as in `KUBECONFIG`: several, parted by `:`; none for the default one.
+        /// Files as in `KUBECONFIG`: several, separated by `:`; none for the default one.
         files: Vec<PathBuf>,
         /// A context other than the current one.
         context: Option<String>,
@@ -242,7 +242,7 @@ impl TryFrom<ServeArgs> for Config {
 }
 
 impl Config {
-    /// Allows so many connections. Half of them may wait for unknown accounts, so that there are always others for pods
+    /// Sets how many connections are allowed. Half of them may wait for unknown accounts, so that there are always others for pods
     /// whose accounts are known.
     pub fn limit_connections(&mut self, most: usize) {
         self.max_connections = most;

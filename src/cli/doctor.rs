@@ -23,7 +23,7 @@ pub struct DoctorArgs {
     /// The Secret of self-managed certificates, to which the webhook needs rights
     #[arg(long, env, value_name = "NAME", default_value = "eks-pod-identity-webhook-tls", value_parser = dns_name)]
     pub tls_secret_name: String,
-    /// The ServiceAccount that the webhook runs as, whose rights are looked at; empty for those of whoever runs this
+    /// The ServiceAccount that the webhook runs as, whose rights are checked; empty for the user of this command
     #[arg(long, env = "DOCTOR_AS_SERVICE_ACCOUNT", value_name = "NAME", default_value = "eks-pod-identity-webhook",
         value_parser = dns_name_or_nothing)]
     pub as_service_account: String,

@@ -51,7 +51,7 @@ pub struct ServeArgs {
 pub struct FlagInUse {
     /// Its name, dashes included.
     pub name: String,
-    /// Its value; several are parted by commas.
+    /// Its value; several are separated by commas.
     pub value: String,
     /// `flag`, `environment` or `default`.
     pub from: &'static str,
@@ -143,8 +143,8 @@ pub struct ListenArgs {
     /// Offer HTTP/2. auto: if the webhook listens on a loopback address, which is where the API server uses it
     #[arg(long, env, value_name = "WHEN", default_value = "auto")]
     pub http2: Http2,
-    /// Count admissions by namespace too, for the first so many that are seen and the rest together; 0 for none. Each
-    /// has six time series
+    /// Also count admissions by namespace: the first namespaces that are seen, up to this many, and the rest together; 0
+    /// disables it. Each has six time series
     #[arg(long, env, value_name = "COUNT", default_value = "0", value_parser = clap::value_parser!(u16))]
     pub metrics_namespaces: u16,
     /// Answer GET /debug/config and /debug/accounts on the admin port: the flags, and what is known of accounts
@@ -271,7 +271,7 @@ pub struct LimitArgs {
     /// How many threads answer requests. Without it: one for each processor that may be used, at most 8
     #[arg(long, env, value_name = "COUNT", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub threads: Option<u16>,
-    /// How long requests are still taken after SIGTERM, while the cluster learns that this replica goes
+    /// How long requests are still taken after SIGTERM, while the cluster learns that this replica ends
     #[arg(long, env, value_name = "DURATION", default_value = "5s", value_parser = duration)]
     pub drain_delay: Duration,
     /// How long requests in flight may then take

@@ -13,7 +13,7 @@ pub struct WebhookUrl {
     server_name: ServerName<'static>,
 }
 
-/// Why a URL was refused: what it takes. The flag is named by whoever parsed it.
+/// Why a URL is refused. The caller adds the name of the flag.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 #[error(
     "a webhook's URL is https://host, with :port, /path and ?query where needed, without user and #fragment"

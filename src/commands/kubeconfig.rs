@@ -11,7 +11,7 @@ use kube::config::{
 
 use crate::kube::{client::Target, proxy::Proxy};
 
-/// Reads the files, of which the first to define something wins; the default kubeconfig if there are none.
+/// Reads the files; without any, the default kubeconfig. If several files define the same thing, the first counts.
 ///
 /// `server` replaces that of the selected cluster.
 pub(super) async fn read(
@@ -32,7 +32,7 @@ pub(super) async fn read(
             error => error.into(),
         })?;
     config.cluster_url = server.unwrap_or(config.cluster_url);
-    // As with kubectl, a cluster's own proxy is used whatever NO_PROXY says.
+    // As with kubectl, NO_PROXY does not apply to a cluster's own proxy.
     let proxy = match proxy {
         Some(proxy) => Some(proxy),
         None => Proxy::from_environment(&config.cluster_url)?,

@@ -76,7 +76,7 @@ fn print_report(text: &dyn Display, json: impl FnOnce() -> Value, form: ReportFo
     })
 }
 
-/// Prints what a command was asked for. Nobody there to read it is an error, not a panic.
+/// Prints the output of a command. A closed standard output is an error, not a panic.
 fn print(text: &str) -> anyhow::Result<()> {
     io::stdout().lock().write_all(text.as_bytes()).context("can't write to standard output")
 }

@@ -28,9 +28,9 @@ pub struct Rules {
     pub account_skip_containers: bool,
     /// Spaces around the names in lists of containers do not count.
     pub trim_container_names: bool,
-    /// Only `nodeSelector` tells a Windows pod.
+    /// Windows pods are recognised by `nodeSelector` alone.
     pub os_by_node_selector_only: bool,
-    /// A volume or mount that has the token volume's name is taken for it, whatever and wherever it is.
+    /// Any volume or mount that has the token volume's name counts as the token, at any path.
     pub token_volume_by_name_only: bool,
     /// A container that has one of the two variables of its identity is given neither.
     pub identity_is_one_unit: bool,

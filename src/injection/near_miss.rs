@@ -40,7 +40,7 @@ const NAME_WINDOW: usize = 2;
 /// The same for the prefix: `eks.amazon.com` lacks three, `amazonaws.com` four.
 const PREFIX_WINDOW: usize = 4;
 
-/// No near miss is longer; what is compared of a longer key would only cost time.
+/// Longer keys are not compared: none is a near miss.
 const MAX_LEN: usize = 128;
 
 /// The annotation that `key` is a near miss of, under `prefix` (without a slash, such as `eks.amazonaws.com`); `None` if

@@ -1,4 +1,4 @@
-//! Calls to the API server: the answer, or why there is none, in words.
+//! Calls to the API server, and their errors in words.
 
 use std::time::Duration;
 
@@ -64,7 +64,7 @@ impl CallError {
         }
     }
 
-    /// What would give the right that is missing, if the call failed for want of one. `rule` gives it.
+    /// Returns `rule` if the call failed because a right is missing that the rule gives.
     pub fn missing_right<'r>(&self, rule: &'r str) -> Option<&'r str> {
         (self.code() == Some(StatusCode::FORBIDDEN)).then_some(rule)
     }

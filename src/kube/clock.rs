@@ -1,7 +1,7 @@
-//! The time of the day as the API server has it.
+//! The API server's clock.
 //!
-//! It is kube-apiserver that decides whether a certificate is valid yet, or still. So its clock counts, which it tells
-//! with every answer, and not that of the node this process happens to run on.
+//! kube-apiserver decides whether a certificate is valid. So its clock counts, which every response carries, and not the
+//! clock of the node.
 
 use std::time::{Duration, SystemTime};
 
@@ -27,13 +27,13 @@ impl Clock {
         if ahead < 0 { SystemTime::now() - by } else { SystemTime::now() + by }
     }
 
-    /// Tells when it is set.
+    /// Changes whenever the clock is set.
     pub fn settings(&self) -> watch::Receiver<i64> {
         self.ahead.subscribe()
     }
 
     /// Compares with the `Date` of an answer that came just now.
-    pub fn put_right(&self, headers: &HeaderMap) {
+    pub fn correct(&self, headers: &HeaderMap) {
         let date = headers.get(DATE).and_then(|date| httpdate::parse_http_date(date.to_str().ok()?).ok());
         let Some(date) = date else { return };
         let ahead = match date.duration_since(SystemTime::now()) {
@@ -68,7 +68,7 @@ mod tests {
         let clock = Clock::default();
         let answer = |date: SystemTime| {
             let date = httpdate::fmt_http_date(date).parse().unwrap();
-            clock.put_right(&HeaderMap::from_iter([(DATE, date)]));
+            clock.correct(&HeaderMap::from_iter([(DATE, date)]));
         };
         let day = Duration::from_secs(24 * 60 * 60);
         let is_about = |time: SystemTime| {
@@ -77,7 +77,7 @@ mod tests {
         };
         answer(SystemTime::now() + day);
         assert!(is_about(SystemTime::now() + day));
-        clock.put_right(&HeaderMap::new());
+        clock.correct(&HeaderMap::new());
         assert!(is_about(SystemTime::now() + day));
         answer(SystemTime::now() - day);
         assert!(is_about(SystemTime::now() - day));

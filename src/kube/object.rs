@@ -1,7 +1,7 @@
 //! One object of the cluster, by name: read, watched and written with no more rights than that.
 //!
-//! kube's watcher lists, which can't be allowed for one name alone. So: get, then watch from there; and when the watch
-//! ends, for whatever reason, again.
+//! kube's watcher lists, and RBAC can't allow that for one name alone. So the object is read and then watched. When the
+//! watch ends, both begin again.
 
 use std::time::Duration;
 
@@ -70,15 +70,15 @@ pub struct Object {
     pub clock: Option<Clock>,
 }
 
-/// Who is told of the failures of a watch, and says how long to pause.
+/// Handles the failures of a watch.
 pub trait Failing {
-    /// A round failed.
+    /// A round failed. Returns how long to pause.
     fn failed(&mut self, error: &CallError) -> Duration;
 
-    /// The watch stands.
+    /// The watch works.
     fn over(&mut self);
 
-    /// A round ended without the object there; told of in each, so that an alert sees it for as long as it lasts.
+    /// A round ended and the object does not exist. Called in every such round, so that an alert lasts as long.
     fn absent(&mut self) {}
 }
 
@@ -114,7 +114,7 @@ impl Object {
         let answer = async {
             let response = self.client.send(request).await?;
             if let Some(clock) = &self.clock {
-                clock.put_right(response.headers());
+                clock.correct(response.headers());
             }
             let body = refuse_errors(response).await?.into_body().collect().await?.to_bytes();
             serde_json::from_slice(&body).map_err(|error| CallError::Unreadable(error.to_string()))
@@ -148,7 +148,7 @@ impl Object {
         failures: &mut impl Failing,
         ended_early: bool,
     ) -> Result<(), CallError> {
-        tell(seen, self.get().await?);
+        publish(seen, self.get().await?);
         let collection = Collection {
             client: self.client.clone(),
             path: self.collection.clone(),
@@ -199,18 +199,18 @@ fn take(seen: &watch::Sender<Observed>, event: &[u8]) -> Result<(), CallError> {
     let event = serde_json::from_slice(event).map_err(|error| CallError::Unreadable(error.to_string()))?;
     match event {
         Event::Added(object) | Event::Modified(object) if is_news(seen, &object) => {
-            tell(seen, Observed::Present(object));
+            publish(seen, Observed::Present(object));
         }
-        Event::Deleted(object) if is_news(seen, &object) => tell(seen, Observed::Absent),
+        Event::Deleted(object) if is_news(seen, &object) => publish(seen, Observed::Absent),
         Event::Added(_) | Event::Modified(_) | Event::Deleted(_) | Event::Bookmark {} => {}
         Event::Error(status) => return Err(CallError::of_event(status.code, status.message)),
     }
     Ok(())
 }
 
-/// Whether an event is not about something that a write of our own has overtaken: to go back in time would be to forget.
-/// Versions of one kind are numbers that grow; only a restored backup turns them back, after which watches end and the
-/// get that follows counts, whatever its version.
+/// Whether an object is at least as new as the last one. Events that are older than our own last write are ignored.
+/// The versions of one kind are growing numbers. Only a restored backup turns them back. Watches end then, and the next
+/// read counts with any version.
 fn is_news(seen: &watch::Sender<Observed>, object: &Value) -> bool {
     let number = |version: Option<&str>| version.and_then(|version| version.parse::<u64>().ok());
     let (new, last) =
@@ -218,15 +218,15 @@ fn is_news(seen: &watch::Sender<Observed>, object: &Value) -> bool {
     new.zip(last).is_none_or(|(new, last)| new >= last)
 }
 
-/// Tells of what a write of our own led to, unless the watch has told of a later write meanwhile.
-pub(crate) fn tell_if_news(seen: &watch::Sender<Observed>, written: Observed) {
+/// Publishes the result of our own write, unless the watch has published a later one.
+pub(crate) fn publish_if_news(seen: &watch::Sender<Observed>, written: Observed) {
     if written.object().is_none_or(|object| is_news(seen, object)) {
-        tell(seen, written);
+        publish(seen, written);
     }
 }
 
-/// Tells of an object, if it is not what was told last.
-pub(crate) fn tell(seen: &watch::Sender<Observed>, object: Observed) {
+/// Publishes an object, if it differs from the last one.
+pub(crate) fn publish(seen: &watch::Sender<Observed>, object: Observed) {
     seen.send_if_modified(|last| {
         let is_news = *last != object;
         *last = object;
@@ -246,9 +246,9 @@ mod tests {
             assert_eq!(is_news(&seen, &object(version)), expected, "{version}");
         }
         assert!(is_news(&watch::Sender::new(Observed::Absent), &object("9")));
-        tell_if_news(&seen, Observed::Present(object("9")));
+        publish_if_news(&seen, Observed::Present(object("9")));
         assert_eq!(seen.borrow().version(), Some("10"), "a write that another has followed already");
-        tell_if_news(&seen, Observed::Present(object("12")));
+        publish_if_news(&seen, Observed::Present(object("12")));
         assert_eq!(seen.borrow().version(), Some("12"));
     }
 }

@@ -5,7 +5,7 @@ use std::error::Error;
 /// What rustls says of a server that serves the very certificate that is trusted as its authority.
 const CA_AS_SERVER: &str = "CaUsedAsEndEntity";
 
-/// The last error in the chain of causes: those before it say only that there was no connection.
+/// The last error in the chain of causes. Those before it say only that the connection failed.
 pub fn root_cause(error: &(dyn Error + 'static)) -> String {
     let last = std::iter::successors(Some(error), |&error| error.source()).last().unwrap_or(error);
     let cause = last.to_string();

@@ -70,7 +70,7 @@ pub struct Metrics {
     pub http: HttpMetrics,
     /// Of the requests recorded.
     pub recordings: RecordingMetrics,
-    /// Lines of the log that there was no room for.
+    /// Log lines that were dropped because the queue was full.
     pub log_lines_dropped: IntCounter,
 }
 
@@ -103,11 +103,11 @@ impl Metrics {
         let help = "Retries of calls to the API server, by what is retried.";
         let watches = ["account_watch", "mapping_watch"];
         let retries = counters(&registry, ("retries_total", help), "operation", &watches);
-        let help = "Lines of the log that were dropped because nobody read those before them.";
+        let help = "Log lines that were dropped because earlier ones were not read.";
         let log_lines_dropped = IntCounter::with_opts(opts("log_lines_dropped_total", help));
         let metrics = Self {
             ready: gauge("ready", "1 while requests should be sent here, as /readyz says."),
-            draining: gauge("draining", "1 once the process has been told to end."),
+            draining: gauge("draining", "1 once the process shuts down."),
             admissions: AdmissionMetrics::new(&registry, most),
             accounts: AccountMetrics::new(&registry, &retries),
             tls: TlsMetrics::new(&registry, &retries),

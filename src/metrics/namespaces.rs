@@ -1,4 +1,4 @@
-//! What is counted by namespace, where that was asked for: the first so many that are seen, and the rest together.
+//! Counts by namespace, if enabled. The first namespaces have counters of their own, and the others share one.
 
 use std::sync::{
     Arc,
@@ -42,7 +42,7 @@ pub struct NamespaceCounters {
     warnings: IntCounter,
 }
 
-/// What is told apart; [`Outcome::as_str`] without the reasons, of which twelve times the namespaces would be many.
+/// The values of [`Outcome::as_str`]. Reasons are not counted by namespace: that would be twelve times as many series.
 const OUTCOMES: [&str; 5] = ["injected", "unchanged", "skipped", "unavailable", "invalid"];
 
 impl NamespaceMetrics {
@@ -67,7 +67,7 @@ impl NamespaceMetrics {
         if !is_name || inner.room.load(Ordering::Relaxed) == 0 {
             return Arc::clone(&inner.other);
         }
-        // Who comes first makes the entry; its lock is held while the room is taken.
+        // The first request makes the entry, and holds its lock while it takes the room.
         let entry = inner.known.entry(namespace.into());
         if let dashmap::Entry::Occupied(entry) = entry {
             return Arc::clone(entry.get());

@@ -1,7 +1,7 @@
 //! The process itself, under the names that Prometheus' client libraries give it, and the peak of its memory.
 //!
 //! The `prometheus` crate has such a collector, but it counts whole seconds of CPU time. An admission takes some
-//! 20 µs, so a second is tens of thousands of them: too coarse to tell what one costs. The kernel counts hundredths.
+//! 20 µs, so whole seconds are too coarse to measure its cost. The kernel counts hundredths.
 
 use std::fs;
 
@@ -11,10 +11,10 @@ use prometheus::{
     proto::MetricFamily,
 };
 
-/// `USER_HZ`: in which the kernel tells times to programs, on every architecture that Rust builds for.
+/// `USER_HZ`, the unit of the kernel's times on every architecture that Rust builds for.
 const TICKS_PER_SECOND: f64 = 100.0;
 
-/// Reads `/proc/self` at each scrape; tells nothing where there is none.
+/// Reads `/proc/self` at each scrape. Without `/proc` it has no metrics.
 pub(super) struct ProcessCollector {
     cpu: Counter,
     gauges: [Gauge; 6],

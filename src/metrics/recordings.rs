@@ -21,7 +21,7 @@ impl RecordingMetrics {
     pub(super) fn new(registry: &Registry) -> Self {
         let help = "1 while answered requests are recorded: --record is given and no bound is reached.";
         let active = IntGauge::with_opts(opts("recording_active", help));
-        let help = "Answered requests to be recorded, by what came of it.";
+        let help = "Answered requests to be recorded, by result.";
         let results = ["written", "dropped", "failed"];
         let total = counters(registry, ("recordings_total", help), "result", &results);
         Self {

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::issuer::{InvalidIssuer, Issuer};
 use super::{Jwks, NotJson};
 
-/// A discovery document, as the object that it is: whoever published it may say more than is asked here.
+/// A discovery document, as the published object, which may have further fields.
 #[derive(Clone, Debug)]
 pub struct Discovery(Value);
 

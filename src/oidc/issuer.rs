@@ -82,7 +82,7 @@ pub fn is_internal(url: &str) -> bool {
     };
     let host = host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase();
     let names = ["svc", "local", "internal", "lan"];
-    // Nobody takes an issuer on localhost for more than a trial.
+    // An issuer on localhost is only for trials.
     let Some((_, last)) = host.rsplit_once('.') else { return host != "localhost" };
     host.parse::<IpAddr>().is_ok() || last.bytes().all(|c| c.is_ascii_digit()) || names.contains(&last)
 }

@@ -18,7 +18,7 @@ use super::{BadKey, NotJson};
 #[derive(Clone, Debug)]
 pub struct Jwks(Vec<Jwk>);
 
-/// A public key, as the object that it is: whoever published it may say more than is asked here.
+/// A public key, as the published object, which may have further fields.
 #[derive(Clone, Debug)]
 pub struct Jwk(Value);
 
@@ -111,7 +111,7 @@ impl Jwk {
         self.0["alg"].as_str().unwrap_or_default()
     }
 
-    /// Whether it is the same key, whatever else is said of it.
+    /// Whether it is the same key. Other fields do not matter.
     pub(super) fn is_same_key(&self, other: &Self) -> bool {
         ["kty", "crv", "x", "y", "n", "e"].iter().all(|field| self.0.get(field) == other.0.get(field))
     }

@@ -9,7 +9,7 @@ use x509_parser::{certificate::X509Certificate, prelude::FromDer};
 
 use super::Jwk;
 
-/// Why there is no public key in a block of PEM, or no block in a file.
+/// Why a PEM block or a file has no public key.
 #[derive(Debug, Error)]
 pub enum BadKey {
     /// Not PEM.

@@ -4,7 +4,7 @@ use super::issuer::{Issuer, is_internal};
 use super::{Discovery, Jwks};
 use crate::report::{Finding, Level};
 
-/// A fetched document, or the reason why there is none.
+/// A fetched document, or why it could not be fetched.
 pub type Fetched = Result<String, String>;
 
 const PUBLISH: &str = "write the documents with oidc generate, and publish them";

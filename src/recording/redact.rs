@@ -1,4 +1,4 @@
-//! What a recording must not hold is replaced by as many `x`, so that sizes stay true. What the core reads is kept, so
+//! Replaces what a recording must not contain by as many `x`, so that sizes stay the same. What the core reads is kept, so
 //! that the answer stays the same.
 
 use serde_json::Value;
@@ -130,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn odd_shapes_are_gotten_over() {
+    fn odd_shapes_are_redacted() {
         for odd in [json!(null), json!(1), json!("text"), json!([]), json!([1, null, []]), json!({})] {
             for review in [
                 odd.clone(),

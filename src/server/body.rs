@@ -54,7 +54,7 @@ impl BadBody {
     }
 }
 
-/// The answer to a request that there is no memory for.
+/// The answer when memory is short.
 pub(super) fn no_memory() -> Reply {
     Reply::retry_later("too many large requests at once; try again")
 }

@@ -49,11 +49,11 @@ const EVICTION: Duration = Duration::from_millis(100);
 
 /// Answers requests.
 pub(super) trait Handler: Clone + Send + 'static {
-    /// Answers one request, and tells `exchange` how far it has got.
+    /// Answers one request, and reports its progress to `exchange`.
     fn handle(&self, request: Request<Incoming>, exchange: &Exchange) -> impl Future<Output = Reply> + Send;
 }
 
-/// Serves requests until the peer goes or takes too long, the connection is evicted or the drain closes it; returns which.
+/// Serves requests until the connection ends. Returns why it ended.
 pub(super) async fn serve<IO>(
     io: IO,
     protocol: Protocol,
@@ -104,7 +104,7 @@ fn answering(
         async move {
             let exchange = activity.begin_request().await;
             let mut reply = handler.handle(request, &exchange).await;
-            // A connection of HTTP/2 is told once, by GOAWAY.
+            // An HTTP/2 connection is closed by one GOAWAY.
             if exchange.protocol() == Protocol::Http1 && drain.has_begun() {
                 reply.close();
             }
@@ -289,7 +289,7 @@ mod tests {
     const POST: &[u8] = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{}";
 
     #[tokio::test(start_paused = true)]
-    async fn an_idle_connection_ends_cleanly_at_the_idle_timeout_whatever_was_before() {
+    async fn an_idle_connection_ends_cleanly_at_the_idle_timeout() {
         for request in [b"", GET, POST] {
             for (arrives_after, handler_waits) in [(0, 0), (0, 1), (1, 0), (1, 1), (100, 0), (0, 100)] {
                 let (mut client, serving, _announcer) = start(Duration::from_secs(handler_waits), 1);
@@ -377,7 +377,7 @@ mod tests {
             assert!(read.contains("connection: close") && read.ends_with("x\n"), "{begun}: {read}");
             serving.await.unwrap();
         }
-        // A header that was begun and does not go on holds nobody up.
+        // An incomplete header does not delay the end.
         let (mut client, serving, announcer) = start(Duration::ZERO, 1);
         client.write_all(&GET[..5]).await.unwrap();
         sleep(Duration::from_secs(1)).await;

@@ -1,5 +1,5 @@
-//! A look inside without Prometheus: the configuration, and what is known of accounts. Off unless asked for, since
-//! whoever reaches the admin port may read it; nothing in it is secret.
+//! The debug pages: the configuration, and the known accounts. They are off by default, since everyone who can reach the
+//! admin port can read them. They contain no secrets.
 
 use std::sync::Arc;
 
@@ -70,7 +70,7 @@ impl DebugPages {
         }
     }
 
-    /// What each pod gets whose own labels, annotations and mounts say nothing else, and what they would have to say.
+    /// What pods of the account are given, and the labels, annotations and mounts of a pod that change this.
     fn granted(&self, namespace: &str, name: &str, grant: &Arc<Grant>) -> Value {
         let (account, settings) = (&*grant.settings, &*self.settings);
         let label = settings.annotation_prefix.key("skip-pod-identity-webhook");

@@ -37,7 +37,7 @@ const KERNEL_BUFFER: usize = 64 << 10;
 /// The most bytes that a connection holds encrypted.
 const TLS_BUFFER: usize = 16 << 10;
 
-/// The pause after `accept` fails for want of descriptors or memory, which only time can bring back.
+/// The pause after `accept` fails because descriptors or memory ran out.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// A port that is ours, and does not take connections yet.

@@ -1,8 +1,8 @@
 //! The memory of requests: bodies, what it takes to parse them, and responses until they are written.
 //!
-//! An ordinary request is never refused for want of memory, since each may hold [`FREE`] bytes unasked. What is over the
-//! bound is answered with 503 at once: kube-apiserver tries again within its timeout (`client-go/rest/with_retry.go`),
-//! while a request that was queued here would take its connection and its memory with it.
+//! An ordinary request is never refused because memory is short, since each may hold [`FREE`] bytes without a claim. A
+//! request beyond the bound is answered with 503 at once. kube-apiserver then tries again within its timeout
+//! (`client-go/rest/with_retry.go`). A queue would hold the connection and the memory of every waiting request.
 
 use std::sync::{
     Arc,

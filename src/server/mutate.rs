@@ -99,7 +99,7 @@ impl Mutate {
         listener.serve(self).await;
     }
 
-    /// Serves one connection that is open already, whatever it runs over, until it has ended.
+    /// Serves one open connection, over any transport, until it ends.
     pub async fn serve_connection<IO>(self, io: IO, protocol: Protocol, timeouts: Timeouts, drain: Drain)
     where
         IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
@@ -182,7 +182,7 @@ impl Inner {
         reply
     }
 
-    /// The reply to a request that was answered like this. It goes on holding what its body takes.
+    /// The reply with this result. It holds the memory of its body.
     fn reply(
         &self,
         result: Result<Outcome, BadReview>,
@@ -281,7 +281,7 @@ impl Inner {
         self.webhook.answer(request, |namespace, name| self.cache.look_up(namespace, name), buffers)
     }
 
-    /// Waits for the account of a pod, which is unknown, while the request holds so many bytes.
+    /// Waits for the unknown account of a pod. `held` is how many bytes the request holds meanwhile.
     async fn wait(
         &self,
         pod: &PodRequest<'_>,
@@ -318,7 +318,7 @@ thread_local! {
     static BUFFERS: Cell<Option<Buffers>> = const { Cell::new(None) };
 }
 
-/// The body of the response, and the request's claim, which now covers that alone; `None` if there is no memory for it.
+/// The body of the response, and a claim that covers only it; `None` if memory is short.
 fn response(held: Held, buffers: &Buffers) -> Option<(Vec<u8>, Claim)> {
     let Held { bytes: mut body, mut claim, .. } = held;
     if body.capacity() > FREE {

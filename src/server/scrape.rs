@@ -1,7 +1,7 @@
 //! The answer to a scrape: the text format, compressed for those who ask for that, as Prometheus does.
 //!
-//! Whatever format is preferred, the text is what there is, which every scraper reads. OpenMetrics would say nothing
-//! more, and its spelling of `le` would give the buckets other names.
+//! Every scraper reads the text format, so there is no other, even if another is preferred. OpenMetrics would add nothing,
+//! and it would change the names of buckets, since it writes `le` in another way.
 
 use std::io::{self, Write};
 

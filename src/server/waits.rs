@@ -58,7 +58,7 @@ impl Drop for Waiting<'_> {
         counts.all -= 1;
         if let Some(count) = counts.by_namespace.get_mut(self.namespace) {
             *count -= 1;
-            // A namespace that nobody waits in is forgotten, so made-up ones leave nothing behind.
+            // A namespace without waiting requests is forgotten, so that made-up names take no memory.
             if *count == 0 {
                 counts.by_namespace.remove(self.namespace);
             }

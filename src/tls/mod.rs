@@ -84,8 +84,8 @@ pub enum BadCertificate {
         /// What is wrong with it.
         error: rustls_pki_types::pem::Error,
     },
-    /// The leaf is no X.509 certificate.
-    #[error("--tls-cert-file: the first certificate is no X.509: {0}")]
+    /// The leaf is not an X.509 certificate.
+    #[error("--tls-cert-file: the first certificate is not an X.509 certificate: {0}")]
     X509(String),
     /// The certificate and the key don't belong together, or are of an unknown kind.
     #[error("--tls-cert-file, --tls-key-file: certificate and key can't be used together: {0}")]

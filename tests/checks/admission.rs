@@ -59,7 +59,7 @@ fn look_up(_: &str, name: &str) -> Option<Account> {
     ACCOUNTS.get(name).map(|(_, account)| account.clone())
 }
 
-/// Whatever was read before, a review is read as if it were the first.
+/// A review is read as if it were the first, independently of earlier ones.
 pub(crate) fn review(input: &[u8]) {
     thread_local! {
         static USED: RefCell<Buffers> = RefCell::default();

@@ -45,7 +45,7 @@ static MUTATE: LazyLock<Mutate> = LazyLock::new(|| {
     Mutate::new(Webhook::new(Arc::default()), cache, LIMITS, metrics, None)
 });
 
-/// Whatever bytes come in, the connection ends, and nothing but responses comes out. The last one may be cut off: who closes
+/// With any bytes in, the connection ends, and only responses come out. The last one may be cut off: who closes
 /// before its request is whole may not read all of the answer.
 pub(crate) fn http(input: &[u8]) {
     let output = exchange(Protocol::Http1, input);
@@ -55,7 +55,7 @@ pub(crate) fn http(input: &[u8]) {
     }
 }
 
-/// Whatever frames come in behind the preface, the connection ends, and nothing but frames comes out.
+/// With any frames after the preface, the connection ends, and only frames come out.
 pub(crate) fn http2(input: &[u8]) {
     let output = exchange(Protocol::Http2, &[b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", input].concat());
     let mut output = &output[..];

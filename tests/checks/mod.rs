@@ -1,4 +1,4 @@
-//! What is checked of one input, whatever it is. The fuzz targets (`fuzz/`) call these with inputs of their own, the suite
+//! Checks of any input. The fuzz targets (`fuzz/`) call these with inputs of their own, the suite
 //! with the committed corpus.
 
 pub(crate) mod admission;

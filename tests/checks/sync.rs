@@ -17,7 +17,7 @@ use serde_json::{Map, Value};
 type Names = (String, String);
 type Annotations = Vec<(String, String)>;
 
-/// Whatever comes, accounts count as known only when all of them have arrived; then each has what its annotations give. The
+/// With any input, accounts count as known only when all of them have arrived; then each has what its annotations give. The
 /// first byte says how the answer comes: its lowest bit in which form, the others in pieces of how many bytes.
 pub(crate) fn sync(input: &[u8]) {
     let Some((&head, body)) = input.split_first() else { return };

@@ -1,4 +1,4 @@
-//! The policies for ServiceAccounts: mistakes are reported to whoever writes them, and a namespace uses its own roles only.
+//! The policies for ServiceAccounts: mistakes are reported to their writer, and a namespace uses its own roles only.
 
 use hyper::StatusCode;
 use serde_json::{Value, json};
@@ -12,7 +12,7 @@ use crate::{
 };
 
 pub(crate) const TESTS: &[Test] = tests![
-    mistakes_in_annotations_reach_whoever_writes_the_account,
+    mistakes_in_annotations_are_warned_of_when_the_account_is_written,
     a_namespace_uses_the_roles_that_it_permits
 ];
 
@@ -21,7 +21,7 @@ const POLICIES: &str = "tests/fixtures/rendered/account-policies.yaml";
 
 const PREFIX: &str = "eks.amazonaws.com";
 
-async fn mistakes_in_annotations_reach_whoever_writes_the_account() {
+async fn mistakes_in_annotations_are_warned_of_when_the_account_is_written() {
     let (_plane, api) = with_policies("annotation-policy").await;
     let keys: Value = serde_json::from_str(include_str!("../fixtures/annotation-keys.json")).unwrap();
     for key in keys["near"].as_object().unwrap().keys() {
@@ -104,7 +104,7 @@ async fn a_namespace_uses_the_roles_that_it_permits() {
         assert_eq!(write(&api, &role(refused)).await.0, StatusCode::FORBIDDEN, "{refused}");
     }
     roles_are_permitted_as_by_the_program(&api).await;
-    // An account that was there before goes on, whoever else writes to it.
+    // An account that existed before can still be written by others.
     let before = "/api/v1/namespaces/accounts/serviceaccounts/before";
     api.merge(before, &json!({"metadata": {"labels": {"a": "b"}}})).await.unwrap();
     let other = json!({"metadata": {"annotations": role("arn:aws:iam::111122223333:role/other")}});
@@ -139,7 +139,7 @@ async fn roles_are_permitted_as_by_the_program(api: &Api) {
     assert!(tried > 15, "{tried}");
 }
 
-/// A control plane with both policies, and the namespace `accounts` with an account of a role that nobody permits.
+/// A control plane with both policies, and the namespace `accounts` with an account of a role that is not permitted.
 async fn with_policies(name: &str) -> (ControlPlane, Api) {
     let plane = ControlPlane::start(name).await;
     let api = plane.api().await;

@@ -15,7 +15,7 @@ use crate::{
 };
 
 pub(crate) const TESTS: &[Test] = tests![
-    no_pod_that_comes_right_behind_its_account_is_missed,
+    a_pod_right_after_its_account_is_injected,
     an_account_created_anew_gives_its_new_role,
     a_role_that_is_changed_or_taken_away_is_followed
 ];
@@ -23,7 +23,7 @@ pub(crate) const TESTS: &[Test] = tests![
 /// How many pods come right behind their account.
 const PAIRS: usize = 500;
 
-async fn no_pod_that_comes_right_behind_its_account_is_missed() {
+async fn a_pod_right_after_its_account_is_injected() {
     let cluster = shared().await;
     let api = cluster.api().await;
     api.create_namespace("race").await;
@@ -48,7 +48,7 @@ async fn an_account_created_anew_gives_its_new_role() {
     api.create_namespace("anew").await;
     assert!(has_role(&api.create_pod("anew", &pod("before")).await.unwrap()));
     api.delete("/api/v1/namespaces/anew/serviceaccounts/api").await.unwrap();
-    // The API server itself refuses pods of an account that is gone, once its own watch has told it.
+    // The API server itself refuses pods of a deleted account, once its own watch has seen the deletion.
     let new_role = "arn:aws:iam::111122223333:role/new";
     api.create_account("anew", "api", &json!({ROLE_ANNOTATION: new_role})).await;
     sees(&api, "anew", new_role).await;

@@ -1,4 +1,4 @@
-//! The certificate that nobody has to see to, as a real API server trusts it.
+//! The self-managed certificate, as a real API server trusts it.
 
 use std::{
     sync::{
@@ -193,7 +193,7 @@ async fn is_repaired(api: &Api, stored: &SecretContents) {
         .await;
 }
 
-/// Waits until a replica serves a leaf that is not this one, to whoever trusts what is published.
+/// Waits until a replica serves another leaf than this one, to clients that trust the published authorities.
 async fn serves_another_than(api: &Api, replica: &Replica, old: &SecretContents) {
     let old = &old.leaf.as_ref().unwrap().certificate;
     let name = format!("{ACCOUNT}.{NAMESPACE}.svc");

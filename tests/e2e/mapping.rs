@@ -66,7 +66,7 @@ async fn a_namespace_is_given_only_the_roles_of_the_config_map_that_it_permits()
         "metadata": {"name": "pod-identity-webhook", "namespace": NAMESPACE}, "data": {"config": config}});
     api.apply(&config_map).await.unwrap();
     api.create_namespace("mapped-1").await;
-    // The default does not permit the role, and whoever creates the pod is warned.
+    // The default does not permit the role, and the creator of the pod is warned.
     let path = "/api/v1/namespaces/mapped-1/pods?dryRun=All";
     let mut plain = pod("plain");
     plain["spec"]["serviceAccountName"] = json!("plain");

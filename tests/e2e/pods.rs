@@ -14,7 +14,7 @@ pub(crate) const TESTS: &[Test] = tests![
     pods_of_every_kind_are_stored_with_their_identity,
     a_pod_created_from_a_stored_one_is_given_nothing_twice,
     nothing_but_the_identity_is_added,
-    warnings_reach_whoever_creates_the_pod
+    warnings_reach_the_creator_of_the_pod
 ];
 
 async fn pods_of_every_kind_are_stored_with_their_identity() {
@@ -71,7 +71,7 @@ async fn nothing_but_the_identity_is_added() {
     assert_eq!(injected, plain);
 }
 
-async fn warnings_reach_whoever_creates_the_pod() {
+async fn warnings_reach_the_creator_of_the_pod() {
     let cluster = shared().await;
     let api = cluster.api().await;
     api.create_namespace("warnings").await;

@@ -7,7 +7,7 @@ use std::{
     process::{Child, Command, Stdio},
 };
 
-/// Runs its arguments until its standard input ends: closed on purpose, or because the tests ended, be it by a signal.
+/// Runs its arguments until its standard input ends, which is closed by the tests, or when they end, by a signal as well.
 const GUARD: &str = r#""$@" & read -r _; kill -KILL $!; wait"#;
 
 pub(crate) struct Process {
@@ -16,7 +16,7 @@ pub(crate) struct Process {
 }
 
 impl Process {
-    /// Starts `program` without the environment of whoever runs the tests. What it says goes to `log`, from its start.
+    /// Starts `program` without the environment of the test run. Its output is written to `log`.
     pub(crate) fn start(
         program: &Path,
         args: impl IntoIterator<Item = impl AsRef<OsStr>>,
@@ -46,7 +46,7 @@ impl Process {
         String::from_utf8_lossy(&fs::read(&self.log).unwrap()).into_owned()
     }
 
-    /// The last lines of its log, for whoever has to find out why.
+    /// The last lines of its log, for the message of a failed test.
     pub(crate) fn last_words(&self) -> String {
         let log = self.log();
         let lines: Vec<_> = log.lines().rev().take(20).collect();

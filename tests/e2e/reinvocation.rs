@@ -32,7 +32,7 @@ async fn a_sidecar_that_a_later_webhook_adds_has_the_identity_too() {
 
     let pods = "/api/v1/namespaces/reinvocation/pods";
     let (mut both, mut tries) = (identity::given("meshed", &["app", "sidecar"]), 0);
-    // Until the API server has seen the second webhook there is no sidecar.
+    // Pods have a sidecar once the API server has seen the second webhook.
     let stored = loop {
         let mut pod = pod("meshed");
         pod["metadata"]["labels"] = json!({"sidecar": "yes"});

@@ -15,7 +15,7 @@ use crate::{
 
 pub(crate) const TESTS: &[Test] = tests![
     the_program_may_do_its_work_and_nothing_else,
-    no_rule_applies_to_the_program_but_those_of_the_manifests,
+    only_the_rules_of_the_manifests_apply_to_the_program,
     without_any_one_verb_something_breaks
 ];
 
@@ -122,7 +122,7 @@ async fn the_program_may_do_its_work_and_nothing_else() {
     }
 }
 
-async fn no_rule_applies_to_the_program_but_those_of_the_manifests() {
+async fn only_the_rules_of_the_manifests_apply_to_the_program() {
     let cluster = shared().await;
     let api = cluster.api().await;
     api.create_account(NAMESPACE, "nobody", &json!({})).await;
@@ -207,7 +207,7 @@ fn role_without(&Granted { resource, verb, .. }: &Granted) -> Value {
     panic!("nothing grants {verb} {resource}");
 }
 
-/// The rules that apply to whoever asks.
+/// The rules that apply to the client.
 async fn rules(api: &Api) -> Vec<Value> {
     let review = json!({
         "apiVersion": "authorization.k8s.io/v1",

@@ -12,11 +12,11 @@ use crate::{
     webhook::{Cluster, NAMESPACE, shared, token},
 };
 
-pub(crate) const TESTS: &[Test] = tests![a_pod_that_was_missed_is_found_and_a_new_one_is_as_it_should_be];
+pub(crate) const TESTS: &[Test] = tests![a_missed_pod_is_found_and_a_new_one_is_correct];
 
 const BINARY: &str = env!("CARGO_BIN_EXE_eks-pod-identity-webhook");
 
-async fn a_pod_that_was_missed_is_found_and_a_new_one_is_as_it_should_be() {
+async fn a_missed_pod_is_found_and_a_new_one_is_correct() {
     let cluster = shared().await;
     let api = cluster.api().await;
     api.create_namespace("tools").await;

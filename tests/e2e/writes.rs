@@ -11,7 +11,7 @@ use crate::{
 
 pub(crate) const TESTS: &[Test] = tests![
     a_dry_run_shows_the_identity_and_stores_nothing,
-    applied_on_the_servers_side_again_nothing_changes,
+    a_second_server_side_apply_changes_nothing,
     an_update_of_a_pod_is_left_alone
 ];
 
@@ -25,7 +25,7 @@ async fn a_dry_run_shows_the_identity_and_stores_nothing() {
     assert_eq!(api.get(pods).await.unwrap()["items"], json!([]));
 }
 
-async fn applied_on_the_servers_side_again_nothing_changes() {
+async fn a_second_server_side_apply_changes_nothing() {
     let cluster = shared().await;
     let api = cluster.api().await;
     api.create_namespace("apply").await;
@@ -37,7 +37,7 @@ async fn applied_on_the_servers_side_again_nothing_changes() {
     assert_eq!(identity::of(&first), identity::given("applied", &["app"]));
     let second = api.apply(&pod).await.unwrap();
     assert_eq!(first, second);
-    // Another change of whoever applied it goes through, and the identity stays.
+    // Another change by the same client succeeds, and the identity stays.
     pod["metadata"]["labels"] = json!({"changed": "yes"});
     let third = api.apply(&pod).await.unwrap();
     assert_eq!((third["metadata"]["labels"]["changed"].as_str(), has_role(&third)), (Some("yes"), true));

@@ -27,7 +27,7 @@ impl Cgroup {
         let group = Self(PathBuf::from(parent).join(name));
         fs::create_dir(&group.0)?;
         fs::write(group.0.join(limit), bytes.to_string())?;
-        // Where there is no swap there is no such file.
+        // The file exists only with swap.
         fs::write(group.0.join(swap), if is_second { "0".to_owned() } else { bytes.to_string() }).ok();
         Ok(group)
     }

@@ -77,7 +77,7 @@ async fn a_replica_that_is_killed_fails_calls_only_until_it_is_seen() {
     victim.child.kill().await.unwrap();
     cluster.balancer.sees(&victim, false).await;
     let seen = killed.elapsed();
-    // Whoever was calling it has had to notice.
+    // Callers have noticed by now.
     load.goes_on(100).await;
     let failures = load.failures();
     cluster.balancer.remove(&victim);

@@ -26,8 +26,8 @@ use crate::{
 pub(crate) const TESTS: &[Test] = tests![
     under_the_charts_memory_limit_a_flood_fails_no_call,
     with_all_files_taken_no_call_fails_and_the_watch_goes_on,
-    with_no_file_to_open_who_is_connected_is_served_and_others_wait,
-    a_log_that_nobody_reads_fails_no_call_and_stops_no_watch,
+    without_free_descriptors_open_connections_are_served_and_others_wait,
+    an_unread_log_fails_no_call_and_stops_no_watch,
     starved_of_processor_time_no_call_fails,
     a_disk_that_is_full_of_recordings_fails_no_call
 ];
@@ -65,7 +65,7 @@ async fn under_the_charts_memory_limit_a_flood_fails_no_call() -> Outcome {
     );
     load.end().await.none_failed("memory limit", &figures);
     assert_eq!(metric_of(&replica, ANNOTATED).await, 100_001.0);
-    // The group can go when nobody is in it.
+    // The group can be removed once it is empty.
     replica.child.kill().await.unwrap();
     Ok(())
 }
@@ -126,7 +126,7 @@ async fn with_all_files_taken_no_call_fails_and_the_watch_goes_on() {
 }
 
 /// As if others had taken every file of the node: none can be opened, neither to accept a connection nor for the watch.
-async fn with_no_file_to_open_who_is_connected_is_served_and_others_wait() {
+async fn without_free_descriptors_open_connections_are_served_and_others_wait() {
     let cluster = Cluster::start().await;
     let [replica] = cluster.replicas(&[]).await;
     let load = cluster.load();
@@ -157,8 +157,8 @@ async fn with_no_file_to_open_who_is_connected_is_served_and_others_wait() {
     load.end().await.none_failed("no file to open", &figures);
 }
 
-/// Whoever keeps the log has stopped reading: a container runtime that hangs, a pipe into a program that was stopped.
-async fn a_log_that_nobody_reads_fails_no_call_and_stops_no_watch() {
+/// The reader of the log has stopped: a container runtime that hangs, or a pipe into a stopped program.
+async fn an_unread_log_fails_no_call_and_stops_no_watch() {
     let cluster = Cluster::start().await;
     let [mut replica] = cluster.replicas(&["--log-level=debug"]).await;
     let load = cluster.load();
@@ -179,7 +179,7 @@ async fn a_log_that_nobody_reads_fails_no_call_and_stops_no_watch() {
     })
     .await;
     load.end().await.none_failed("log full", "5 lists");
-    // Whoever reads again is told of what is new.
+    // A reader that continues gets the new lines.
     replica.signal("-TERM");
     replica.line("drained").await;
     assert_eq!(replica.exit_code().await, Some(0));
@@ -231,7 +231,7 @@ impl Drop for Busy {
     }
 }
 
-/// A file system of 256 KiB that nobody else sees.
+/// A file system of 256 KiB in a mount namespace of its own.
 const SMALL_DISK: &str =
     r#"exec unshare --mount sh -c 'mount -t tmpfs -o size=256k none recordings && exec "$0" "$@"'"#;
 

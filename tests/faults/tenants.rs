@@ -76,7 +76,7 @@ impl Target {
         self.load.end().await.none_failed(attack, &figures);
         assert!(peak <= bound, "{attack}: {} MiB", peak >> 20);
         assert_eq!(kills.unwrap_or(0), 0);
-        // The group can go when nobody is in it.
+        // The group can be removed once it is empty.
         self.replica.child.kill().await.unwrap();
     }
 }

@@ -116,7 +116,7 @@ async fn a_list_that_trickles_fails_no_call_and_is_waited_for() {
     cluster.api.break_watches();
     let begun = Instant::now();
     let late = cluster.replica(&[]).await;
-    // Somebody's first page has been sent; nobody's last, of ten, three times.
+    // The first of ten pages has been sent once, and the last page to no one, three times.
     eventually("the lists have begun", || cluster.api.pages() > pages).await;
     assert!(!cluster.balancer.sends_to(&late), "it does not know all accounts yet");
     cluster.balancer.sees(&late, true).await;

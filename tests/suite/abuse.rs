@@ -61,7 +61,7 @@ async fn a_namespaces_flood_of_unknown_accounts_takes_no_wait_from_others() {
     let response = late.response().await;
     assert!(response.status == 200 && patch_of(&response.json()).is_some(), "{response:?}");
 
-    // A refused request is told to come again, and is served once its account is known, though the flood goes on.
+    // A refused request is answered with Retry-After, and served once its account is known, during the flood.
     let mut told_to_wait = 0;
     for mut client in flood.drain(5..) {
         let response = client.response().await;
@@ -116,7 +116,7 @@ async fn large_bodies_are_bounded_in_memory_and_small_ones_need_not_ask() {
     let large = request("POST", "/mutate", &large);
     let (all_but_one_byte, last_byte) = large.split_at(large.len() - 1);
 
-    // There is room for one of them. Which of two that come together gets it can't be told.
+    // There is room for one of them. Which of two concurrent ones gets it is not certain.
     let both = async {
         loop {
             let (mut first, mut second) = (server.client().await, server.client().await);
@@ -223,7 +223,7 @@ async fn silent_connections_make_room_for_those_that_send_requests() {
 }
 
 #[tokio::test]
-async fn when_every_connection_is_in_use_the_one_that_has_been_idle_longest_is_closed() {
+async fn the_longest_idle_connection_is_closed_when_all_are_in_use() {
     let server = Server::start(Options { max_connections: 3, ..Options::patient() }).await;
     let mut busy = send_review(&server, "neighbour", "late").await;
     eventually("it waits", || waiting(&server) == 1.0).await;
@@ -347,10 +347,10 @@ async fn old_versions_and_weak_ciphers_are_refused() {
     assert_eq!(server.client().await.mutate(&recorded("minimal")).await.status, 200);
 }
 
-/// Names and annotations come from whoever may create pods; a line of the log is a line all the same. Values of variables
-/// are nobody's business, here or in the metrics.
+/// Names and annotations of tenants can't add lines to the log. Values of variables are neither in the log nor in the
+/// metrics.
 #[tokio::test]
-async fn names_can_not_forge_lines_of_the_log_and_secrets_are_in_none() {
+async fn names_can_not_forge_log_lines_and_the_log_has_no_secrets() {
     const FORGED: &str = "x\n2026-01-01T00:00:00Z ERROR forged\r\u{1b}[31mred\u{9b}31m\u{2028}\0";
     const SECRET: &str = "hunter2-is-no-good-secret";
     let mut review: Value = serde_json::from_slice(&recorded("minimal")).unwrap();
@@ -401,6 +401,11 @@ async fn names_can_not_forge_lines_of_the_log_and_secrets_are_in_none() {
         review["request"]["operation"] = "CREATE".into();
         let (_, metrics) = plain_get(admin, "/metrics").await;
 
+        while !log.last().is_some_and(|line: &String| line.contains("request refused")) {
+            log.push(
+                within("the log of the last request", lines.next_line()).await.unwrap().expect("it runs"),
+            );
+        }
         daemon.start_kill().unwrap();
         while let Some(line) = lines.next_line().await.unwrap() {
             log.push(line);

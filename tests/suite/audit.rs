@@ -47,7 +47,7 @@ async fn cluster() -> ApiServer {
 }
 
 #[tokio::test]
-async fn pods_that_were_missed_are_found_with_their_owner_and_the_cure() {
+async fn missed_pods_are_found_with_their_owner_and_the_remedy() {
     let api = cluster().await;
     for number in 0..230 {
         api.create_pod(pod("api", number));
@@ -98,7 +98,7 @@ async fn sound_pods_are_not_reported() {
 }
 
 #[tokio::test]
-async fn an_outdated_role_is_told_and_json_has_each_pod() {
+async fn an_outdated_role_is_reported_and_json_lists_each_pod() {
     let api = cluster().await;
     api.create_pod(recorded_pod("already-mutated"));
     let new = "arn:aws:iam::111122223333:role/new";
@@ -221,7 +221,7 @@ async fn roles_that_the_role_policy_would_refuse_are_listed() {
 
     let default = "--role-policy=arn:aws:iam::111122223333:role/{namespace}/*";
     let report: Value =
-        serde_json::from_str(&stdout(&audit(&api, &[default, "--output=json"]).await)).unwrap();
+        serde_json::from_str(stdout(&audit(&api, &[default, "--output=json"]).await)).unwrap();
     let expected = json!([
         {"namespace": "orders", "name": "db", "role": "arn:aws:iam::111122223333:role/orders-db",
             "permitted": "arn:aws:iam::111122223333:role/orders/*"},
@@ -237,7 +237,7 @@ async fn roles_that_the_role_policy_would_refuse_are_listed() {
 }
 
 #[tokio::test]
-async fn without_the_right_to_list_the_rule_that_gives_it_is_named() {
+async fn a_missing_right_to_list_is_named_with_its_rule() {
     let forbidden =
         json!({"kind": "Status", "status": "Failure", "code": 403, "message": "not for you"}).to_string();
     for resource in ["pods", "serviceaccounts"] {

@@ -1,4 +1,4 @@
-//! Input that nobody sends by accident: each gets the right status, and others go on being served.
+//! Hostile input: each gets the right status, and other clients are still served.
 
 use std::time::Duration;
 
@@ -28,7 +28,7 @@ async fn assert_serves(client: &mut Client, after: &str) {
 }
 
 #[tokio::test]
-async fn bodies_that_are_hardly_json_are_refused_or_answered_and_never_more() {
+async fn bodies_that_are_almost_json_are_refused_or_answered() {
     let server = Server::start(Options::default()).await;
     let mut neighbour = server.client().await;
     let nested = |depth: usize| minimal_with(&format!(r#""x":{}{}"#, "[".repeat(depth), "]".repeat(depth)));
@@ -68,7 +68,7 @@ async fn bodies_that_are_hardly_json_are_refused_or_answered_and_never_more() {
 }
 
 #[tokio::test]
-async fn of_keys_that_occur_twice_the_last_counts() {
+async fn the_last_of_duplicate_keys_counts() {
     let server = Server::start(Options::default()).await;
     let body = String::from_utf8(recorded("minimal")).unwrap();
     let account = |name: &str| format!(r#""serviceAccountName":"{name}""#);

@@ -330,7 +330,7 @@ fn bad_input_is_named_by_file_document_and_line() {
             "apiVersion: v1\nkind: ServiceAccount\nmetadata: {name: a, annotations: {b: 1}}\n".to_owned(),
             &["standard input: document 1, line 1: ServiceAccount default/a: annotation b is not a string"],
         ),
-        ("kind: AdmissionReview\n".to_owned(), &["document 1, line 1: the body is no AdmissionReview"]),
+        ("kind: AdmissionReview\n".to_owned(), &["document 1, line 1: the body is not an AdmissionReview"]),
         (
             pod("api").replace("[{name: a}]", "[null, {name: a}]"),
             &["Pod payments/p: spec.containers[0] is null and must be an object"],
@@ -439,7 +439,7 @@ fn variables_that_are_set_to_nothing_are_not_set() {
 }
 
 #[test]
-fn mutate_does_not_care_for_the_environment_of_serve() {
+fn mutate_ignores_the_environment_of_serve() {
     let accounts = examples("service-accounts.yaml");
     let output = command(&["mutate", "-f", &examples("deployment.yaml"), "--service-accounts", &accounts])
         .envs([("LISTEN", "8080"), ("KUBECONFIG", ""), ("AWS_REGION", "eu-west-1")])
@@ -450,7 +450,7 @@ fn mutate_does_not_care_for_the_environment_of_serve() {
 
 /// The pipe is full before the program has anything to say.
 #[tokio::test]
-async fn an_error_ends_the_process_even_if_nobody_reads_it() {
+async fn an_error_ends_the_process_even_if_it_is_not_read() {
     let mut command = tokio::process::Command::new("/bin/sh");
     let script =
         r#"head -c 65536 /dev/zero >&2; exec "$0" serve --service-accounts=/nowhere --tls-self-signed"#;
@@ -460,7 +460,7 @@ async fn an_error_ends_the_process_even_if_nobody_reads_it() {
 }
 
 #[test]
-fn files_that_are_no_certificates_are_named_with_their_flags() {
+fn invalid_certificate_files_are_named_with_their_flags() {
     let (ca, dir) = (Ca::new(), tempfile::tempdir().unwrap());
     ca.server(1).write(dir.path());
     fs::write(dir.path().join("other.key"), ca.server(2).key).unwrap();
@@ -627,7 +627,7 @@ fn octal_modes_stay_what_kubectl_reads() {
 }
 
 #[test]
-fn lists_and_reviews_are_read_however_they_are_written() {
+fn lists_and_reviews_are_read_in_every_spelling() {
     let pod = json!({"metadata": {"namespace": "payments"}, "spec": {"serviceAccountName": "api", "containers": [{}]}});
     let list = json!({"apiVersion": "v1", "kind": "PodList", "items": [pod]}).to_string();
     assert!(mutated(&list).contains("AWS_ROLE_ARN"));

@@ -137,7 +137,7 @@ async fn equal_webhooks_give_the_same_pods() {
 }
 
 #[tokio::test]
-async fn other_pods_are_different_and_told_by_review_and_path() {
+async fn differing_pods_are_reported_by_review_and_path() {
     let reviews = ["delete", "minimal", "twenty-containers", "unannotated-account"];
     let bench = Bench::of(Server::start(Options::default()).await, other_role().await, &reviews);
     // That it is slower as well does not matter then.
@@ -356,7 +356,7 @@ async fn an_installed_webhook_is_reached_by_a_port_forward() {
 }
 
 #[tokio::test]
-async fn a_report_that_can_not_be_written_and_an_admin_port_that_is_none_are_named() {
+async fn an_unwritable_report_and_a_wrong_admin_port_are_named() {
     let bench = Bench::start(&["minimal"]).await;
     assert_exit(
         &bench.compare(&["--report=/nowhere/r.html"]).await,
@@ -468,7 +468,7 @@ async fn requests_are_kube_apiservers_and_are_not_sent_again() {
 }
 
 #[tokio::test]
-async fn recordings_that_can_not_be_used_are_named() {
+async fn unusable_recordings_are_named() {
     let bench = Bench::start(&["minimal"]).await;
     let file = bench.path("reviews/a.json");
     for (content, error) in [
@@ -490,7 +490,7 @@ async fn recordings_that_can_not_be_used_are_named() {
     fs::create_dir(&reviews).unwrap();
     fs::write(bench.path("reviews/review.yaml"), "").unwrap();
     assert_exit(&bench.compare(&[]).await, 1, &[&format!("--reviews: {reviews}: no .json file in it")]);
-    // A file is taken whatever its name.
+    // A file may have any name.
     fs::write(bench.path("reviews/review"), recorded("minimal")).unwrap();
     let url = url(&bench.baseline);
     let args = ["--baseline", &url, "--insecure", "--count=1", "--reviews", &bench.path("reviews/review")];

@@ -132,7 +132,7 @@ fn the_volume_is_added_where_every_container_is_skipped() {
 }
 
 #[test]
-fn windows_is_told_by_the_node_selector_alone() {
+fn windows_is_recognised_by_the_node_selector_alone() {
     for (key, value, is_windows) in [
         ("nodeSelector", json!({"kubernetes.io/os": "windows"}), true),
         ("nodeSelector", json!({"beta.kubernetes.io/os": "windows"}), true),

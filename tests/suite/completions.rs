@@ -32,7 +32,7 @@ fn commands() -> Vec<(String, Vec<String>)> {
 }
 
 #[test]
-fn every_shell_is_told_every_flag() {
+fn completions_of_every_shell_have_every_flag() {
     for shell in ["bash", "fish", "zsh"] {
         let output = run(&["completions", shell]);
         for (path, flags) in commands() {

@@ -128,7 +128,7 @@ fn a_pod_is_given_what_the_aws_webhook_gives() {
 }
 
 #[test]
-fn a_pod_is_given_all_of_it_and_no_role() {
+fn a_pod_is_given_container_credentials_and_no_role() {
     let [region, default_region] = regions();
     for annotations in [&[][..], &[(ROLE_ANNOTATION, ROLE)], &[(ROLE_ANNOTATION, "no-arn"), ("other", "x")]] {
         let (response, created) = create(annotations, &pod(json!([{"name": "a"}])));
@@ -146,7 +146,7 @@ fn a_pod_is_given_all_of_it_and_no_role() {
 }
 
 #[test]
-fn lifetime_endpoints_region_and_containers_are_the_pods_and_the_accounts_to_say() {
+fn lifetime_endpoints_region_and_containers_follow_pod_and_account() {
     let annotations = [
         ("eks.amazonaws.com/token-expiration", "10000"),
         ("eks.amazonaws.com/sts-regional-endpoints", "true"),
@@ -171,7 +171,7 @@ fn lifetime_endpoints_region_and_containers_are_the_pods_and_the_accounts_to_say
 }
 
 #[test]
-fn nothing_of_the_users_is_lost() {
+fn no_field_of_the_user_is_lost() {
     let other = "http://localhost/credentials";
     let mut wanted = pod(json!([
         {"name": "a", "env": [entry("AWS_CONTAINER_CREDENTIALS_FULL_URI", other), entry("AWS_REGION", "x")]},

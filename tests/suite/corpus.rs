@@ -38,7 +38,7 @@ fn reviews_are_answered_as_by_the_reference() {
 }
 
 #[test]
-fn annotations_give_what_they_give_by_the_reference() {
+fn annotations_are_resolved_as_by_the_reference() {
     check_corpus("annotations", 10, checks::annotations);
 }
 
@@ -53,7 +53,7 @@ fn accounts_are_known_when_all_have_arrived() {
 }
 
 #[test]
-fn connections_end_whatever_comes() {
+fn connections_end_after_any_input() {
     check_corpus("http", 10, checks::http);
     check_corpus("http2", 8, checks::http2);
 }

@@ -1,4 +1,4 @@
-//! The way down: nobody's request is lost.
+//! Graceful shutdown loses no request.
 
 use std::sync::{
     Arc,

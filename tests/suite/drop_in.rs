@@ -116,7 +116,7 @@ async fn manifests_of_mondus_chart() {
     }
 }
 
-/// Whatever they are given, with Go's dashes as well.
+/// Every flag that they have, with Go's dashes as well.
 #[tokio::test]
 async fn every_flag_at_once() {
     let value = |name: &str| match name {

@@ -1,4 +1,4 @@
-//! The short way and the long way to the answer for a pod without a role: where both answer, they say the same.
+//! Requests of pods without a role are answered with and without parsing. Both answers are equal.
 
 use std::sync::Arc;
 
@@ -91,7 +91,7 @@ fn a_key_of_the_same_name_hides_nothing() {
         assert_eq!(fast_path(&pod(account, decoy)), None, "{account:?} {decoy:?}");
     }
     assert_eq!(parse(&pod("api", "plain")).unwrap().0, Outcome::Injected);
-    // In a string its quotes are escaped, so it is no needle.
+    // In a string its quotes are escaped, so it does not match the pattern.
     let text = json!({
         "metadata": {"annotations": {"text": r#"{"serviceAccountName":"api"}"#}},
         "spec": {"containers": [{"name": "a"}], "serviceAccountName": "plain", "serviceAccount": "plain"},

@@ -234,7 +234,7 @@ async fn an_outage_of_the_api_server_changes_no_role() {
 }
 
 #[tokio::test]
-async fn the_daemon_is_not_ready_and_knows_nobody_before_it_has_a_mapping() {
+async fn the_daemon_is_not_ready_before_it_has_a_mapping() {
     let api = ApiServer::start().await;
     api.apply("payments", "plain", json!({}));
     api.put_config_map(json!({"config": "[]"}));

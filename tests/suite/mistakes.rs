@@ -1,4 +1,4 @@
-//! Mistakes in annotations and pods are reported to whoever creates the pod, and nothing else is.
+//! Mistakes in annotations and pods are reported to the creator of the pod, and nothing else is.
 
 use std::sync::Arc;
 

@@ -115,7 +115,7 @@ async fn connections_are_counted_by_how_they_end() {
 }
 
 #[tokio::test]
-async fn the_debug_pages_tell_what_pods_of_an_account_get_and_why() {
+async fn the_debug_pages_show_the_injection_of_an_account_and_its_reason() {
     let mut server = Server::start(Options { debug_endpoints: true, ..Options::default() }).await;
     let account_of = async |name: &str| -> Value {
         let path = format!("/debug/accounts?namespace=payments&name={name}");

@@ -10,18 +10,12 @@ use crate::support::{
     self,
     api_server::ApiServer,
     daemon::{command, stderr, stdout, write_kubeconfig},
+    issuer::{DISCOVERY, Issuer, JWKS, served},
     pki::Ca,
     within,
 };
 
-const DISCOVERY: &str = "/.well-known/openid-configuration";
-const JWKS: &str = "/openid/v1/jwks";
 const ISSUER: &str = "--issuer=https://issuer.test";
-
-/// What a kube-apiserver served: see the folder's README.
-fn served(name: &str) -> String {
-    fs::read_to_string(support::path("fixtures/oidc").join(name)).unwrap()
-}
 
 async fn run(args: &[&str]) -> Output {
     let command = command(&[&["oidc"], args].concat());
@@ -53,7 +47,7 @@ async fn keys_in_files_give_byte_for_byte_what_kube_apiserver_serves_of_them() {
 }
 
 #[tokio::test]
-async fn of_a_private_key_the_public_part_is_taken() {
+async fn the_public_part_of_a_private_key_is_used() {
     let dir = tempfile::tempdir().unwrap();
     let public = dir.path().join("public.pem");
     for (pkcs8, others) in [
@@ -110,33 +104,26 @@ async fn files_without_keys_are_refused_and_nothing_is_written() {
     assert_eq!(output.status.code(), Some(2), "keys in files have no issuer");
 }
 
-/// A cluster, and an issuer on loopback, each an API server of the tests; they agree until a test changes one.
+/// A cluster and its issuer.
 struct Bench {
     dir: TempDir,
     cluster: ApiServer,
-    issuer: ApiServer,
+    issuer: Issuer,
     kubeconfig: String,
-    url: String,
 }
 
 impl Bench {
     async fn start() -> Self {
         let (dir, ca) = (tempfile::tempdir().unwrap(), Ca::new());
-        let (cluster, issuer) = (ApiServer::start().await, ApiServer::start_tls(&ca.server(1)).await);
+        let cluster = ApiServer::start().await;
+        let issuer = Issuer::start(&cluster, &ca).await;
         fs::write(dir.path().join("ca.crt"), ca.pem()).unwrap();
         let kubeconfig = write_kubeconfig(dir.path(), cluster.address, None);
-        let url = format!("https://localhost:{}", issuer.address.port());
-        let document = served("openid-configuration").replace("https://issuer.test", &url);
-        for server in [&cluster, &issuer] {
-            server.answer(DISCOVERY, 200, &document);
-            server.answer(JWKS, 200, &served("jwks"));
-        }
-        Self { dir, cluster, issuer, kubeconfig, url }
+        Self { dir, cluster, issuer, kubeconfig }
     }
 
     fn document(&self) -> Value {
-        serde_json::from_str(&served("openid-configuration").replace("https://issuer.test", &self.url))
-            .unwrap()
+        serde_json::from_str(&self.issuer.discovery()).unwrap()
     }
 
     async fn run(&self, args: &[&str]) -> Output {
@@ -161,7 +148,7 @@ impl Bench {
 #[tokio::test]
 async fn the_keys_of_a_cluster_are_written_as_it_serves_them() {
     let bench = Bench::start().await;
-    // Where kube-apiserver says its keys are, unless it is told: nowhere that AWS can go.
+    // By default, kube-apiserver publishes a URL of its keys that AWS cannot reach.
     let mut document = bench.document();
     document["issuer"] = json!("https://oidc.example.com/a/");
     document["jwks_uri"] = json!("https://10.0.0.1:6443/openid/v1/jwks");
@@ -188,7 +175,7 @@ async fn the_keys_of_a_cluster_are_written_as_it_serves_them() {
     let out = bench.dir.path().join("out");
     let output = bench.run(&["generate", "--output-dir", out.to_str().unwrap()]).await;
     assert_eq!(output.status.code(), Some(1));
-    assert!(stderr(&output).contains("give the one to be with --issuer"), "{}", stderr(&output));
+    assert!(stderr(&output).contains("give the future one with --issuer"), "{}", stderr(&output));
     assert!(!out.exists());
     let (discovery, _) = generate(&[&kubeconfig, "--context=test", ISSUER]).await;
     assert!(discovery.contains(r#""jwks_uri":"https://issuer.test/openid/v1/jwks""#), "{discovery}");
@@ -198,7 +185,7 @@ async fn the_keys_of_a_cluster_are_written_as_it_serves_them() {
 async fn an_issuer_that_publishes_what_the_cluster_signs_passes() {
     let bench = Bench::start().await;
     let ca = format!("--ca-file={}", bench.dir.path().join("ca.crt").display());
-    let issuer = format!("--issuer={}", bench.url);
+    let issuer = format!("--issuer={}", bench.issuer.url);
     let keys = ["keys-1.pem", "keys-2.pem"].map(|name| support::path("fixtures/oidc").join(name));
     let keys = format!("--key-file={},{}", keys[0].display(), keys[1].display());
     for output in
@@ -264,7 +251,7 @@ async fn each_difference_of_the_discovery_document_is_found() {
     for (edit, status, code, parts) in cases {
         let mut document = bench.document();
         edit(&mut document);
-        bench.issuer.answer(DISCOVERY, status, &document.to_string());
+        bench.issuer.server.answer(DISCOVERY, status, &document.to_string());
         bench.finds(code, parts, &document).await;
     }
 }
@@ -312,7 +299,7 @@ async fn each_difference_of_the_keys_is_found() {
     for (edit, status, code, parts) in cases {
         let mut keys = serde_json::from_str(&served("jwks")).unwrap();
         edit(&mut keys);
-        bench.issuer.answer(JWKS, status, &keys.to_string());
+        bench.issuer.server.answer(JWKS, status, &keys.to_string());
         bench.finds(code, parts, &keys).await;
     }
 }
@@ -320,9 +307,9 @@ async fn each_difference_of_the_keys_is_found() {
 #[tokio::test]
 async fn an_issuer_that_the_tokens_do_not_name_is_found() {
     let bench = Bench::start().await;
-    let output = bench.verify(&["--issuer", &format!("{}/", bench.url)]).await;
+    let output = bench.verify(&["--issuer", &format!("{}/", bench.issuer.url)]).await;
     assert_eq!(output.status.code(), Some(3));
-    let named = format!("the cluster's tokens name {}, not {}/", bench.url, bench.url);
+    let named = format!("the cluster's tokens name {}, not {}/", bench.issuer.url, bench.issuer.url);
     assert!(stdout(&output).contains(&named), "{}", stdout(&output));
 }
 

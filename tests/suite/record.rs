@@ -1,4 +1,4 @@
-//! What was answered is recorded: without its secrets, within bounds, at nobody's expense.
+//! Answered requests are recorded: without secrets, within bounds, and without an effect on answers.
 
 use std::{fs, os::unix::fs::PermissionsExt, path::Path};
 

@@ -1,7 +1,7 @@
-//! The promise of the plan, whatever the order in which replicas look, act, lag behind and restart: no leaf that a
-//! replica serves is ever without its authority in what any API server, however late within the overlap, trusts. Where
-//! nobody renewed a leaf until it had expired, no call succeeds any more: then the next leaf is signed as soon as its
-//! authority is published, and is trusted by every API server that has seen the publication.
+//! The promise of the plan, in any order in which replicas look, act, lag behind and restart: every API server that lags by
+//! at most the overlap trusts the authority of every leaf that a replica serves. If a leaf expires before it is renewed, no
+//! call succeeds. Then the next leaf is signed as soon as its authority is published, and every API server that has seen
+//! the publication trusts it.
 
 use std::{
     collections::VecDeque,
@@ -224,7 +224,7 @@ proptest! {
     fn served_certificates_are_always_trusted(events in prop::collection::vec(event(), 300..600)) {
         let mut cluster = Cluster::new();
         let mut replicas = [0.0, 0.5, 1.0].map(Replica::new);
-        // The first start, at which nobody has served anything yet.
+        // The first start, before any leaf is served.
         while cluster.bundles.len() < OVERLAP as usize || replicas[0].served.is_none() {
             replicas[0].look(&cluster, true, true);
             replicas[0].act(&mut cluster);

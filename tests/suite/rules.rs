@@ -160,7 +160,7 @@ fn annotations_of_the_pod_stand_over_the_account() {
 }
 
 #[test]
-fn an_empty_region_injects_none_wherever_it_is_said() {
+fn an_empty_region_injects_none_from_any_source() {
     let names = ["a"];
     let of_pod = create(&pod_annotated(json!({"eks.amazonaws.com/region": ""}), &names));
     let of_account = create_with(&[("eks.amazonaws.com/region", "")], &pod_annotated(json!({}), &names));
@@ -239,7 +239,7 @@ fn variables_that_a_container_has_are_never_overwritten() {
 }
 
 #[test]
-fn foreign_volumes_are_passed_by_and_ours_are_found_again() {
+fn foreign_volumes_are_skipped_and_ours_are_reused() {
     let foreign = |name: &str| json!({"name": name, "emptyDir": {}});
     let token = |name: &str, audience: &str, path: &str| {
         let source = json!({"serviceAccountToken": {"audience": audience, "path": path}});
@@ -286,7 +286,7 @@ fn a_mount_of_ours_without_its_volume_gets_the_volume() {
 }
 
 #[test]
-fn windows_is_known_by_what_the_pod_demands() {
+fn windows_is_recognised_by_the_demands_of_the_pod() {
     let affinity = |terms: Value| {
         json!({"affinity": {"nodeAffinity":
             {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": terms}}}})
@@ -422,7 +422,7 @@ fn warnings_stay_within_what_the_api_server_passes_on() {
 }
 
 #[test]
-fn bodies_that_are_no_review_are_refused_with_one_sentence() {
+fn invalid_reviews_are_refused_with_one_sentence() {
     let good = review("CREATE", "", &pod(json!({"containers": [{"name": "a"}]})), &Value::Null);
     let without = |pointer: &str, value: Value| {
         let mut review = good.clone();
@@ -433,9 +433,9 @@ fn bodies_that_are_no_review_are_refused_with_one_sentence() {
         (String::new(), "the body is not JSON"),
         ("{".to_owned(), "the body is not JSON"),
         ("[]".to_owned(), "the AdmissionReview is malformed: the body is not an object"),
-        ("{}".to_owned(), "the body is no AdmissionReview"),
-        (without("/apiVersion", json!("admission.k8s.io/v2")), "the body is no AdmissionReview"),
-        (without("/kind", json!("Pod")), "the body is no AdmissionReview"),
+        ("{}".to_owned(), "the body is not an AdmissionReview"),
+        (without("/apiVersion", json!("admission.k8s.io/v2")), "the body is not an AdmissionReview"),
+        (without("/kind", json!("Pod")), "the body is not an AdmissionReview"),
         (without("/request", json!(null)), "the AdmissionReview lacks request.uid"),
         (without("/request/uid", json!("")), "the AdmissionReview lacks request.uid"),
         (without("/request/operation", json!("create")), "request.operation is not CREATE"),
@@ -469,7 +469,7 @@ fn versions_and_ids_are_echoed() {
 }
 
 #[test]
-fn of_duplicate_keys_the_last_counts_as_for_go() {
+fn the_last_of_duplicate_keys_counts_as_in_go() {
     let body = review("CREATE", "", &pod(json!({"containers": [{"name": "a"}]})), &Value::Null).to_string();
     let body = body.replace(
         r#""containers""#,

@@ -52,7 +52,7 @@ by_stream_and_in_pages!(
     a_broken_watch_goes_on_where_it_was,
     an_outage_is_served_through_and_caught_up_with,
     a_watch_on_which_nothing_happens_is_known_to_work,
-    missing_rights_are_counted_and_gotten_over,
+    missing_rights_are_counted_and_survived,
     a_watch_refused_with_410_is_listed_anew,
     a_watch_that_is_refused_again_and_again_is_listed_anew,
     the_change_in_a_malformed_event_is_not_lost,
@@ -217,7 +217,7 @@ async fn a_relist_leaves_no_ghost_and_no_gap(by: InitialEvents) {
     });
     for round in 0..3 {
         let before = answered.load(Ordering::Relaxed);
-        // History is gone, and with it the news of what happens while nobody watches.
+        // The history is gone, and with it the events during the outage.
         watched.api.break_watches();
         let ghost = if round == 0 { "ghost".to_owned() } else { format!("ghost-{round}") };
         if round > 0 {
@@ -411,7 +411,7 @@ async fn a_watch_on_which_nothing_happens_is_known_to_work(by: InitialEvents) {
     assert_eq!(watched.metric(r#"watch_events_total{type="applied"}"#), 0.0);
 }
 
-async fn missing_rights_are_counted_and_gotten_over(by: InitialEvents) {
+async fn missing_rights_are_counted_and_survived(by: InitialEvents) {
     let api = server(by).await;
     api.apply("a", "first", role());
     api.fail_lists(&[403, 403]);

@@ -37,7 +37,7 @@ async fn every_situation_has_its_answer() {
         ("odd timeout", request("POST", "/mutate?timeout=soon", &minimal), 200, r#""allowed":true"#),
         ("health", request("GET", "/healthz", b""), 200, "ok"),
         ("empty", request("POST", "/mutate", b""), 400, "the body is not JSON"),
-        ("no review", request("POST", "/mutate", b"{}"), 400, "the body is no AdmissionReview"),
+        ("no review", request("POST", "/mutate", b"{}"), 400, "the body is not an AdmissionReview"),
         ("cut off", request("POST", "/mutate", &minimal[..2000]), 400, "the body is not JSON"),
         ("method", request("GET", "/mutate", b""), 405, "only POST is answered at this path"),
         ("method", request("POST", "/healthz", b""), 405, "only GET, HEAD is answered at this path"),
@@ -65,7 +65,7 @@ async fn every_situation_has_its_answer() {
         if status >= 400 {
             assert_eq!(response.text().lines().count(), 1, "{name}: one clear sentence");
         }
-        // Only a body that nobody has read ends the connection.
+        // Only an unread body ends the connection.
         if response.header("connection") == Some("close") {
             assert!(matches!(status, 404 | 415), "{name}: {response:?}");
             assert!(client.is_closed().await, "{name}");
@@ -139,7 +139,7 @@ async fn bodies_over_the_limit_get_413_even_while_they_are_being_sent() {
     client.send(b"0\r\n\r\n").await;
     assert_eq!(client.response().await.status, 413);
 
-    // Who asks before it sends is told at once, and so is who would not be read to the end.
+    // `Expect: 100-continue` is answered at once, and so is a body that would not be read to its end.
     for (length, expect) in [(limit + 1, "Expect: 100-continue\r\n"), (limit * 100, "")] {
         let mut client = server.client().await;
         let head = format!(

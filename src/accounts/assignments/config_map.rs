@@ -48,7 +48,7 @@ const RULE: &str = "give its Role {apiGroups: [\"\"], resources: [configmaps], r
 /// The longest pause between two tries, as for the accounts.
 const MAX_PAUSE: Duration = Duration::from_secs(2);
 
-/// Follows the ConfigMap, and tells of each mapping that can be used.
+/// Follows the ConfigMap, and publishes each valid mapping.
 #[derive(Debug)]
 pub struct ConfigMap {
     resolver: Arc<Resolver>,

@@ -96,7 +96,7 @@ impl Cache {
     }
 }
 
-/// Somebody who waits for an account; takes the entry with it when the last one goes.
+/// A waiting request. The last one removes the entry.
 struct Waiter<'a> {
     cache: &'a Cache,
     key: Key,

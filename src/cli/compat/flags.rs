@@ -61,12 +61,7 @@ pub(super) const OF_AWS: &[Foreign] = &[
     value("tls-cert", Renamed("--tls-cert-file")),
     value("tls-key", Renamed("--tls-key-file")),
     value("tls-min-version", TlsMinVersion),
-    value(
-        "tls-cipher-suites",
-        Nothing(
-            "ECDHE with AES-GCM or ChaCha20-Poly1305 is all that is offered, and there is no choice to make",
-        ),
-    ),
+    value("tls-cipher-suites", Nothing("only ECDHE with AES-GCM or ChaCha20-Poly1305 is offered")),
     value("port", Port("--listen")),
     value("metrics-port", Port("--admin-listen")),
     value("token-expiration", Expiration),
@@ -74,7 +69,7 @@ pub(super) const OF_AWS: &[Foreign] = &[
     switch("sts-regional-endpoint", Switch("--sts-regional-endpoints")),
     switch(
         "compose-role-arn",
-        Nothing("the account can't be asked of a node that is no EC2 instance; --aws-account-id gives it"),
+        Nothing("a node that is not an EC2 instance does not know the account; give --aws-account-id"),
     ),
     value("service-account-lookup-grace-period", Duration("--lookup-grace")),
     value("resync-period", Nothing("the watch reports every change, so nothing is read again")),

@@ -12,7 +12,7 @@ pub(super) fn address(text: &str) -> Option<SocketAddr> {
     }
 }
 
-/// A duration (`time.ParseDuration`): `100ms`, `1m30s`, `1.5h`, a bare `0`. One below zero is zero to whoever waits.
+/// A duration (`time.ParseDuration`): `100ms`, `1m30s`, `1.5h`, a bare `0`. One below zero counts as zero.
 pub(super) fn duration(text: &str) -> Option<Duration> {
     let (is_negative, text) = match text.strip_prefix('-') {
         Some(text) => (true, text),

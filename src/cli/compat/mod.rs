@@ -20,7 +20,7 @@ use self::{
 };
 use super::Cli;
 
-/// The name by which the AWS webhook's image calls it. Whoever starts this program so wants its defaults, too.
+/// The program's name in the image of the AWS webhook. Started by this name, this program has that webhook's defaults.
 const AWS_PROGRAM: &str = "webhook";
 
 /// The flags that are taken and are not ours, without dashes.
@@ -98,7 +98,7 @@ fn foreign(arg: &OsStr) -> Option<(&'static Foreign, Option<OsString>)> {
     Some((all().find(|foreign| foreign.name == name)?, value))
 }
 
-/// The name of a flag, and the value behind its `=`, which may be a path that is no UTF-8.
+/// The name of a flag, and the value after its `=`, which may be a path that is not UTF-8.
 fn split(arg: &OsStr) -> Option<(&str, Option<OsString>)> {
     use std::os::unix::ffi::{OsStrExt, OsStringExt};
     let bytes = arg.as_bytes();

@@ -82,7 +82,7 @@ impl Translator {
         self.args.push(arg);
     }
 
-    /// Takes what stands behind a `--`.
+    /// Takes the arguments after a `--`.
     pub(super) fn take_rest(&mut self, rest: impl Iterator<Item = OsString>) {
         if self.is_aws() {
             rest.for_each(|stray| self.take_stray(&stray));

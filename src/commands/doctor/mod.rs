@@ -66,7 +66,7 @@ async fn rights(reader: &Reader, args: &DoctorArgs) -> Vec<Finding> {
     let account = (!name.is_empty()).then_some((namespace, name));
     let (path, who) = match account {
         Some(_) => ("subjectaccessreviews", format!("{namespace}/{name}")),
-        None => ("selfsubjectaccessreviews", "whoever runs this".to_owned()),
+        None => ("selfsubjectaccessreviews", "the user of this command".to_owned()),
     };
     let mut answers = Vec::new();
     for right in checks::needs(namespace, &args.tls_secret_name, &args.webhook_configuration_name) {
@@ -143,7 +143,8 @@ async fn webhook(
 /// Compares what the issuer publishes with what the cluster signs. Also returns the issuer.
 async fn issuer(reader: &Reader, https: anyhow::Result<Https>) -> (Vec<Finding>, Option<String>) {
     const CHECK: &str = "issuer";
-    const CURE: &str = "give whoever runs this the ClusterRole system:service-account-issuer-discovery";
+    const CURE: &str =
+        "give the user of this command the ClusterRole system:service-account-issuer-discovery";
     let unread = |path: &str| (vec![Finding::skip(CHECK, format!("{path} can't be read"), CURE)], None);
     let parsed = |text: String| Discovery::parse(&text).ok();
     let Some(discovery) = reader.text(DISCOVERY_PATH).await.ok().and_then(parsed) else {
@@ -153,7 +154,7 @@ async fn issuer(reader: &Reader, https: anyhow::Result<Https>) -> (Vec<Finding>,
     let issuer = match discovery.issuer() {
         Ok(issuer) => issuer,
         Err(error) => {
-            let found = format!("{:?} is none for AWS: {error}", discovery.name());
+            let found = format!("{:?} can't be an issuer for AWS: {error}", discovery.name());
             return (
                 vec![Finding::fail(CHECK, found, "give the cluster an issuer that is public (docs/install)")],
                 name,
@@ -186,7 +187,7 @@ async fn identity(reader: &Reader, args: &DoctorArgs, issuer: Option<&str>) -> V
     );
     let path = format!("/api/v1/namespaces/{namespace}/serviceaccounts/{name}/token");
     let claims = reader.create(&path, request).await.and_then(|answer| {
-        checks::Claims::of(&answer).ok_or_else(|| checks::Unread::Failed("the token is no JWT".to_owned()))
+        checks::Claims::of(&answer).ok_or_else(|| checks::Unread::Failed("the token is not a JWT".to_owned()))
     });
     let mut findings = checks::token(account, audience, issuer, &claims);
     let path = format!("/api/v1/namespaces/{namespace}/pods?dryRun=All");

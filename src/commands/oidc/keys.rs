@@ -43,7 +43,7 @@ pub(super) async fn load(args: OidcKeysArgs) -> anyhow::Result<Signing> {
                 Some(issuer) => issuer,
                 None => discovery.issuer().with_context(|| {
                     format!(
-                        "the cluster's issuer {:?} is none for AWS; give the one to be with --issuer",
+                        "the cluster's issuer {:?} can't be an issuer for AWS; give the future one with --issuer",
                         discovery.name()
                     )
                 })?,

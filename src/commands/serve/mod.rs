@@ -41,7 +41,7 @@ pub fn run(args: ServeArgs) -> anyhow::Result<ExitCode> {
     }
     let config = Config::try_from(args).map_err(anyhow::Error::from);
     let ended = config.and_then(|config| super::block_on_one_thread(Box::pin(serve(config, metrics))));
-    // By way of the log, since nobody may be reading.
+    // Printed by way of the log, which does not block if standard error is not read.
     Ok(ended.unwrap_or_else(|error| {
         log.end_with(&error);
         ExitCode::FAILURE
@@ -129,8 +129,8 @@ async fn conditions_met(readiness: &Readiness, signals: &mut Signals) -> bool {
     }
 }
 
-/// Goes on answering while the cluster learns that this replica goes, then closes the port and finishes what is in
-/// flight, the recordings last.
+/// Shuts down: answers requests during the drain delay, then closes the port, and finishes requests in flight and
+/// recordings.
 async fn finish(
     config: &Config,
     announcer: &Announcer,

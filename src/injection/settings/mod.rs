@@ -24,7 +24,7 @@ pub const DEFAULT_REGION: &str = "us-east-1";
 /// The operating system of a pod's containers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Os {
-    /// Linux, and whatever does not say that it is Windows.
+    /// Linux, and every pod that does not ask for Windows.
     Linux,
     /// Windows, where the token's path in the environment takes another form.
     Windows,
@@ -45,7 +45,7 @@ pub struct Settings {
     pub volume_name: VolumeName,
     /// `AWS_REGION` and `AWS_DEFAULT_REGION`; empty injects neither.
     pub region: Region,
-    /// Whether that is the built-in default, which nobody has chosen.
+    /// Whether that is the built-in default.
     pub region_is_built_in: bool,
     /// Which `AWS_ROLE_SESSION_NAME` is injected.
     pub session_name: SessionName,
@@ -90,7 +90,7 @@ impl Default for Settings {
     }
 }
 
-/// Why a setting was refused: what it takes. The flag is named by whoever parsed it.
+/// Why a setting is refused. The caller adds the name of the flag.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 pub enum InvalidSetting {
     /// Not a DNS subdomain.

@@ -266,7 +266,7 @@ impl Controller {
         let secret = self.secret.get().await?;
         let version = secret.version().map(ToOwned::to_owned);
         if version.as_deref() != self.observed_secret.observed().version() {
-            object::tell(&self.secret_sender, secret);
+            object::publish(&self.secret_sender, secret);
             return Ok(Duration::ZERO);
         }
         // A rotation never waits: only patches for the same Secret are repairs.
@@ -299,7 +299,7 @@ async fn written_or_newer(
 ) -> Result<Option<Observed>, CallError> {
     match written {
         Ok(written) => {
-            object::tell_if_news(sender, written.clone());
+            object::publish_if_news(sender, written.clone());
             Ok(Some(written))
         }
         Err(error) if error.is_conflict() => {
@@ -308,7 +308,7 @@ async fn written_or_newer(
                 return Err(error);
             }
             debug!(name = object.name, "another write came first");
-            object::tell(sender, newer);
+            object::publish(sender, newer);
             Ok(None)
         }
         Err(error) => Err(error),

@@ -82,7 +82,7 @@ impl Mapping {
         }
     }
 
-    /// Reads a document. Fields are found whatever their case, as Go's `encoding/json` finds them for the AWS webhook.
+    /// Reads a document. The case of field names does not matter, as in Go's `encoding/json` finds them for the AWS webhook.
     pub fn parse(text: &str, resolver: &Resolver) -> Result<Self, BadMapping> {
         let mut mapping = Self::default();
         let entries = match serde_json::from_str(text)? {

@@ -1,4 +1,4 @@
-//! ServiceAccounts from the cluster: synced, and then watched, whatever happens to the API server.
+//! Syncs the ServiceAccounts of the cluster, and watches them.
 //!
 //! Each account is reduced to what its pods are given at once. While the API server is away the cache goes on serving what it
 //! has.

@@ -94,7 +94,7 @@ pub(crate) fn probe(account: (&str, &str), pod: &Read<Value>) -> Vec<Finding> {
     let what = format!("a pod of {namespace}/{name}");
     let pod = match pod {
         Ok(pod) => pod,
-        // Whoever refuses this pod, a policy or a webhook, refuses others like it.
+        // The policy or webhook that refuses this pod refuses others like it.
         Err(Unread::Forbidden(why) | Unread::Failed(why)) if !why.contains("cannot create resource") => {
             let remedy = "it says why; docs/troubleshooting.md, \"Pods are rejected\"";
             return vec![Finding::fail(CHECK, format!("{what} is refused: {why}"), remedy)];

@@ -61,7 +61,7 @@ impl Unread {
             Self::Forbidden(why) => Finding::skip(
                 check,
                 format!("{what}: {why}"),
-                format!("give whoever runs this the rule {rule}"),
+                format!("give the user of this command the rule {rule}"),
             ),
             Self::Failed(why) => {
                 Finding::fail(check, format!("{what}: {why}"), "look at the API server: it could not answer")

@@ -8,7 +8,7 @@ use crate::{kube::fields::text, report::Finding};
 /// The oldest minor version of Kubernetes 1 that the chart's objects are for: `matchConditions` are stable in it.
 const OLDEST: u32 = 30;
 
-/// The API server's version, as it tells it at `/version`.
+/// The API server's version, from `/version`.
 pub(crate) fn version(version: &Read<Value>) -> Finding {
     const CHECK: &str = "api-server";
     let version = match version {
@@ -20,7 +20,7 @@ pub(crate) fn version(version: &Read<Value>) -> Finding {
         Err(Unread::Missing) => {
             return Finding::fail(
                 CHECK,
-                "what answers is no API server",
+                "the answer is not that of an API server",
                 "look at --kubeconfig and --context",
             );
         }

@@ -1,7 +1,7 @@
-//! Lines of the log, written by a thread of their own: a container runtime that has stopped reading must not stop whoever
-//! has something to say, be it the watch or a request.
+//! Writes the log on a thread of its own, so that a container runtime that has stopped reading does not block the watch or
+//! a request.
 //!
-//! `tracing-appender` does the same, but prints to standard output, and may hang there, if nobody reads at the end.
+//! `tracing-appender` does the same, but may hang at the end if the other side of standard output does not read.
 
 use std::{
     io::{self, Write},
@@ -21,11 +21,11 @@ const LOOK_AGAIN: Duration = Duration::from_millis(5);
 
 enum Message {
     Line(Vec<u8>),
-    /// To be told of when everything before it is written.
+    /// Answered when everything before it is written.
     Mark(Sender<()>),
 }
 
-/// Takes lines without ever waiting. What there is no room for is dropped, and counted.
+/// Takes lines without waiting. Lines are dropped and counted while the queue is full.
 #[derive(Clone)]
 pub(super) struct Lines {
     queue: SyncSender<Message>,
@@ -98,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn all_is_written_by_the_end_or_dropped_and_counted_where_nobody_reads() {
+    fn every_line_is_written_by_the_end_or_dropped_and_counted() {
         let reader = Reader::default();
         let dropped = IntCounter::new("dropped", "x").unwrap();
         let mut lines = Lines::start(reader.clone(), dropped.clone()).unwrap();

@@ -14,7 +14,7 @@ use crate::{
     commands::in_words,
 };
 
-/// Logging, for as long as it lives. What was said is written when it goes, within a moment.
+/// Logs as long as it exists. Remaining lines are written when it is dropped, within a moment.
 pub(super) struct Log(Lines);
 
 impl Log {
