@@ -114,10 +114,10 @@ def test_the_notes_name_the_region():
 
 @pytest.mark.parametrize("values", [{}, {"mode": "policy"}], ids=str)
 def test_the_notes_name_the_namespaces_that_are_left_out(values):
-    assert f"left out: kube-system, {NAMESPACE} " in render(values).notes
+    assert f"Excluded namespaces: kube-system, {NAMESPACE} " in render(values).notes
     assert "Add-ons in kube-system" in render(values).notes
     without = values | {"webhook": {"excludedNamespaces": ["a"]}}
-    assert f"left out: a, {NAMESPACE} " in render(without).notes
+    assert f"Excluded namespaces: a, {NAMESPACE} " in render(without).notes
     assert "Add-ons in kube-system" not in render(without).notes
 
 
