@@ -91,6 +91,7 @@ impl Load {
         tokio::time::sleep(time).await;
         let (time, api_server_micros) = (start.elapsed(), cpu_micros(self.api_server) - cpu);
         let webhook = counters(webhook).await.zip(before).map(|(after, before)| after.since(before));
+        measuring.store(false, Ordering::Relaxed);
         over.store(true, Ordering::Relaxed);
         let mut latencies = latencies();
         while let Some(client) = tasks.join_next().await {

@@ -62,6 +62,10 @@ struct State {
     header_since: Option<Instant>,
     /// Those that have not ended, in places that are used again.
     requests: Vec<Option<(Phase, Instant)>>,
+    /// The places that are free.
+    free: Vec<usize>,
+    /// The places of requests whose response was taken.
+    taken: Vec<usize>,
     /// Bytes of HTTP/2 that belong to no completed request.
     overhead: usize,
 }
@@ -115,6 +119,8 @@ impl Activity {
             idle_since: Instant::now(),
             header_since: None,
             requests: Vec::new(),
+            free: Vec::new(),
+            taken: Vec::new(),
             overhead: 0,
         };
         let state = Mutex::new(state);
@@ -158,13 +164,10 @@ impl Activity {
         state.header_since = None;
         state.has_been_used = true;
         let request = Some((Phase::Body, Instant::now()));
-        let place = match state.requests.iter().position(Option::is_none) {
-            Some(place) => place,
-            None => {
-                state.requests.push(None);
-                state.requests.len() - 1
-            }
-        };
+        let place = state.free.pop().unwrap_or_else(|| {
+            state.requests.push(None);
+            state.requests.len() - 1
+        });
         state.requests[place] = request;
         Exchange { activity: self.clone(), place }
     }
@@ -172,10 +175,8 @@ impl Activity {
     /// All that was taken has been sent.
     pub(super) fn flushed(&self) {
         let mut state = self.state();
-        for place in 0..state.requests.len() {
-            if let Some((Phase::Taken, _)) = state.requests[place] {
-                state.end(place);
-            }
+        while let Some(place) = state.taken.pop() {
+            state.end(place);
         }
     }
 
@@ -269,6 +270,7 @@ impl Drop for Exchange {
         match state.requests[self.place] {
             Some((Phase::Response, since)) => {
                 state.requests[self.place] = Some((Phase::Taken, since));
+                state.taken.push(self.place);
                 self.activity.0.response_taken.notify_one();
             }
             _ => state.end(self.place),
@@ -278,7 +280,7 @@ impl Drop for Exchange {
 
 impl State {
     fn is_idle(&self) -> bool {
-        self.requests.iter().all(Option::is_none)
+        self.free.len() == self.requests.len()
     }
 
     fn has_untaken_response(&self) -> bool {
@@ -288,6 +290,7 @@ impl State {
 
     fn end(&mut self, place: usize) {
         self.requests[place] = None;
+        self.free.push(place);
         if self.is_idle() {
             self.idle_since = Instant::now();
         }

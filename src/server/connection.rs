@@ -1,10 +1,6 @@
 //! One connection, from its first byte to its end.
 
-use std::{
-    convert::Infallible,
-    pin::{Pin, pin},
-    time::Duration,
-};
+use std::{convert::Infallible, pin::Pin, time::Duration};
 
 use hyper::{
     Request, Response,
@@ -31,8 +27,10 @@ use crate::lifecycle::Drain;
 /// and every connection may hold as many.
 const MAX_HEAD_BYTES: usize = 16 << 10;
 
-/// How many requests one connection of HTTP/2 may have under way. kube-apiserver opens another one for more.
-const MAX_STREAMS: u32 = 100;
+/// How many requests one connection of HTTP/2 may have under way, as in Go's servers. kube-apiserver has 200 at most by
+/// default (`--max-mutating-requests-inflight`). For each one beyond the limit Go's client opens a connection, and keeps
+/// one of these.
+const MAX_STREAMS: u32 = 250;
 
 /// How many bytes of bodies one stream, and one connection of HTTP/2, may send ahead of being read.
 const STREAM_WINDOW: u32 = 64 << 10;
@@ -72,7 +70,7 @@ where
         Protocol::Http1 => {
             let mut builder = http1::Builder::new();
             builder.header_read_timeout(None).max_buf_size(MAX_HEAD_BYTES);
-            watch(pin!(builder.serve_connection(io, service)), &activity, timeouts, drain).await
+            watch(Box::pin(builder.serve_connection(io, service)).as_mut(), &activity, timeouts, drain).await
         }
         Protocol::Http2 => {
             let mut builder = http2::Builder::new(TokioExecutor::new());
@@ -83,7 +81,7 @@ where
                 .initial_connection_window_size(CONNECTION_WINDOW)
                 .max_pending_accept_reset_streams(MAX_RESET_STREAMS)
                 .max_local_error_reset_streams(MAX_RESET_STREAMS);
-            watch(pin!(builder.serve_connection(io, service)), &activity, timeouts, drain).await
+            watch(Box::pin(builder.serve_connection(io, service)).as_mut(), &activity, timeouts, drain).await
         }
     }
 }
@@ -101,7 +99,8 @@ fn answering(
 > {
     service_fn(move |request| {
         let (handler, activity, drain) = (handler.clone(), activity.clone(), drain.clone());
-        async move {
+        // In a box, since a stream of HTTP/2 is moved several times before it is served.
+        Box::pin(async move {
             let exchange = activity.begin_request().await;
             let mut reply = handler.handle(request, &exchange).await;
             // An HTTP/2 connection is closed by one GOAWAY.
@@ -109,7 +108,7 @@ fn answering(
                 reply.close();
             }
             Ok(reply.into_response(exchange))
-        }
+        })
     })
 }
 

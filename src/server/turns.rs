@@ -11,8 +11,14 @@ const MOST: usize = 8;
 /// The threads that render.
 #[derive(Debug, Default)]
 pub(super) struct Turns {
-    taken: Mutex<usize>,
+    counts: Mutex<Counts>,
     given_back: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct Counts {
+    taken: usize,
+    waiting: usize,
 }
 
 /// A turn, given back when it is dropped.
@@ -21,20 +27,29 @@ pub(super) struct Turn<'a>(&'a Turns);
 impl Turns {
     /// Waits for a turn.
     pub(super) fn take(&self) -> Turn<'_> {
-        let taken = self.given_back.wait_while(self.taken(), |taken| *taken >= MOST);
-        *taken.unwrap_or_else(PoisonError::into_inner) += 1;
+        let mut counts = self.counts();
+        while counts.taken >= MOST {
+            counts.waiting += 1;
+            counts = self.given_back.wait(counts).unwrap_or_else(PoisonError::into_inner);
+            counts.waiting -= 1;
+        }
+        counts.taken += 1;
         Turn(self)
     }
 
-    fn taken(&self) -> MutexGuard<'_, usize> {
-        self.taken.lock().unwrap_or_else(PoisonError::into_inner)
+    fn counts(&self) -> MutexGuard<'_, Counts> {
+        self.counts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Drop for Turn<'_> {
     fn drop(&mut self) {
-        *self.0.taken() -= 1;
-        self.0.given_back.notify_one();
+        let mut counts = self.0.counts();
+        counts.taken -= 1;
+        // To notify is a system call, even if no thread waits.
+        if counts.waiting > 0 {
+            self.0.given_back.notify_one();
+        }
     }
 }
 
@@ -62,6 +77,6 @@ mod tests {
                 });
             }
         });
-        assert!(most.load(SeqCst) <= MOST && *turns.taken() == 0);
+        assert!(most.load(SeqCst) <= MOST && turns.counts().taken == 0);
     }
 }
