@@ -1,7 +1,6 @@
 //! One caller of one webhook, which keeps its connection as kube-apiserver does.
 
 use std::{
-    fmt,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -9,47 +8,15 @@ use std::{
 use anyhow::Context;
 use backon::{ExponentialBuilder, Retryable};
 use bytes::Bytes;
-use rustls::ClientConfig;
-use tokio::{
-    net::TcpStream,
-    time::{sleep, timeout},
-};
+use tokio::time::{sleep, timeout};
 
 use super::{
-    about::About,
-    connection::{Connection, Reply, Shared},
-    installed::Installed,
-    stream::Stream,
+    connection::{Connection, Reply},
+    sides::Side,
 };
-use crate::{cli::webhook_url::WebhookUrl, server::Protocol};
 
 /// How long connecting and a request may each take: kube-apiserver's default for a webhook.
 const TIMEOUT: Duration = Duration::from_secs(10);
-
-/// A webhook, and which of the two it is.
-pub(super) struct Side {
-    pub(super) name: &'static str,
-    pub(super) url: WebhookUrl,
-    pub(super) tls: Arc<ClientConfig>,
-    pub(super) route: Route,
-    pub(super) protocol: Protocol,
-    pub(super) shared: Shared,
-    pub(super) about: About,
-}
-
-/// How a webhook is reached.
-pub(super) enum Route {
-    /// At its URL.
-    Direct,
-    /// By a port-forward to a pod of its Service.
-    PortForward(Box<Installed>),
-}
-
-impl fmt::Display for Side {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {}", self.name, self.url)
-    }
-}
 
 /// Sends reviews to a side, one after the other.
 pub(super) struct Client {
@@ -103,18 +70,5 @@ impl Client {
         let pauses =
             ExponentialBuilder::default().with_min_delay(Duration::from_millis(100)).with_max_times(3);
         attempt.retry(pauses).sleep(sleep).await.context("can't connect")
-    }
-}
-
-impl Route {
-    pub(super) async fn connect(&self, url: &WebhookUrl) -> anyhow::Result<Stream> {
-        match self {
-            Self::Direct => {
-                let stream = TcpStream::connect(url.address()).await?;
-                stream.set_nodelay(true)?;
-                Ok(Box::new(stream))
-            }
-            Self::PortForward(installed) => installed.connect().await,
-        }
     }
 }

@@ -11,13 +11,14 @@ use hyper::{
     header::{ACCEPT, CONTENT_TYPE, HOST},
 };
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use tokio::{sync::Mutex, task::JoinHandle};
+use tokio::task::JoinHandle;
 use tokio_rustls::TlsConnector;
 
-use super::client::Side;
+use super::{
+    sides::{Side, Streams},
+    stream::Stream,
+};
 use crate::{cli::webhook_url::WebhookUrl, server::Protocol};
-
-type Streams = http2::SendRequest<Full<Bytes>>;
 
 /// An open connection.
 pub(super) enum Connection {
@@ -30,9 +31,6 @@ pub(super) enum Connection {
     /// Requests at the same time.
     Http2(Streams),
 }
-
-/// The connection that the callers of a side share.
-pub(super) type Shared = Mutex<Option<Streams>>;
 
 /// A whole response.
 pub(super) struct Reply {
@@ -92,7 +90,7 @@ impl Connection {
     }
 }
 
-type Tls = tokio_rustls::client::TlsStream<super::stream::Stream>;
+type Tls = tokio_rustls::client::TlsStream<Stream>;
 
 async fn shake_hands(side: &Side) -> anyhow::Result<Tls> {
     let stream = side.route.connect(&side.url).await?;

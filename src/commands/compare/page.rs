@@ -4,9 +4,9 @@ use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 use super::{
     about::About,
-    client::Side,
     plot,
     report::{Report, Verdict},
+    sides::Side,
     table::Rows,
 };
 

@@ -15,11 +15,7 @@ use std::{
 use indicatif::ProgressBar;
 use tokio::task::JoinSet;
 
-use super::{
-    client::{Client, Side},
-    measurement::Measurement,
-    review::Review,
-};
+use super::{client::Client, measurement::Measurement, review::Review, sides::Side};
 use crate::server::Protocol;
 
 /// How much is measured.

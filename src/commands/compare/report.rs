@@ -5,10 +5,10 @@ use std::{collections::BTreeMap, process::ExitCode, sync::Arc};
 use serde_json::{Value, json};
 
 use super::{
-    client::Side,
     machine::Machine,
     measurement::Measurement,
     replay::{Load, Measured},
+    sides::Side,
     verification::Verification,
 };
 

@@ -1,21 +1,62 @@
 //! The webhooks that the flags name: at a URL, or installed in a cluster.
 
-use std::sync::Arc;
+use std::{fmt, sync::Arc};
 
 use anyhow::Context;
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::client::conn::http2;
+use rustls::ClientConfig;
+use tokio::{net::TcpStream, sync::Mutex};
 
-use super::{
-    about::About,
-    client::{Route, Side},
-    connection::Shared,
-    installed::Installed,
-    tls,
-};
+use super::{about::About, installed::Installed, stream::Stream, tls};
 use crate::{
-    cli::{CompareSideArgs, CompareTlsArgs},
+    cli::{CompareSideArgs, CompareTlsArgs, webhook_url::WebhookUrl},
     commands::cluster::Clusters,
     server::Protocol,
 };
+
+/// A webhook, and which of the two it is.
+pub(super) struct Side {
+    pub(super) name: &'static str,
+    pub(super) url: WebhookUrl,
+    pub(super) tls: Arc<ClientConfig>,
+    pub(super) route: Route,
+    pub(super) protocol: Protocol,
+    /// The connection that all share in HTTP/2, once there is one.
+    pub(super) shared: Mutex<Option<Streams>>,
+    pub(super) about: About,
+}
+
+/// A connection of HTTP/2.
+pub(super) type Streams = http2::SendRequest<Full<Bytes>>;
+
+/// How a webhook is reached.
+pub(super) enum Route {
+    /// At its URL.
+    Direct,
+    /// By a port-forward to a pod of its Service.
+    PortForward(Box<Installed>),
+}
+
+impl fmt::Display for Side {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.name, self.url)
+    }
+}
+
+impl Route {
+    pub(super) async fn connect(&self, url: &WebhookUrl) -> anyhow::Result<Stream> {
+        match self {
+            Self::Direct => {
+                let stream = TcpStream::connect(url.address()).await?;
+                stream.set_nodelay(true)?;
+                Ok(Box::new(stream))
+            }
+            Self::PortForward(installed) => installed.connect().await,
+        }
+    }
+}
 
 /// Finds what stands behind the flags of one side; none if they name nothing.
 pub(super) async fn find(
@@ -32,7 +73,7 @@ pub(super) async fn find(
                 None => About::default(),
             };
             let tls = Arc::new(tls::load(trust, protocol, &[])?);
-            Side { name, url, tls, route: Route::Direct, protocol, shared: Shared::default(), about }
+            Side { name, url, tls, route: Route::Direct, protocol, shared: Mutex::default(), about }
         }
         (None, Some((namespace, service))) => {
             let flag = || format!("--{name}-service");
@@ -46,7 +87,7 @@ pub(super) async fn find(
                 tls,
                 route: Route::PortForward(Box::new(installed)),
                 protocol,
-                shared: Shared::default(),
+                shared: Mutex::default(),
                 about,
             }
         }

@@ -5,12 +5,7 @@ use std::sync::Arc;
 use anyhow::bail;
 use indicatif::ProgressBar;
 
-use super::{
-    answer::Answer,
-    client::{Client, Side},
-    difference::Difference,
-    review::Review,
-};
+use super::{answer::Answer, client::Client, difference::Difference, review::Review, sides::Side};
 
 /// What the answers to all reviews come to.
 #[derive(Debug, Default)]
