@@ -68,7 +68,7 @@ impl<'a> List<'a> {
     }
 }
 
-/// Whose annotation it is.
+/// The object that has the annotation.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Source {
     Pod,

@@ -63,7 +63,7 @@ pub struct Webhook {
     patterns: Patterns,
 }
 
-/// What came of answering a request.
+/// The result of [`Webhook::answer`].
 #[derive(Debug)]
 pub enum Answer<'r, 'a> {
     /// The response is in the buffers.

@@ -1,6 +1,6 @@
 //! How an admission ends: the one list that metrics, logs, audit annotations and tests share.
 
-/// What a request wants to do.
+/// The operation of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Operation {
     /// `CREATE`

@@ -15,7 +15,7 @@ pub(super) enum Path {
     OfContainer { list: &'static str, index: usize, field: &'static str },
 }
 
-/// What of a pod's labels there is.
+/// The labels that a pod has.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum Labels {
     /// Not even metadata, as in a template of `mutate`'s.

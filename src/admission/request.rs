@@ -34,7 +34,7 @@ pub struct PodRequest<'a> {
 }
 
 impl Request<'_> {
-    /// What the request wants to do.
+    /// The operation.
     pub fn operation(&self) -> Operation {
         self.review().operation
     }

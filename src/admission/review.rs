@@ -18,7 +18,7 @@ pub(super) struct Review<'a> {
     pub(super) old_object: Option<Value<'a>>,
 }
 
-/// What an answer echoes of its request.
+/// The parts of a request that its answer repeats.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Id<'a> {
     pub(super) api_version: &'a str,
@@ -32,7 +32,7 @@ impl Id<'_> {
     }
 }
 
-/// What the request is about.
+/// The object of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Target {
     /// `pods`

@@ -1,4 +1,4 @@
-//! What is injected into which container: every rule about a pod whose ServiceAccount is given credentials.
+//! The rules of the injection, for pods whose ServiceAccount is given credentials.
 
 use std::borrow::Cow;
 
@@ -37,7 +37,7 @@ pub(super) enum Containers<'a> {
     NewEphemeral { old_pod: Option<Value<'a>> },
 }
 
-/// What the settings say.
+/// The settings.
 #[derive(Clone, Copy)]
 pub(super) struct Configured<'a> {
     pub(super) settings: &'a Settings,
@@ -115,7 +115,7 @@ pub(super) fn inject<'a>(
     Ok(Injected { outcome, has_role: tally.has_role, region_is_of_pod, warnings })
 }
 
-/// What was done to a pod.
+/// The result for a pod.
 #[derive(Debug)]
 pub(super) struct Injected {
     pub(super) outcome: Outcome,
@@ -132,7 +132,7 @@ impl Injected {
     }
 }
 
-/// What is added to each container of a pod.
+/// The additions to each container of a pod.
 struct Addition<'a> {
     rules: &'static Rules,
     expected: Expected<'a>,
@@ -142,7 +142,7 @@ struct Addition<'a> {
     filter: Filter<'a>,
 }
 
-/// What was found in the containers.
+/// The findings in the containers.
 #[derive(Default)]
 struct Tally<'a> {
     /// Whether any container has what it needs now, or had it before.

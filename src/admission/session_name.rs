@@ -6,7 +6,7 @@ use std::{borrow::Cow, hash::Hasher};
 const MIN_CHARS: usize = 2;
 const MAX_CHARS: usize = 64;
 
-/// What follows the cut prefix of a long name: `-` and 8 hex digits.
+/// The suffix of a long name after its cut prefix: `-` and 8 hex digits.
 const HASH_CHARS: usize = 9;
 
 /// The session name of the pod called `pod_name`, which is not empty.

@@ -25,7 +25,7 @@ pub struct AuditArgs {
     /// What to print
     #[arg(short, long, env = "AUDIT_OUTPUT", value_name = "FORM", default_value = "text")]
     pub output: ReportForm,
-    /// What is injected, as `serve` has it.
+    /// Flags of the injection, as `serve` has them.
     #[command(flatten, next_help_heading = "Injection")]
     pub injection: InjectionArgs,
     /// Which cluster is asked.

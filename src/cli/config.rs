@@ -1,4 +1,4 @@
-//! What was typed → what `serve` runs on.
+//! Makes the configuration of `serve` from its flags.
 
 use std::{
     fmt,
@@ -40,7 +40,7 @@ pub struct Config {
     pub role_policy: Option<PermittedByDefault>,
     /// The file of the accounts with container credentials, if there is one.
     pub container_credentials: Option<PathBuf>,
-    /// What is injected.
+    /// The settings of the injection.
     pub settings: Arc<Settings>,
     /// The webhook's address.
     pub listen: SocketAddr,
@@ -125,7 +125,7 @@ pub enum Certificate {
     SelfSigned {
         /// Its names.
         names: Vec<String>,
-        /// What is asked of clients.
+        /// Requirements on clients.
         clients: Clients,
     },
 }

@@ -1,4 +1,4 @@
-//! What is injected, for every command that injects.
+//! Flags of the injection, for every command that injects.
 
 use clap::Args;
 
@@ -12,7 +12,7 @@ use crate::injection::{
     },
 };
 
-/// What is injected.
+/// Flags of the injection.
 #[derive(Debug, Args)]
 pub struct InjectionArgs {
     /// Give the same pods as another webhook: aws for amazon-eks-pod-identity-webhook, whose defaults hold then for what

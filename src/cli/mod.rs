@@ -52,7 +52,7 @@ pub use self::{
 #[derive(Debug, Parser)]
 #[command(version, max_term_width = 110)]
 pub struct Cli {
-    /// What to do.
+    /// The command.
     #[command(subcommand)]
     pub command: Command,
 }
@@ -93,7 +93,7 @@ fn names_command(first: Option<&OsStr>) -> bool {
     })
 }
 
-/// What to do.
+/// The commands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Serve the webhook (the default)

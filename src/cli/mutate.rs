@@ -25,12 +25,12 @@ pub struct MutateArgs {
     /// What to print. Without it, manifests are printed in the form they came in
     #[arg(short, long, env = "MUTATE_OUTPUT", value_name = "FORM")]
     pub output: Option<Output>,
-    /// What is injected.
+    /// Flags of the injection.
     #[command(flatten, next_help_heading = "Injection")]
     pub injection: InjectionArgs,
 }
 
-/// What `mutate` prints of a manifest.
+/// The output of `mutate`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Output {
     /// The JSON Patch

@@ -7,7 +7,7 @@ use clap::{Args, Subcommand};
 use super::{ClusterArgs, ReportForm, examples};
 use crate::oidc::issuer::Issuer;
 
-/// What `oidc` does.
+/// The commands of `oidc`.
 #[derive(Debug, Subcommand)]
 pub enum OidcCommand {
     /// Write the discovery document and the keys of an issuer, ready to be published
@@ -24,7 +24,7 @@ pub struct OidcGenerateArgs {
     /// The folder to write to: .well-known/openid-configuration and openid/v1/jwks in it
     #[arg(long, env = "OIDC_OUTPUT_DIR", value_name = "DIR")]
     pub output_dir: PathBuf,
-    /// Whose keys.
+    /// The source of the keys.
     #[command(flatten)]
     pub keys: OidcKeysArgs,
 }
@@ -38,7 +38,7 @@ pub struct OidcVerifyArgs {
     /// What to print
     #[arg(short, long, env = "OIDC_OUTPUT", value_name = "FORM", default_value = "text")]
     pub output: ReportForm,
-    /// Whose keys.
+    /// The source of the keys.
     #[command(flatten)]
     pub keys: OidcKeysArgs,
 }

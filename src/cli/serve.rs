@@ -20,7 +20,7 @@ pub struct ServeArgs {
     /// Where accounts come from.
     #[command(flatten, next_help_heading = "ServiceAccounts")]
     pub source: SourceArgs,
-    /// What is injected.
+    /// Flags of the injection.
     #[command(flatten, next_help_heading = "Injection")]
     pub injection: InjectionArgs,
     /// Where to listen.
@@ -38,7 +38,7 @@ pub struct ServeArgs {
     /// Logging.
     #[command(flatten, next_help_heading = "Logging")]
     pub log: LogArgs,
-    /// What is to be said of the flags of other webhooks.
+    /// Warnings about the flags of other webhooks.
     #[arg(skip)]
     pub warnings: Vec<String>,
     /// Every flag as it is in use, for `/debug/config`.

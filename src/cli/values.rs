@@ -1,4 +1,4 @@
-//! What the values of flags may be: from text to a value, or a sentence that says what is wanted.
+//! Parses the values of flags. An error says what is wanted.
 
 use std::{net::IpAddr, time::Duration};
 

@@ -18,7 +18,7 @@ use crate::{
 const TIMEOUT: Duration = Duration::from_secs(10);
 const MAX_BYTES: usize = 1 << 20;
 
-/// What a --ca-file must hold.
+/// The error for an invalid --ca-file.
 pub(super) const CA: &str = "--ca-file: want certificates in PEM:";
 
 /// Fetches without credentials, with kube's client.

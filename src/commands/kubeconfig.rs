@@ -51,7 +51,7 @@ fn merged(files: &[PathBuf]) -> anyhow::Result<Kubeconfig> {
     Ok(merged)
 }
 
-/// What a context selects.
+/// The cluster and user of a context.
 struct Selected {
     proxy_url: Option<String>,
     /// The user and its credential plugin.

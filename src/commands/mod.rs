@@ -1,4 +1,4 @@
-//! What the program can do, one file each, and what they share.
+//! The commands, a file or folder each, and the code that they share.
 
 mod accounts;
 pub mod audit;
@@ -29,7 +29,7 @@ use tokio::runtime::Builder;
 
 use crate::{cli::ReportForm, report::Findings};
 
-/// What a command waits for: its exit code.
+/// The work of a command, which returns its exit code.
 type Work = Pin<Box<dyn Future<Output = anyhow::Result<ExitCode>>>>;
 
 /// Runs a command's work, with the one crypto provider. All have one type, or the binary would hold the runtime's loop

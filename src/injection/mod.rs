@@ -1,4 +1,4 @@
-//! What an account's pods are given: parsed once, rendered once, when the account changes.
+//! The injection: what the pods of an account are given. It is parsed and rendered once, when the account changes.
 
 pub mod account;
 pub mod annotation;

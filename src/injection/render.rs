@@ -6,7 +6,7 @@
 pub const SESSION_NAME_BY_DOWNWARD_API: &[u8] =
     br#"{"name":"AWS_ROLE_SESSION_NAME","valueFrom":{"fieldRef":{"fieldPath":"metadata.name"}}}"#;
 
-/// What `render` appends, in a buffer of its own.
+/// The output of `render`, in a new buffer.
 pub fn to_vec(render: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
     let mut out = Vec::new();
     render(&mut out);

@@ -14,12 +14,12 @@ pub const MAX_CHARS: usize = 2048;
 /// IAM's limit on the name of a role (`CreateRole`).
 const MAX_NAME: usize = 64;
 
-/// What an ARN begins with. The name or path of a role can't: neither may hold a colon.
+/// The prefix of an ARN. The name or path of a role can't have it, since neither may contain a colon.
 const HEAD: &str = "arn:";
 
 /// The ARN to inject for a role. A short name, with or without a path, is completed if its account is known.
 ///
-/// What is too long for an ARN is cut, since it is injected into every container. Cut, it fails in STS just as loudly.
+/// A longer text is cut, since it is injected into every container. It fails in STS in the same way.
 pub fn complete<'a>(role: &'a str, owner: Option<&RoleOwner>) -> Cow<'a, str> {
     let role = cut(role, MAX_CHARS);
     match owner {

@@ -8,7 +8,7 @@ pub struct Warning {
     text: Box<str>,
 }
 
-/// What a warning is about.
+/// The subject of a warning.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WarningKind {
     /// The ServiceAccount's role is not an ARN.
@@ -80,7 +80,7 @@ const MAX_QUOTED_CHARS: usize = 80;
 const MAX_NAME_CHARS: usize = 30;
 
 impl Warning {
-    /// What it is about.
+    /// Its subject.
     pub fn kind(&self) -> WarningKind {
         self.kind
     }

@@ -37,15 +37,15 @@ struct Outage {
     operations: Vec<&'static str>,
 }
 
-/// What the log says of a failure.
+/// A failure, for the log.
 pub struct Failure<'a> {
     /// The part of the task that failed, as it is counted.
     pub operation: &'static str,
     /// Why.
     pub error: &'a dyn Display,
-    /// What that means for those who are served.
+    /// The effect on pods and accounts.
     pub effect: &'a str,
-    /// What to do about it, where that is known.
+    /// The remedy, if it is known.
     pub remedy: Option<&'a str>,
 }
 

@@ -29,7 +29,7 @@ use super::{
     root_cause::root_cause,
 };
 
-/// What a client sends requests by.
+/// The service that sends the requests of a client.
 pub type HttpService = BoxService<hyper::Request<Body>, Response<Box<DynBody>>, BoxError>;
 
 /// A cluster, or another server, and how to reach it.

@@ -33,7 +33,7 @@ pub struct Collection {
     pub client: Client,
     /// Its path, such as `/api/v1/namespaces/n/secrets`.
     pub path: String,
-    /// What limits it, as a query such as `fieldSelector=metadata.name%3Dx`; may be empty.
+    /// A selector, as a query such as `fieldSelector=metadata.name%3Dx`; may be empty.
     pub selector: String,
     /// How much of the objects is wanted.
     pub form: Form,

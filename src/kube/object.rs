@@ -30,7 +30,7 @@ const SHORTEST_ROUND: Duration = Duration::from_secs(1);
 /// By this name the API server records what is changed here, in `metadata.managedFields`.
 const FIELD_MANAGER: &str = "eks-pod-identity-webhook";
 
-/// What is known of an object.
+/// The last known state of an object.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub enum Observed {
     /// Nothing yet.
@@ -57,7 +57,7 @@ impl Observed {
     }
 }
 
-/// What an object is called and how it is reached.
+/// The name of an object, and the client that reaches it.
 #[derive(Clone)]
 pub struct Object {
     /// The client.

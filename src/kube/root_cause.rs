@@ -2,7 +2,7 @@
 
 use std::error::Error;
 
-/// What rustls says of a server that serves the very certificate that is trusted as its authority.
+/// The error of rustls if a server serves the same certificate that is trusted as its authority.
 const CA_AS_SERVER: &str = "CaUsedAsEndEntity";
 
 /// The last error in the chain of causes. Those before it say only that the connection failed.

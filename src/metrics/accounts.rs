@@ -1,4 +1,4 @@
-//! What is counted of the accounts and where they come from.
+//! Metrics of the accounts and where they come from.
 
 use prometheus::{Gauge, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Registry};
 
@@ -8,11 +8,11 @@ use super::{ContainerCredentialsMetrics, Label, MappingMetrics, counters, now, o
 pub const ACCOUNT_STATES: [&str; 5] =
     ["annotated", "mapped", "malformed", "container_credentials", "unannotated"];
 
-/// What can fail where accounts come from.
+/// The failures of the sources of accounts.
 pub const SOURCE_FAILURES: [&str; 7] =
     ["list", "watch_start", "watch_event", "watch_stream", "watch_ended", "no_resource_version", "manifests"];
 
-/// What is counted of the accounts.
+/// Metrics of the accounts.
 #[derive(Clone, Debug)]
 pub struct AccountMetrics {
     /// Of the role mapping.

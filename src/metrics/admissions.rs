@@ -1,4 +1,4 @@
-//! What is counted of admissions.
+//! Metrics of admissions.
 
 use prometheus::{Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, Registry};
 
@@ -8,7 +8,7 @@ use crate::{
     injection::warning::{Warned, WarningKind},
 };
 
-/// What is counted of admissions.
+/// Metrics of admissions.
 #[derive(Clone, Debug)]
 pub struct AdmissionMetrics {
     by_outcome: Vec<IntCounter>,

@@ -1,10 +1,10 @@
-//! What is counted of the accounts with container credentials.
+//! Metrics of the accounts with container credentials.
 
 use prometheus::{IntCounter, IntGauge, Registry};
 
 use super::{counters, opts, register};
 
-/// What is counted of the file that lists them.
+/// Metrics of the file that lists them.
 #[derive(Clone, Debug)]
 pub struct ContainerCredentialsMetrics {
     listed: IntGauge,
@@ -35,7 +35,7 @@ impl ContainerCredentialsMetrics {
         self.successful.set(1);
     }
 
-    /// What the file holds can't be used.
+    /// Counts a file that can't be used.
     pub fn failed(&self) {
         self.failed.inc();
         self.successful.set(0);

@@ -1,4 +1,4 @@
-//! What is counted of connections and HTTP.
+//! Metrics of connections and HTTP.
 
 use prometheus::{IntCounter, IntCounterVec, IntGauge, Registry};
 
@@ -11,7 +11,7 @@ const CODES: [u16; 9] = [200, 400, 404, 405, 408, 413, 415, 500, 503];
 pub const CLOSE_REASONS: [&str; 7] =
     ["finished", "broken", "idle", "slow_header", "slow_read", "evicted", "drained"];
 
-/// What is counted of connections and HTTP.
+/// Metrics of connections and HTTP.
 #[derive(Clone, Debug)]
 pub struct HttpMetrics {
     requests: [IntCounter; 2],

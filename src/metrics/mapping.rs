@@ -1,13 +1,13 @@
-//! What is counted of the role mapping.
+//! Metrics of the role mapping.
 
 use prometheus::{IntCounterVec, IntGauge, IntGaugeVec, Registry};
 
 use super::{Label, counters, opts, register};
 
-/// What can fail with the ConfigMap of the role mapping.
+/// The failures of the ConfigMap of the role mapping.
 pub const MAPPING_FAILURES: [&str; 2] = ["watch", "document"];
 
-/// What is counted of the role mapping.
+/// Metrics of the role mapping.
 #[derive(Clone, Debug)]
 pub struct MappingMetrics {
     used: IntGauge,

@@ -74,7 +74,7 @@ pub struct Metrics {
     pub log_lines_dropped: IntCounter,
 }
 
-/// What is counted of the certificate.
+/// Metrics of the certificate.
 #[derive(Clone, Debug)]
 pub struct TlsMetrics {
     /// When the certificate in use expires, in seconds since the epoch.

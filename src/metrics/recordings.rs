@@ -1,10 +1,10 @@
-//! What is counted of `--record`.
+//! Metrics of `--record`.
 
 use prometheus::{IntCounter, IntGauge, Registry};
 
 use super::{counters, opts, register};
 
-/// What is counted of the requests recorded.
+/// Metrics of the requests recorded.
 #[derive(Clone, Debug)]
 pub struct RecordingMetrics {
     /// Whether requests are being recorded.

@@ -1,4 +1,4 @@
-//! What is counted of a self-managed certificate.
+//! Metrics of a self-managed certificate.
 
 use prometheus::{Gauge, IntCounter, IntCounterVec, Registry};
 
@@ -7,7 +7,7 @@ use super::{Label, counters, opts, register};
 /// How the certificate's Secret is changed.
 pub const ROTATIONS: [&str; 3] = ["authority", "leaf", "drop"];
 
-/// What can fail where a self-managed certificate is kept.
+/// The operations of the certificate controller that can fail.
 pub const SELF_MANAGED_OPERATIONS: [&str; 9] = [
     "secret_watch",
     "secret_update",
@@ -20,7 +20,7 @@ pub const SELF_MANAGED_OPERATIONS: [&str; 9] = [
     "serve",
 ];
 
-/// What is counted of a self-managed certificate.
+/// Metrics of a self-managed certificate.
 #[derive(Clone, Debug)]
 pub struct SelfManagedMetrics {
     /// When the newest authority expires, in seconds since the epoch.

@@ -101,7 +101,7 @@ impl Jwk {
         }
     }
 
-    /// What tokens call it.
+    /// Its id in tokens (`kid`).
     pub fn id(&self) -> &str {
         self.0["kid"].as_str().unwrap_or_default()
     }

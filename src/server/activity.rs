@@ -1,4 +1,4 @@
-//! What each connection is doing, and for how long.
+//! The activity of each connection, and its timeouts.
 //!
 //! hyper has one timer for headers and for idle connections, and kube-apiserver needs them apart: it keeps idle
 //! connections for 90 s and does not resend a POST that meets a closed one, while a header that trickles in should be
@@ -41,7 +41,7 @@ pub enum Protocol {
     Http2,
 }
 
-/// What a connection is doing. Its listener, its reads and writes, its requests and its watchdog share it.
+/// The activity of a connection. Its listener, its reads and writes, its requests and its watchdog share it.
 #[derive(Clone, Debug)]
 pub(super) struct Activity(Arc<Shared>);
 

@@ -141,7 +141,7 @@ where
     }
 }
 
-/// What a connection comes to.
+/// How a connection ends.
 enum Event {
     Ended(hyper::Result<()>),
     TimedOut(TimedOut),

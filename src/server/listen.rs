@@ -243,7 +243,7 @@ async fn shake_hands(
     }
 }
 
-/// What the peer chose of the protocols that it was offered.
+/// The protocol that the peer chose.
 fn negotiated(stream: &TlsStream<TcpStream>) -> Protocol {
     match stream.get_ref().1.alpn_protocol() {
         Some(b"h2") => Protocol::Http2,

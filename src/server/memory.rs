@@ -25,7 +25,7 @@ struct Pool {
     streams: AtomicUsize,
 }
 
-/// What one request holds. It is given back when this is dropped.
+/// The memory that one request holds, until this is dropped.
 #[derive(Debug)]
 pub(super) struct Claim {
     memory: Memory,

@@ -35,11 +35,11 @@ pub struct CertificateFiles {
     pub cert: PathBuf,
     /// The key in PEM: PKCS#8, SEC1 or PKCS#1.
     pub key: PathBuf,
-    /// What is asked of clients.
+    /// Requirements on clients.
     pub clients: Clients,
 }
 
-/// What clients are asked for and offered.
+/// What is required of clients, and offered to them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Clients {
     /// The authorities one of which must have signed their certificate, if they need one.
@@ -132,7 +132,7 @@ pub fn self_signed(names: &[String], clients: &Clients) -> Result<Loaded, BadCer
     build(vec![made.cert.der().clone()], key, clients)
 }
 
-/// What is served until there is a certificate: handshakes fail.
+/// A configuration without a certificate: handshakes fail.
 pub fn without_certificate() -> Arc<ServerConfig> {
     #[derive(Debug)]
     struct NoCertificate;

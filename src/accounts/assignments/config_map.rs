@@ -20,7 +20,7 @@ use crate::{
     metrics::{Label, MappingMetrics},
 };
 
-/// What can fail with the ConfigMap of the role mapping.
+/// A failure of the ConfigMap of the role mapping.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MappingFailure {
     /// Reading or watching it.
@@ -42,7 +42,7 @@ impl Label for MappingFailure {
 
 const TASK: &str = "watch ConfigMap pod-identity-webhook";
 
-/// What the program's Role has to allow.
+/// The rule that the program's Role must have.
 const RULE: &str = "give its Role {apiGroups: [\"\"], resources: [configmaps], resourceNames: [pod-identity-webhook], verbs: [get, watch]}";
 
 /// The longest pause between two tries, as for the accounts.
@@ -127,7 +127,7 @@ impl ConfigMap {
     }
 }
 
-/// What it means that no new mapping comes.
+/// The effect of a missing new mapping.
 fn effect(mappings: &watch::Sender<Option<Arc<Mapping>>>) -> &'static str {
     if mappings.borrow().is_some() { "the roles stay as they were" } else { "not ready" }
 }

@@ -70,7 +70,7 @@ impl ContainerCredentialsFile {
         Ok(file)
     }
 
-    /// What it lists.
+    /// The listed accounts, as they change.
     pub fn news(&self) -> News<ContainerCredentialsList> {
         self.list.subscribe()
     }

@@ -86,7 +86,7 @@ impl Assignments {
         self
     }
 
-    /// What resolves annotations.
+    /// The resolver of annotations.
     pub fn resolver(&self) -> &Arc<Resolver> {
         &self.resolver
     }

@@ -8,7 +8,7 @@ use crate::{
     metrics::Label,
 };
 
-/// What is known of an account, as it is counted.
+/// The state of an account, as it is counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum State {
     /// It has an annotated role.

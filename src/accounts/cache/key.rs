@@ -1,4 +1,4 @@
-//! What accounts are found by.
+//! The keys of the cache.
 
 use std::{
     borrow::Borrow,

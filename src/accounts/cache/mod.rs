@@ -50,7 +50,7 @@ impl Cache {
         (cache, writer)
     }
 
-    /// What is known of an account; `None` if nothing, or if it is not decided yet. Neither waits nor allocates.
+    /// The account; `None` if it is unknown or not decided yet. Neither waits nor allocates.
     pub fn look_up(&self, namespace: &str, name: &str) -> Option<Account> {
         let key: &dyn AccountName = &(namespace, name);
         self.accounts.get(key).and_then(|entry| entry.account.clone())
@@ -103,7 +103,7 @@ struct Waiter<'a> {
 }
 
 impl Waiter<'_> {
-    /// What will be notified. To be dropped before the waiter is.
+    /// The notification. It must be dropped before the waiter.
     fn join(&self) -> Arc<Notify> {
         Arc::clone(&self.cache.waiting.entry(self.key.clone()).or_default())
     }

@@ -126,7 +126,7 @@ impl Writer {
         self.cache.accounts.contains_key(key)
     }
 
-    /// What is counted of the accounts.
+    /// The metrics of the accounts.
     pub fn metrics(&self) -> &AccountMetrics {
         &self.metrics
     }

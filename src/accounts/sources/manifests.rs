@@ -64,7 +64,7 @@ pub enum BadManifests {
     },
 }
 
-/// What manifests declare.
+/// The content of manifests.
 #[derive(Debug, Default)]
 pub struct Loaded {
     /// The ServiceAccounts.
@@ -222,7 +222,7 @@ fn files(path: &Path) -> io::Result<Vec<PathBuf>> {
     Ok(files)
 }
 
-/// What was found so far.
+/// The findings so far.
 #[derive(Default)]
 struct Found {
     accounts: Vec<Declared>,

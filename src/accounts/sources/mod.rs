@@ -11,7 +11,7 @@ use super::{
 };
 use crate::metrics::Label;
 
-/// What can fail where accounts come from.
+/// A failure of a source of accounts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SourceFailure {
     /// Listing the accounts.

@@ -10,7 +10,7 @@ pub(super) struct Foreign {
     pub(super) meaning: Meaning,
 }
 
-/// What it is here.
+/// Its equivalent here.
 pub(super) enum Meaning {
     /// A flag of ours, by another name.
     Renamed(&'static str),
@@ -32,9 +32,9 @@ pub(super) enum Meaning {
     InCluster,
     /// Pages of another name.
     DebugHandlers,
-    /// What we do in any case, if it is on.
+    /// This program always does it.
     Always(&'static str),
-    /// What we do not, for this reason.
+    /// This program does not do it, for this reason.
     Nothing(&'static str),
     /// Print the version and end.
     Version,

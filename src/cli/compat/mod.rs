@@ -28,7 +28,7 @@ pub fn foreign_flags() -> impl Iterator<Item = &'static str> {
     all().map(|foreign| foreign.name)
 }
 
-/// What was typed, in our own terms.
+/// The command line, with our own flags.
 #[derive(Debug, Default, PartialEq)]
 pub(super) struct Translated {
     pub(super) args: Vec<OsString>,
@@ -45,7 +45,7 @@ pub(super) fn with_implied(mut args: Vec<OsString>, compat: Option<&OsStr>) -> V
     args
 }
 
-/// What the last `--compat` says, if one is given.
+/// The value of the last `--compat`, if one is given.
 fn compat_of(args: &[OsString]) -> Option<OsString> {
     let mut said = args.iter().enumerate().filter_map(|(index, arg)| match split(arg)? {
         ("compat", value) => value.or_else(|| args.get(index + 1).cloned()),

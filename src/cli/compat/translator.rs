@@ -41,7 +41,7 @@ pub(super) struct Translator {
     /// Foreign flags in our terms: ours, the one that was typed, the value.
     translated: Vec<(&'static str, &'static str, OsString)>,
     warnings: Vec<String>,
-    /// What `--compat` says, as far as anybody says it.
+    /// The value of `--compat`, if it is given.
     compat: Option<OsString>,
     wants_version: bool,
     has_flag_of_aws: bool,

@@ -31,7 +31,7 @@ pub(super) struct Mutated {
     pub(super) kind: Kind,
 }
 
-/// What a document was.
+/// The kind of a document.
 pub(super) enum Kind {
     Manifest,
     /// An AdmissionReview, with the response as the server would send it.

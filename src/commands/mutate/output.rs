@@ -6,7 +6,7 @@ use crate::{
     yaml::{Document, Parsed},
 };
 
-/// What some editors begin a file with.
+/// The byte order mark, which some editors write.
 const BYTE_ORDER_MARK: char = '\u{feff}';
 
 /// A document to be printed.

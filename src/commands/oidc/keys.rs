@@ -14,7 +14,7 @@ use crate::{
     },
 };
 
-/// What must be published.
+/// The issuer, and the keys to publish.
 pub(super) struct Signing {
     /// The issuer of the flag, or else the cluster's.
     pub(super) issuer: Issuer,

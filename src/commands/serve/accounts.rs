@@ -57,7 +57,7 @@ impl Accounts {
         Self { resolver, cluster, config_map, role_policy, writer, metrics }
     }
 
-    /// What has to be read before the webhook is ready, beside the accounts.
+    /// Why the webhook is not ready, other than the accounts.
     pub(super) fn not_ready_reasons(&self) -> impl Iterator<Item = NotReadyReason> {
         let config_map = self.config_map.as_ref().map(|(config_map, _)| config_map.not_ready_reason());
         let namespaces = self.role_policy.as_ref().map(|(_, namespaces)| namespaces.not_ready_reason());

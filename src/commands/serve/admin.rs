@@ -61,7 +61,7 @@ pub(super) fn start(
     }))
 }
 
-/// What `/debug/config` shows.
+/// The content of `/debug/config`.
 fn debug_config(config: &Config, flags: &[FlagInUse]) -> Value {
     let flags = flags.iter().map(|flag| (flag.name.clone(), json!({"value": flag.value, "from": flag.from})));
     json!({

@@ -8,7 +8,7 @@ use tracing::warn;
 
 use crate::{cli::config::Config, server::listen::Port};
 
-/// What to do where a port is too low. The AWS webhook's is, and its image runs as root, which ours does not.
+/// The remedy for a privileged port. The AWS webhook has one, and runs as root, which this image does not.
 const PRIVILEGED_PORT: &str = ": ports below 1024 are for root on this node; set the pod's sysctl \
     net.ipv4.ip_unprivileged_port_start to 0 (securityContext.sysctls), or take another port";
 

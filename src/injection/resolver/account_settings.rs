@@ -1,4 +1,4 @@
-//! What annotations say beside the role → settings of the account, shared where they equal the defaults.
+//! Makes the settings of an account from its annotations, without the role. Settings that equal the defaults are shared.
 
 use std::sync::Arc;
 

@@ -27,7 +27,7 @@ pub struct Resolver {
     defaults_without_region: Vec<(&'static str, Arc<AccountSettings>)>,
 }
 
-/// What a role mapping says in place of annotations.
+/// The entry of a role mapping, which takes the place of annotations.
 #[derive(Debug)]
 pub struct Mapped {
     /// Its key: `payments/api`, `test-*/api`.

@@ -1,4 +1,4 @@
-//! What is injected, as the flags say it: names, values and their limits.
+//! The settings of the injection: names, values and their limits.
 //!
 //! Each setting is a type that can only hold what Kubernetes and STS accept, so a bad value ends the start and
 //! nothing behind this module checks again.

@@ -17,7 +17,7 @@ use crate::injection::{
 /// IAM's default quota for the length of a trust policy, without white space.
 pub const DEFAULT_QUOTA: usize = 2048;
 
-/// What a role must trust.
+/// The issuers and accounts that a role trusts.
 #[derive(Clone, Debug)]
 pub struct Trust {
     /// The issuers of the tokens: one for each cluster.

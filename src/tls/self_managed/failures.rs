@@ -17,7 +17,7 @@ pub(super) const MAX_PAUSE: Duration = Duration::from_secs(5);
 /// The longest pause between repairs of the Secret.
 pub(super) const MAX_PAUSE_OF_REPAIRS: Duration = Duration::from_secs(30);
 
-/// What can fail where a certificate is kept.
+/// An operation of the certificate controller that can fail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Operation {
     /// Reading or watching the Secret.

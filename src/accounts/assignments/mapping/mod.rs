@@ -40,7 +40,7 @@ pub struct Mapping {
     refused: Vec<Refused>,
 }
 
-/// What the accounts that match a key are given.
+/// An entry: the role and settings of the accounts that match its key.
 #[derive(Debug)]
 struct Entry {
     mapped: Mapped,
@@ -109,7 +109,7 @@ impl Mapping {
         }
     }
 
-    /// What an account with these annotations and without an annotated role is given.
+    /// Resolves an account without an annotated role.
     pub fn resolve(
         &self,
         resolver: &Resolver,

@@ -42,7 +42,7 @@ pub(super) struct Synced {
     pub(super) events: Option<Events>,
 }
 
-/// What a stream of initial events comes to.
+/// The result of a stream of initial events.
 enum Streamed {
     /// It is complete.
     Complete(Synced),

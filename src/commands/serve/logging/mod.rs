@@ -1,4 +1,4 @@
-//! What is logged, and in which form.
+//! Starts logging: which lines, and in which form.
 
 mod lines;
 
