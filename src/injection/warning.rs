@@ -117,6 +117,10 @@ fn quote_chars(text: &str, max_chars: usize) -> String {
 
 /// The first `max_chars` characters of `text`.
 pub fn cut(text: &str, max_chars: usize) -> &str {
+    // No text has more characters than bytes.
+    if text.len() <= max_chars {
+        return text;
+    }
     text.char_indices().nth(max_chars).map_or(text, |(end, _)| &text[..end])
 }
 
