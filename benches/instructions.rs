@@ -83,7 +83,7 @@ fn parse_tape((mut tape, mut body): (TapeParse, Vec<u8>)) -> (TapeParse, Vec<u8>
 }
 
 #[library_benchmark(setup = Resolver::new)]
-#[bench::defaults(args = (Default::default()), config = budget(5_500))]
+#[bench::defaults(args = (Default::default()), config = budget(4_900))]
 fn bind(resolver: Resolver) -> (Resolver, Account) {
     let account = resolver.resolve(black_box(fixtures::ANNOTATIONS));
     (resolver, account)
