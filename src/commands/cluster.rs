@@ -84,7 +84,8 @@ pub(super) async fn get(client: &kube::Client, path: &str) -> anyhow::Result<Str
         let remedy = error.missing_right(": grant the user of this command the right to get it");
         anyhow!("GET {path}: {error}{}", remedy.unwrap_or_default())
     };
-    call::text(client, call::get(path, "application/json")?).await.map_err(explained)
+    // The keys of the issuer have a media type of their own, and nothing else is accepted.
+    call::text(client, call::get(path, "*/*")?).await.map_err(explained)
 }
 
 /// The discovery document of the cluster's token issuer. Every ServiceAccount may read it, by the ClusterRole

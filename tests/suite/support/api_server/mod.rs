@@ -37,7 +37,7 @@ use tokio_rustls::TlsAcceptor;
 
 pub(crate) use self::accounts::InitialEvents;
 use self::{accounts::object, objects::Objects};
-use super::{ROLE_ANNOTATION, pki::Pair};
+use super::{ROLE_ANNOTATION, issuer::JWKS, pki::Pair};
 
 type Body = BoxBody<Bytes, io::Error>;
 
@@ -328,12 +328,19 @@ impl State {
     }
 }
 
+/// The media type of an issuer's keys; kube-apiserver sends them as nothing else.
+const JWKS_TYPE: &str = "application/jwk-set+json";
+
 async fn respond(
     state: &Arc<Mutex<State>>,
     mut hold: tokio_watch::Receiver<bool>,
     request: Request<Incoming>,
 ) -> Response<Body> {
     if let Some((status, body)) = state.lock().unwrap().documents.get(request.uri().path()) {
+        let accept = request.headers().get("accept").map_or("*/*", |value| value.to_str().unwrap());
+        if request.uri().path() == JWKS && !accept.contains("*/*") && !accept.contains(JWKS_TYPE) {
+            return verbatim(StatusCode::NOT_ACCEPTABLE, format!("406: Not Acceptable, only {JWKS_TYPE}"));
+        }
         return verbatim(StatusCode::from_u16(*status).unwrap(), body.clone());
     }
     if request.uri().path() == "/api/v1/namespaces" {
