@@ -114,6 +114,23 @@ pub struct Parsed {
 }
 
 impl Document<'_> {
+    /// The documents without content that come before the content, each with its marker: comments that stay when the
+    /// document is replaced.
+    pub fn empty_documents(&self) -> &str {
+        let (mut end, mut offset) = (0, 0);
+        for line in self.text.split_inclusive('\n') {
+            let rest = if is_marker(line, "---") { &line[3..] } else { line };
+            if has_content(rest) && !is_marker(line, "...") {
+                break;
+            }
+            offset += line.len();
+            if is_marker(line, "---") || is_marker(line, "...") {
+                end = offset;
+            }
+        }
+        &self.text[..end]
+    }
+
     /// Parses the document. What begins with `{` is tried as JSON first, since not all JSON is YAML.
     pub fn parse(&self) -> Result<Parsed, BadDocument> {
         self.parse_with(DuplicateKeyPolicy::Error)

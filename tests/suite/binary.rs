@@ -573,6 +573,16 @@ fn documents_that_are_not_injected_stay_byte_for_byte() {
             "{after}"
         );
     }
+    // Documents of comments stay before an injected one, too.
+    for empty in [
+        "kind: A\n---\n# of a template that is disabled\n# twice\n---\n",
+        "# of a template that is disabled\n---\n---\n# another\n---\n",
+        "kind: A\n---\n# ended\n...\n---\n",
+    ] {
+        let after = mutated(&format!("{empty}{POD}---\nkind: B\n"));
+        assert!(after.starts_with(&format!("{empty}apiVersion: v1\n")), "{after}");
+        assert!(after.ends_with("---\nkind: B\n") && after.contains("AWS_ROLE_ARN"), "{after}");
+    }
     // Published charts repeat keys. kubectl takes the last.
     let repeated = format!("kind: A\nkind: B\n---\n{}", POD.replace("kind: Pod", "kind: Job\nkind: Pod"));
     let output = run_with_input(

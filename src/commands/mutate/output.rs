@@ -68,6 +68,9 @@ fn in_place(text: &str, documents: &[Printed<'_>]) -> String {
         let start = printed.document.text.as_ptr().addr() - text.as_ptr().addr();
         out.push_str(&text[end..start]);
         end = start + printed.document.text.len();
+        if !printed.is_verbatim {
+            out.push_str(printed.document.empty_documents());
+        }
         if !printed.is_verbatim && !out.is_empty() && !out.ends_with(['\n', BYTE_ORDER_MARK]) {
             out.push('\n');
         }
