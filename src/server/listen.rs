@@ -116,45 +116,41 @@ impl Listener {
         let connections = TaskTracker::new();
         let mut is_failing = false;
         let mut drain = self.drain.clone();
+        // Begins to serve a connection once there is room for it, on one of the workers if there are any.
+        let start = async |stream: net::TcpStream, peer: SocketAddr| {
+            let activity = Activity::new();
+            let place = occupancy.enter(peer.ip(), activity.clone()).await;
+            let connection = self.connection(stream, place, activity, handler.clone());
+            match self.workers.as_ref().and_then(Workers::assign) {
+                None => connections.spawn(connection),
+                Some((worker, assigned)) => connections.spawn_on(assigned.run(connection), worker),
+            };
+        };
         loop {
             let next = async {
-                let (stream, peer) = self.accept(&mut is_failing).await?;
-                let activity = Activity::new();
-                let place = occupancy.enter(peer.ip(), activity.clone()).await;
-                Some((stream, place, activity))
+                let Some((stream, peer)) = self.accept(&mut is_failing).await else { return };
+                // Another runtime registers the socket anew.
+                let Ok(stream) = stream.into_std() else { return };
+                start(stream, peer).await;
             };
             // Connections that wait to be accepted are accepted before the drain is looked at: they would be reset
             // otherwise.
-            let accepted = tokio::select! {
+            tokio::select! {
                 biased;
-                accepted = next => accepted,
+                () = next => {}
                 () = drain.closing() => break,
-            };
-            let Some((stream, place, activity)) = accepted else { continue };
-            // Another runtime registers the socket anew.
-            let Ok(stream) = stream.into_std() else { continue };
-            self.start(&connections, self.connection(stream, place, activity, handler.clone()));
+            }
         }
         if let Err(error) = handover::take_no_more(&self.tcp).await {
             warn!(%error, "connections that begin now may be reset: this port can't be handed over");
         }
         for _ in 0..BACKLOG {
             let Some((stream, peer)) = handover::accept_established(&self.tcp) else { break };
-            let activity = Activity::new();
-            let place = occupancy.enter(peer.ip(), activity.clone()).await;
-            self.start(&connections, self.connection(stream, place, activity, handler.clone()));
+            start(stream, peer).await;
         }
         drop(self);
         connections.close();
         connections.wait().await;
-    }
-
-    /// Serves a connection, on one of the workers if there are any.
-    fn start(&self, connections: &TaskTracker, connection: impl Future<Output = ()> + Send + 'static) {
-        match self.workers.as_ref().and_then(Workers::assign) {
-            None => connections.spawn(connection),
-            Some((worker, assigned)) => connections.spawn_on(assigned.run(connection), worker),
-        };
     }
 
     async fn accept(&self, is_failing: &mut bool) -> Option<(TcpStream, SocketAddr)> {
