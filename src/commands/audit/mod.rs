@@ -135,12 +135,10 @@ fn pods(client: kube::Client, namespace: Option<&str>) -> Collection {
 
 /// Why there is no list, with what would give one.
 fn refused(resource: &str, error: CallError) -> anyhow::Error {
+    let rule = format!("; it takes the rule {{apiGroups: [\"\"], resources: [{resource}], verbs: [list]}}");
     let remedy = match error.code() {
-        Some(StatusCode::FORBIDDEN) => {
-            format!("; it takes the rule {{apiGroups: [\"\"], resources: [{resource}], verbs: [list]}}")
-        }
-        Some(StatusCode::GONE) => "; the list took longer than the API server keeps it: try again".to_owned(),
-        _ => String::new(),
+        Some(StatusCode::GONE) => "; the list took longer than the API server keeps it: try again",
+        _ => error.missing_right(&rule).unwrap_or_default(),
     };
     anyhow!("can't list {resource}: {error}{remedy}")
 }
