@@ -16,8 +16,8 @@ impl ManagedFields {
     /// Removes them from `body` by moving the bytes before them up to their end. Returns where the body begins now. Nothing
     /// else changes in a body that is JSON; another body may become JSON.
     ///
-    /// The pattern can't be part of a string, where its quotes would be escaped. There is no bracket within the array, so
-    /// the next one closes it. kube-apiserver writes the field as the last of the metadata, before the spec. Elsewhere it
+    /// The pattern can't be part of a string, where its quotes would be escaped. The array holds no bracket, so the next
+    /// one closes it. kube-apiserver writes the field as the last of the metadata, before the spec. Elsewhere it
     /// is not removed.
     pub(super) fn leave_out(&self, body: &mut [u8]) -> usize {
         let Some(start) = self.0.find(body).map(|position| position + self.0.needle().len()) else {

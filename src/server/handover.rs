@@ -17,7 +17,7 @@ use tokio::net::TcpListener;
 const ESTABLISHED_WITHIN: Duration = Duration::from_millis(10);
 
 /// Takes no further connections, and waits for those that have begun. They can then be accepted without waiting. Does
-/// nothing to a port that is not shared: its clients are refused at once, and shall not wait instead.
+/// nothing to a port that is not shared: its clients are refused at once, which is better than to wait.
 pub(super) async fn take_no_more(tcp: &TcpListener) -> io::Result<()> {
     let socket = SockRef::from(tcp);
     if !socket.reuse_port()? {

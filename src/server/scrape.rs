@@ -1,6 +1,6 @@
 //! The answer to a scrape: the text format, compressed for those who ask for that, as Prometheus does.
 //!
-//! Every scraper reads the text format, so there is no other, even if another is preferred. OpenMetrics would add nothing,
+//! Every scraper reads the text format, so only that is written, even if another is preferred. OpenMetrics would add nothing,
 //! and it would change the names of buckets, since it writes `le` in another way.
 
 use std::io::{self, Write};
