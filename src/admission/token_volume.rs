@@ -1,6 +1,6 @@
 //! Which volume carries the token: one that the pod already has, or a new one under a free name.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, collections::HashSet};
 
 use super::{
     BadReview,
@@ -20,7 +20,7 @@ pub(super) struct TokenVolume<'a> {
     /// Whether it has the name that a token's volume has by default.
     pub(super) has_first_name: bool,
     /// Further volumes of the pod that are tokens like ours. A container that mounts one needs no other.
-    others: Vec<&'a str>,
+    others: HashSet<&'a str>,
 }
 
 impl<'a> TokenVolume<'a> {
@@ -33,7 +33,7 @@ impl<'a> TokenVolume<'a> {
     ) -> Result<Self, BadReview> {
         // By number: whether the volume of that name is a token volume like ours.
         let mut taken: Vec<Option<bool>> = Vec::new();
-        let mut others = Vec::new();
+        let mut others = HashSet::new();
         for volume in json::items(pod.volumes) {
             let (mut name, mut projected) = ("", None);
             for (key, value) in json::fields(volume, "a volume")? {
@@ -50,7 +50,7 @@ impl<'a> TokenVolume<'a> {
                 None => false,
             };
             if is_token && number != Some(1) {
-                others.push(name);
+                others.insert(name);
             }
             // Numbers beyond the count of volumes can't be reached, so a pod can't make this list long.
             let Some(number) = number.filter(|&number| number <= pod.volumes.map_or(0, Array::len)) else {
@@ -71,7 +71,7 @@ impl<'a> TokenVolume<'a> {
 
     /// Whether a volume is a token like ours.
     pub(super) fn is_token(&self, name: &str) -> bool {
-        self.name == name || self.others.contains(&name)
+        self.name == name || self.others.contains(name)
     }
 }
 
@@ -79,7 +79,7 @@ impl<'a> TokenVolume<'a> {
 fn mounted_at_path<'a>(
     pod: &Pod<'a>,
     token: &Token,
-    names: &[&'a str],
+    names: &HashSet<&'a str>,
 ) -> Result<Option<&'a str>, BadReview> {
     if names.is_empty() {
         return Ok(None);
@@ -91,7 +91,7 @@ fn mounted_at_path<'a>(
             {
                 for mount in json::items(json::array(mounts, "a container's volumeMounts")?) {
                     let Mount { name, path, is_partial } = Mount::read(mount)?;
-                    if token.mount_path.is(path) && !is_partial && names.contains(&name) {
+                    if token.mount_path.is(path) && !is_partial && names.contains(name) {
                         return Ok(Some(name));
                     }
                 }

@@ -1,4 +1,4 @@
-//! No account makes the admission of its pods cost more than a small multiple of an ordinary one.
+//! No account and no pod makes an admission cost more than a small multiple of an ordinary one of its size.
 
 use std::{
     sync::Arc,
@@ -11,21 +11,27 @@ use eks_pod_identity_webhook::{
     injection::account::Account,
 };
 
+use serde_json::{Value, json};
+
 use crate::support::{self, ROLE, ROLE_ANNOTATION, recorded};
 
 const RUNS: usize = 300;
 
 /// The shortest of many admissions of the same pod, and the length of the answer.
 fn cost(account: &Account) -> (Duration, usize) {
+    cost_of(account, RUNS, recorded_body)
+}
+
+fn cost_of(account: &Account, runs: usize, body: impl Fn() -> Vec<u8>) -> (Duration, usize) {
     let (webhook, mut buffers) = (Webhook::new(Arc::default()), Buffers::default());
     let mut answer = Vec::new();
     let admit = || {
-        answer = recorded_body();
+        answer = body();
         let begun = Instant::now();
         webhook.admit(&mut answer, &mut buffers, |_, _| Some(account.clone())).unwrap().unwrap();
         (begun.elapsed(), answer.len())
     };
-    std::iter::repeat_with(admit).take(RUNS).min().unwrap()
+    std::iter::repeat_with(admit).take(runs).min().unwrap()
 }
 
 fn recorded_body() -> Vec<u8> {
@@ -67,4 +73,29 @@ fn hostile_annotations_cost_three_times_as_much_at_most() {
             ordinary.1
         );
     }
+}
+
+#[test]
+fn many_tokens_of_a_pod_and_many_mounts_of_them_do_not_multiply() {
+    const MANY: usize = 6_000;
+    let pod = |path: &str| {
+        let token = json!({"serviceAccountToken": {"audience": "sts.amazonaws.com", "path": "token"}});
+        let volume = |number| json!({"name": format!("v{number:05}"), "projected": {"sources": [token]}});
+        let mount = |number| json!({"name": format!("w{number:05}"), "mountPath": path});
+        let mut review: Value = serde_json::from_slice(&recorded_body()).unwrap();
+        let spec = &mut review["request"]["object"]["spec"];
+        spec["volumes"] = (0..MANY).map(volume).collect();
+        spec["containers"][0]["volumeMounts"] = (0..MANY).map(mount).collect();
+        review.to_string().into_bytes()
+    };
+    let account = support::account(&[(ROLE_ANNOTATION, ROLE)]);
+    let [elsewhere, at_path] = [
+        "/var/run/secrets/eks.amazonaws.com/serviceaccoun_",
+        "/var/run/secrets/eks.amazonaws.com/serviceaccount",
+    ]
+    .map(|path| {
+        let body = pod(path);
+        cost_of(&account, 3, || body.clone()).0
+    });
+    assert!(at_path <= elsewhere * 3, "{at_path:?} at the token's path, {elsewhere:?} elsewhere");
 }
