@@ -39,7 +39,7 @@ impl AnnotationKeys {
     pub fn interest(&self, key: &str) -> Interest {
         match self.prefix.strip(key) {
             Some(name) if Annotation::named(name).is_some() => Interest::Read,
-            _ if self.mistake(key).is_some() => Interest::Suspect,
+            _ if near_miss::meant(key, self.prefix.domain()).is_some() => Interest::Suspect,
             _ => Interest::None,
         }
     }
