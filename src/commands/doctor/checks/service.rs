@@ -59,7 +59,9 @@ pub(crate) fn endpoints(place: (&str, &str), slices: &Read<Value>) -> (Finding, 
         Ok(slices) => list(slices, "/items"),
         Err(unread) => return (unread.finding(CHECK, &what, RULE, INSTALL), Vec::new()),
     };
-    let ready: Vec<_> = slices.iter().flat_map(ready_of).collect();
+    // A Service with both families has each replica in one slice of either.
+    let (ipv4, ipv6): (Vec<_>, Vec<_>) = slices.iter().flat_map(ready_of).partition(SocketAddr::is_ipv4);
+    let ready = if ipv6.len() > ipv4.len() { ipv6 } else { ipv4 };
     let finding = match ready.len() {
         0 => {
             let remedy =
@@ -115,27 +117,45 @@ mod tests {
         }
     }
 
+    fn endpoint(address: &str, ready: Value) -> Value {
+        json!({"addresses": [address], "conditions": {"ready": ready}})
+    }
+
+    fn slice(endpoints: &[Value]) -> Value {
+        let ports = json!([{"name": "admin", "port": 9090}, {"name": "webhook", "port": 8443}]);
+        json!({"ports": ports, "endpoints": endpoints})
+    }
+
+    fn found(slices: &[Value]) -> (Level, Vec<String>) {
+        let place = ("ns", "hook");
+        let (finding, addresses) =
+            crate::commands::doctor::checks::endpoints(place, &Ok(json!({"items": slices})));
+        (finding.level, addresses.iter().map(SocketAddr::to_string).collect())
+    }
+
     #[test]
     fn only_what_is_ready_counts() {
-        let endpoint =
-            |address: &str, ready: Value| json!({"addresses": [address], "conditions": {"ready": ready}});
-        let slices = |endpoints: &[Value]| {
-            let ports = json!([{"name": "admin", "port": 9090}, {"name": "webhook", "port": 8443}]);
-            Ok(json!({"items": [{"ports": ports, "endpoints": endpoints}]}))
-        };
-        let level = |endpoints: &[Value]| {
-            crate::commands::doctor::checks::endpoints(("ns", "hook"), &slices(endpoints)).0.level
-        };
         let [one, two, away] = [
-            endpoint("10.0.0.1", json!(true)),
-            endpoint("fd00::1", Value::Null),
-            endpoint("10.0.0.2", json!(false)),
+            endpoint("fd00::1", json!(true)),
+            endpoint("fd00::2", Value::Null),
+            endpoint("fd00::3", json!(false)),
         ];
-        assert_eq!(level(std::slice::from_ref(&away)), Level::Fail);
-        assert_eq!(level(&[one.clone(), away.clone()]), Level::Warn);
-        assert_eq!(level(&[one.clone(), two.clone(), away.clone()]), Level::Pass);
-        let (_, addresses) =
-            crate::commands::doctor::checks::endpoints(("ns", "hook"), &slices(&[one, two, away]));
-        assert_eq!(addresses, ["10.0.0.1:8443".parse().unwrap(), "[fd00::1]:8443".parse().unwrap()]);
+        assert_eq!(found(&[slice(std::slice::from_ref(&away))]), (Level::Fail, Vec::new()));
+        assert_eq!(found(&[slice(&[one.clone(), away.clone()])]).0, Level::Warn);
+        let addresses = ["[fd00::1]:8443", "[fd00::2]:8443"].map(str::to_owned).to_vec();
+        assert_eq!(found(&[slice(&[one, two, away])]), (Level::Pass, addresses));
+    }
+
+    #[test]
+    fn a_replica_with_an_address_of_each_family_counts_once() {
+        let of = |addresses: &[&str]| {
+            slice(&addresses.iter().map(|address| endpoint(address, json!(true))).collect::<Vec<_>>())
+        };
+        let one = found(&[of(&["fd00::1"]), of(&["10.0.0.1"])]);
+        assert_eq!(one, (Level::Warn, vec!["10.0.0.1:8443".to_owned()]));
+        let two = found(&[of(&["10.0.0.1", "10.0.0.2"]), of(&["fd00::1", "fd00::2"])]);
+        assert_eq!((two.0, two.1.len()), (Level::Pass, 2));
+        // A large Service has several slices of one family.
+        assert_eq!(found(&[of(&["10.0.0.1"]), of(&["10.0.0.2"])]).0, Level::Pass);
     }
 }
