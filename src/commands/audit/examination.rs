@@ -7,7 +7,6 @@ use std::{collections::HashSet, sync::Arc};
 
 use json_patch::Patch;
 use serde_json::{Value, json};
-use thiserror::Error;
 
 use super::{
     missing::{self, Identity, MissingInjection},
@@ -66,14 +65,6 @@ pub(crate) struct PodMistakes {
     pub(crate) texts: Vec<String>,
 }
 
-/// A pod that is malformed.
-#[derive(Debug, Error)]
-#[error("pod {name}: {why}")]
-pub(crate) struct Unreadable {
-    name: String,
-    why: BadReview,
-}
-
 impl Auditor {
     /// An auditor that expects what a webhook with these settings injects.
     pub(crate) fn new(settings: Arc<Settings>) -> Self {
@@ -83,10 +74,10 @@ impl Auditor {
     /// Examines one pod.
     pub(crate) fn examine(
         &mut self,
-        pod: Value,
+        mut pod: Value,
         look_up: impl FnOnce(&str, &str) -> Option<Account>,
-    ) -> Result<Examination, Unreadable> {
-        let nothing_wrong = |examined| Ok(Examination { examined, mistakes: None });
+    ) -> Examination {
+        let nothing_wrong = |examined| Examination { examined, mistakes: None };
         if !text(&pod, "/metadata/deletionTimestamp").is_empty() {
             return nothing_wrong(Examined::Terminating);
         }
@@ -96,35 +87,45 @@ impl Auditor {
         let Some(account) = look_up(text(&pod, "/metadata/namespace"), account) else {
             return nothing_wrong(Examined::UnknownAccount);
         };
-        let name = text(&pod, "/metadata/name").to_owned();
-        let answer = self.admit(&pod, &account).map_err(|why| Unreadable { name: name.clone(), why })?;
-        let mistakes =
-            PodMistakes::of(&pod, &account, answer.map_or_else(Vec::new, |answer| answer.warnings));
-        let examined = match &account {
+        // One pod that the webhook refuses must not hide the others.
+        self.try_examine(&mut pod, service_account, &account).unwrap_or_else(|why| Examination {
+            examined: Examined::LeftAlone,
+            mistakes: PodMistakes::of(&pod, &account, vec![format!("the webhook can't change it: {why}")]),
+        })
+    }
+
+    fn try_examine(
+        &mut self,
+        pod: &mut Value,
+        service_account: String,
+        account: &Account,
+    ) -> Result<Examination, BadReview> {
+        let answer = self.admit(pod, account)?;
+        let mistakes = PodMistakes::of(pod, account, answer.map_or_else(Vec::new, |answer| answer.warnings));
+        let examined = match account {
             Account::Nothing | Account::Mistaken(_) => Examined::NotApplicable,
-            Account::Granted(grant) => self.compare(pod, name, service_account, grant)?,
+            Account::Granted(grant) => self.compare(pod, service_account, grant)?,
         };
         Ok(Examination { examined, mistakes })
     }
 
     fn compare(
         &mut self,
-        mut pod: Value,
-        name: String,
+        pod: &mut Value,
         service_account: String,
         grant: &Arc<Grant>,
-    ) -> Result<Examined, Unreadable> {
-        let namespace = text(&pod, "/metadata/namespace").to_owned();
-        let owner = Owner::of(&pod);
+    ) -> Result<Examined, BadReview> {
+        let [namespace, name] =
+            ["/metadata/namespace", "/metadata/name"].map(|field| text(pod, field).to_owned());
+        let owner = Owner::of(pod);
         let role = grant.assigned_role().map_or("", |role| role.arn());
-        let had_identity = has_identity(&pod);
-        let others = OtherRoles::take_from(&mut pod, role, self.rules);
+        let had_identity = has_identity(pod);
+        let others = OtherRoles::take_from(pod, role, self.rules);
 
-        let answer = self.admit(&pod, &Account::Granted(Arc::clone(grant)));
-        let answer = answer.map_err(|why| Unreadable { name: name.clone(), why })?;
+        let answer = self.admit(pod, &Account::Granted(Arc::clone(grant)))?;
         let (patch, outcome) = answer
             .map_or((Patch::default(), Outcome::UnknownAccount), |answer| (answer.patch, answer.outcome));
-        let lacks = missing::read_patch(&patch, &pod);
+        let lacks = missing::read_patch(&patch, pod);
         // A volume that no container would use gives nothing; the AWS webhook adds it all the same.
         let gives_nothing = !had_identity && lacks.iter().all(|(container, _)| container.is_empty());
         if lacks.is_empty() || gives_nothing {
@@ -243,7 +244,6 @@ mod tests {
                 ("payments", "plain") => Some(resolve("")),
                 _ => None,
             })
-            .unwrap()
             .examined
     }
 
@@ -313,10 +313,10 @@ mod tests {
         let account = Resolver::new(settings).resolve([("eks.amazonaws.com/role-arn", ROLE)]);
         let mut left = pod("api");
         left["spec"]["volumes"] = json!([{"name": "data", "emptyDir": {}}]);
-        let found = lack(auditor.examine(left.clone(), |_, _| Some(account.clone())).unwrap().examined);
+        let found = lack(auditor.examine(left.clone(), |_, _| Some(account.clone())).examined);
         assert!(found.lacks.contains(&"volume".to_owned()), "{:?}", found.lacks);
         left["metadata"]["annotations"] = json!({"eks.amazonaws.com/skip-containers": "init,app,proxy"});
-        assert!(matches!(auditor.examine(left, |_, _| Some(account)).unwrap().examined, Examined::LeftAlone));
+        assert!(matches!(auditor.examine(left, |_, _| Some(account)).examined, Examined::LeftAlone));
     }
 
     #[test]
@@ -333,7 +333,7 @@ mod tests {
                 Resolver::new(Arc::clone(&settings)).resolve([("eks.amazonaws.com/role-arn", ROLE)]);
             let created = injected_by(Arc::clone(&settings), by_hand.clone(), &account);
             let mut auditor = Auditor::new(settings);
-            let examination = auditor.examine(created, |_, _| Some(account.clone())).unwrap();
+            let examination = auditor.examine(created, |_, _| Some(account.clone()));
             assert!(matches!(examination.examined, Examined::Complete), "{compat}: {examination:?}");
             assert_eq!(examination.mistakes, None, "{compat}");
         }
@@ -348,7 +348,7 @@ mod tests {
         let mut mistakes = |pod: &Value, annotation: (&str, &str)| {
             let account =
                 Resolver::new(Arc::default()).resolve([annotation, ("eks.amazonaws.com/region", "eu west")]);
-            auditor.examine(pod.clone(), |_, _| Some(account)).unwrap().mistakes
+            auditor.examine(pod.clone(), |_, _| Some(account)).mistakes
         };
         let role = ("eks.amazonaws.com/role-arn", ROLE);
         let found = mistakes(&odd, role).unwrap();
@@ -394,5 +394,18 @@ mod tests {
         assert_eq!((found.lacks, found.containers.len()), (vec!["AWS_ROLE_ARN".to_owned()], 3));
         pod["metadata"]["annotations"] = json!({"eks.amazonaws.com/include-containers": "proxy"});
         assert_eq!(lack(examine(pod)).containers, ["proxy"]);
+    }
+
+    #[test]
+    fn a_pod_that_the_webhook_refuses_is_reported() {
+        let mut large = pod("api");
+        let containers: Vec<_> = (0..5_000).map(|number| json!({"name": number.to_string()})).collect();
+        large["spec"]["containers"] = containers.into();
+        let account = Resolver::new(Arc::default()).resolve([("eks.amazonaws.com/role-arn", ROLE)]);
+        let found = Auditor::new(Arc::default()).examine(large, |_, _| Some(account));
+        assert!(matches!(found.examined, Examined::LeftAlone), "{found:?}");
+        let mistakes = found.mistakes.unwrap();
+        assert!(mistakes.texts[0].contains("too many containers"), "{mistakes:?}");
+        assert_eq!(mistakes.owner.to_string(), "pod/api-1");
     }
 }
