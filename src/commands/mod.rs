@@ -47,7 +47,11 @@ fn run(runtime: &mut Builder, work: Work) -> anyhow::Result<ExitCode> {
     aws_lc_rs::default_provider()
         .install_default()
         .map_err(|_| anyhow!("a crypto provider is already set"))?;
-    runtime.build().context("can't start the runtime")?.block_on(work)
+    let runtime = runtime.build().context("can't start the runtime")?;
+    let ended = runtime.block_on(work);
+    // The end does not wait for a thread that is blocked, such as by a credential plugin.
+    runtime.shutdown_background();
+    ended
 }
 
 /// An error with its causes, each said once: some errors of libraries end with the text of their cause.

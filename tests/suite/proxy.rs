@@ -1,6 +1,11 @@
 //! Clusters and issuers behind a proxy, and the errors of a kubeconfig: as with kubectl.
 
-use std::{fs, net::SocketAddr, path::Path, process::Output};
+use std::{
+    fs,
+    net::SocketAddr,
+    path::Path,
+    process::{Output, Stdio},
+};
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -250,5 +255,41 @@ async fn a_server_certificate_that_is_its_own_ca_is_explained() {
         let text = format!("{}{}", stdout(&output), stderr(&output));
         assert!(text.contains("the server's certificate is a CA certificate"), "{args:?}: {text}");
         assert!(text.contains("basicConstraints=critical,CA:FALSE"), "{args:?}: {text}");
+    }
+}
+
+/// Some wait for a browser, or for a server that is away.
+#[tokio::test]
+async fn a_hanging_credential_plugin_blocks_neither_probes_nor_signals() {
+    let dir = tempfile::tempdir().unwrap();
+    let kubeconfig = write_kubeconfig(dir.path(), closed_port().await, None);
+    let started = dir.path().join("started");
+    let script = format!("echo $$ > {0}.new; mv {0}.new {0}; exec sleep 60", started.display());
+    let exec = json!({"apiVersion": "client.authentication.k8s.io/v1", "command": "/bin/sh", "args": ["-c", script],
+        "interactiveMode": "Never"});
+    edit_kubeconfig(dir.path(), |kubeconfig| kubeconfig["users"][0]["user"] = json!({"exec": exec}));
+    for (certificate, answers_probes) in [("--tls-self-signed", true), ("--tls-self-managed", false)] {
+        let admin = closed_port().await;
+        let mut program = tokio::process::Command::from(command(&[
+            "serve",
+            certificate,
+            "--listen=127.0.0.1:0",
+            &format!("--admin-listen={admin}"),
+            "--kubeconfig",
+            &kubeconfig,
+            "--context=test",
+        ]));
+        let mut program = program.stderr(Stdio::null()).kill_on_drop(true).spawn().unwrap();
+        eventually("the plugin runs", || started.exists()).await;
+        let plugin = fs::read_to_string(&started).unwrap();
+        fs::remove_file(&started).unwrap();
+        if answers_probes {
+            assert_eq!(within("a probe", plain_get(admin, "/livez")).await.0, 200);
+        }
+        let kill = |pid: &str| std::process::Command::new("kill").arg(pid.trim()).status().unwrap();
+        assert!(kill(&program.id().unwrap().to_string()).success());
+        let ended = within("the end of the program", program.wait()).await.unwrap();
+        assert!(kill(&plugin).success());
+        assert_eq!(ended.code(), Some(0), "{certificate}");
     }
 }

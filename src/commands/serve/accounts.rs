@@ -1,12 +1,13 @@
 //! Starts the sources of accounts, and of what is assigned to them.
 
-use std::{
-    sync::{Arc, mpsc},
-    thread,
-};
+use std::{sync::Arc, thread};
 
 use anyhow::{Context, bail};
-use tokio::{runtime::Builder, sync::oneshot, task::JoinSet};
+use tokio::{
+    runtime::Builder,
+    sync::{mpsc, oneshot},
+    task::JoinSet,
+};
 use tracing::{info, warn};
 
 use crate::{
@@ -81,7 +82,7 @@ impl Accounts {
                 background.spawn(manifests.follow(config.reload_interval));
             }
             (_, Some(cluster)) => {
-                let ended = self.start_watch(cluster, assignments)?;
+                let ended = self.start_watch(cluster, assignments).await?;
                 background.spawn(async { ended.await.unwrap_or(()) });
             }
             (_, None) => bail!("no cluster to watch"),
@@ -92,8 +93,12 @@ impl Accounts {
     /// Starts the watches on a thread of their own: decoding a list of all accounts then keeps no thread from its
     /// requests, and leaves what the allocator keeps of it in one place rather than in every thread. Returns what says
     /// that they have ended.
-    fn start_watch(self, cluster: Target, assignments: Assignments) -> anyhow::Result<oneshot::Receiver<()>> {
-        let (started, start) = mpsc::channel();
+    async fn start_watch(
+        self,
+        cluster: Target,
+        assignments: Assignments,
+    ) -> anyhow::Result<oneshot::Receiver<()>> {
+        let (started, mut start) = mpsc::unbounded_channel();
         let (running, ended) = oneshot::channel();
         let watch = move || {
             let _running: oneshot::Sender<()> = running;
@@ -105,7 +110,8 @@ impl Accounts {
             }
         };
         thread::Builder::new().name("watch".to_owned()).spawn(watch).context("can't start the watch")?;
-        start.recv().context("the watch ended")??;
+        // A credential plugin may take its time.
+        start.recv().await.context("the watch ended")??;
         Ok(ended)
     }
 
@@ -114,7 +120,7 @@ impl Accounts {
         self,
         cluster: Target,
         assignments: Assignments,
-        started: &mpsc::Sender<anyhow::Result<()>>,
+        started: &mpsc::UnboundedSender<anyhow::Result<()>>,
     ) -> anyhow::Result<()> {
         let client = || cluster.clone().client().context(cluster::NO_CLIENT);
         let follow_mapping = async {

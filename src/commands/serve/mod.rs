@@ -60,7 +60,9 @@ async fn serve(mut config: Config, metrics: Metrics) -> anyhow::Result<ExitCode>
     let Ports { admin, admin_address, webhook, webhook_address } = Ports::bind(&config)?;
     let workers = Workers::start(config.requests.threads).context("can't start the threads of --threads")?;
     let cluster = cluster::target(&config.source).await?;
-    let (tls, certificate) = tls::start(&config, cluster.as_ref(), &metrics.tls, &mut background)?;
+    let tls = tls::start(&config, cluster.as_ref(), &metrics.tls, &mut background);
+    let Some(tls) = unless_signalled(tls, &mut signals).await else { return Ok(ExitCode::SUCCESS) };
+    let (tls, certificate) = tls?;
     let (cache, writer) = Cache::new(metrics.accounts.clone());
     let accounts = Accounts::new(&config, cluster, writer, metrics.accounts.clone());
     let readiness = Readiness::new(drain.clone())
@@ -70,11 +72,14 @@ async fn serve(mut config: Config, metrics: Metrics) -> anyhow::Result<ExitCode>
     let readiness = Arc::new(readiness);
     let admin = admin::start(admin, &config, &metrics, &readiness, &cache, &mut background)?;
     let (recorder, recording) = start_recording(config.record.take(), &metrics)?.unzip();
-    accounts.start(&config, &mut background).await?;
+    let started = unless_signalled(accounts.start(&config, &mut background), &mut signals).await;
+    let Some(started) = started else { return Ok(ExitCode::SUCCESS) };
+    started?;
 
     let core = Webhook::new(Arc::clone(&config.settings));
     let mutate = Mutate::new(core, cache, config.requests, metrics.clone(), recorder);
-    if config.is_port_shared && !conditions_met(&readiness, &mut signals).await {
+    // Until this process can serve, the one that has the shared port does.
+    if config.is_port_shared && unless_signalled(readiness.conditions_met(), &mut signals).await.is_none() {
         return Ok(ExitCode::SUCCESS);
     }
     let mut serving = tokio::spawn(mutate.serve(Listener {
@@ -117,14 +122,13 @@ fn log_start(config: &Config) {
     );
 }
 
-/// Waits until this process can serve; the process that has the shared port serves until then. Returns whether that
-/// comes before a signal.
-async fn conditions_met(readiness: &Readiness, signals: &mut Signals) -> bool {
+/// Waits for a part of the start; `None` if a signal comes first.
+async fn unless_signalled<T>(part: impl Future<Output = T>, signals: &mut Signals) -> Option<T> {
     tokio::select! {
-        () = readiness.conditions_met() => true,
+        done = part => Some(done),
         name = signals.next() => {
             info!(signal = name, "ended before it was ready");
-            false
+            None
         }
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use anyhow::Context;
 use arc_swap::ArcSwap;
 use rustls::ServerConfig;
-use tokio::task::JoinSet;
+use tokio::task::{JoinSet, spawn_blocking};
 use tracing::info;
 
 use crate::{
@@ -21,7 +21,7 @@ use crate::{
 };
 
 /// Returns the TLS configuration of new connections, and why it can't be used yet.
-pub(super) fn start(
+pub(super) async fn start(
     config: &Config,
     cluster: Option<&Target>,
     metrics: &TlsMetrics,
@@ -41,7 +41,9 @@ pub(super) fn start(
         }
         Certificate::SelfManaged(managed) => {
             let cluster = cluster.context("--tls-self-managed needs a cluster")?;
-            let client = cluster.clone().client().context(cluster::NO_CLIENT)?;
+            // A credential plugin may take its time.
+            let cluster = cluster.clone();
+            let client = spawn_blocking(|| cluster.client()).await?.context(cluster::NO_CLIENT)?;
             let managed = managed.in_namespace(client.default_namespace());
             info!(
                 namespace = managed.namespace,
