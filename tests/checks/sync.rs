@@ -98,7 +98,9 @@ fn page(body: &[u8]) -> Result<Reference, Unclear> {
     }
     let mut accounts = BTreeMap::new();
     for item in items.iter() {
-        let Some(account) = account(item)? else { return Ok(Reference { accounts, is_synced: false }) };
+        let Some(account) = account(item)?.filter(Account::is_named) else {
+            return Ok(Reference { accounts, is_synced: false });
+        };
         accounts.insert(account.names, Some(account.annotations));
     }
     Ok(Reference { accounts, is_synced: true })
