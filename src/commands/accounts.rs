@@ -52,8 +52,7 @@ pub(super) async fn list(
     let accounts = Collection { client, path, selector: String::new(), form: Form::Metadata };
     let mut accounts = accounts.list().await?;
     while let Some(account) = accounts.next().await? {
-        let Object { metadata } =
-            serde_json::from_slice(&account).map_err(|error| CallError::Unreadable(error.to_string()))?;
+        let Object { metadata } = serde_json::from_slice(&account)?;
         each(metadata);
     }
     Ok(())

@@ -75,6 +75,12 @@ impl CallError {
     }
 }
 
+impl From<serde_json::Error> for CallError {
+    fn from(error: serde_json::Error) -> Self {
+        Self::Unreadable(error.to_string())
+    }
+}
+
 /// The text of an answer.
 pub async fn text(client: &Client, request: Request<Body>) -> Result<String, CallError> {
     let body = send(client, request).await?.into_body().collect().await?.to_bytes();

@@ -1,21 +1,14 @@
 //! All objects of a kind: listed in pages, or watched.
 
-use std::time::Duration;
-
 use bytes::BytesMut;
 use kube::Client;
 use serde::Deserialize;
 
 use super::{
     call::{CallError, get, send},
-    documents::{Documents, Lines, ListItems},
+    documents::{Documents, ListItems},
+    watch::{WATCH_SECONDS, Watch},
 };
-
-/// How long one watch call lasts.
-pub const WATCH_SECONDS: u64 = 60;
-
-/// A watch that has lasted so long works. One that ends sooner, even without an error, is a failure.
-pub const STABLE: Duration = Duration::from_secs(5);
 
 /// How many objects the first page has. Nothing is known of their size yet.
 const FIRST_PAGE: usize = 50;
@@ -63,7 +56,7 @@ pub enum WatchFrom<'v> {
 
 impl Collection {
     /// Starts a watch.
-    pub async fn watch(&self, from: WatchFrom<'_>) -> Result<Documents<Lines>, CallError> {
+    pub async fn watch(&self, from: WatchFrom<'_>) -> Result<Watch, CallError> {
         let from = match from {
             WatchFrom::InitialEvents => {
                 "&sendInitialEvents=true&resourceVersionMatch=NotOlderThan&allowWatchBookmarks=true"
@@ -74,7 +67,7 @@ impl Collection {
         };
         let query = format!("watch=true&timeoutSeconds={WATCH_SECONDS}{from}");
         let response = send(&self.client, get(&self.uri(&query), self.form.of_event())?).await?;
-        Ok(Documents::of(response.into_body()))
+        Ok(Watch::of(Documents::of(response.into_body())))
     }
 
     /// Lists in pages. Asks for the first one.

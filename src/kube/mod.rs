@@ -1,5 +1,5 @@
-//! The API server as this program uses it: clients, calls and their errors in words, collections, one object by name, its clock,
-//! and pauses after failures.
+//! The API server as this program uses it: clients, calls and their errors in words, collections, watches, one object by name, its
+//! clock, and pauses after failures.
 
 pub mod backoff;
 pub mod call;
@@ -11,3 +11,4 @@ pub mod fields;
 pub mod object;
 pub mod proxy;
 pub mod root_cause;
+pub mod watch;

@@ -10,18 +10,18 @@ use hyper::{
     Method, Request, StatusCode,
     header::{ACCEPT, CONTENT_TYPE},
 };
-use kube::{Client, client::Body, core::Status};
-use serde::Deserialize;
+use kube::{Client, client::Body};
 use serde_json::Value;
 use tokio::{
     sync::watch,
-    time::{Instant, sleep, timeout, timeout_at},
+    time::{Instant, sleep, timeout},
 };
 
 use super::{
     call::{CALL_TIMEOUT, CallError, refuse_errors},
     clock::Clock,
-    collection::{Collection, Form, STABLE, WatchFrom},
+    collection::{Collection, Form, WatchFrom},
+    watch::{Event, Progress},
 };
 
 /// A get and a watch take at least this long together: a watch may end soon after it has lasted long enough to work.
@@ -117,7 +117,7 @@ impl Object {
                 clock.correct(response.headers());
             }
             let body = refuse_errors(response).await?.into_body().collect().await?.to_bytes();
-            serde_json::from_slice(&body).map_err(|error| CallError::Unreadable(error.to_string()))
+            Ok(serde_json::from_slice(&body)?)
         };
         timeout(CALL_TIMEOUT, answer).await.unwrap_or(Err(CallError::TimedOut))
     }
@@ -157,55 +157,25 @@ impl Object {
         };
         // The object's own version may be weeks old, and a watch from there is refused with 410.
         let mut events = collection.watch(WatchFrom::Present).await?;
-        let begun = Instant::now();
         if !ended_early {
             failures.over();
         }
-        let mut is_stable = false;
         loop {
-            let next = events.next();
-            let event = match is_stable {
-                true => next.await?,
-                false => match timeout_at(begun + STABLE, next).await {
-                    Ok(event) => event?,
-                    Err(_) => {
-                        is_stable = true;
-                        failures.over();
-                        continue;
-                    }
-                },
-            };
-            match event {
-                Some(event) => take(seen, &event)?,
-                None if is_stable => return Ok(()),
-                None => return Err(CallError::EndedEarly(begun.elapsed())),
+            match events.next_of().await? {
+                Progress::Event(event) => take(seen, event),
+                Progress::Stable => failures.over(),
+                Progress::Ended => return Ok(()),
             }
         }
     }
 }
 
-/// An event of the watch.
-#[derive(Deserialize)]
-#[serde(tag = "type", content = "object", rename_all = "UPPERCASE")]
-enum Event {
-    Added(Value),
-    Modified(Value),
-    Deleted(Value),
-    Bookmark {},
-    Error(Box<Status>),
-}
-
-fn take(seen: &watch::Sender<Observed>, event: &[u8]) -> Result<(), CallError> {
-    let event = serde_json::from_slice(event).map_err(|error| CallError::Unreadable(error.to_string()))?;
+fn take(seen: &watch::Sender<Observed>, event: Event<Value>) {
     match event {
-        Event::Added(object) | Event::Modified(object) if is_news(seen, &object) => {
-            publish(seen, Observed::Present(object));
-        }
+        Event::Applied(object) if is_news(seen, &object) => publish(seen, Observed::Present(object)),
         Event::Deleted(object) if is_news(seen, &object) => publish(seen, Observed::Absent),
-        Event::Added(_) | Event::Modified(_) | Event::Deleted(_) | Event::Bookmark {} => {}
-        Event::Error(status) => return Err(CallError::of_event(status.code, status.message)),
+        Event::Applied(_) | Event::Deleted(_) | Event::Bookmark(_) => {}
     }
-    Ok(())
 }
 
 /// Whether an object is at least as new as the last one. Events that are older than our own last write are ignored.

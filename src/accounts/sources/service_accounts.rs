@@ -8,7 +8,7 @@ use crate::{
     kube::{
         call::CallError,
         collection::{Collection, Form, Items, WatchFrom},
-        documents::{Documents, Lines},
+        watch::{Progress, Watch},
     },
 };
 
@@ -30,7 +30,7 @@ impl ServiceAccounts {
     }
 
     pub(super) async fn watch(&self, from: WatchFrom<'_>) -> Result<Events, CallError> {
-        Ok(Events { lines: self.collection.watch(from).await?, keys: self.keys.clone() })
+        Ok(Events { watch: self.collection.watch(from).await?, keys: self.keys.clone() })
     }
 
     pub(super) async fn list(&self) -> Result<Accounts, CallError> {
@@ -40,15 +40,19 @@ impl ServiceAccounts {
 
 /// The events of a watch.
 pub(super) struct Events {
-    lines: Documents<Lines>,
+    watch: Watch,
     keys: AnnotationKeys,
 }
 
 impl Events {
-    /// The next event; `None` once the watch has ended. May be dropped while it waits, and called again.
-    pub(super) async fn next(&mut self) -> Result<Option<Event>, CallError> {
-        let Some(line) = self.lines.next().await? else { return Ok(None) };
-        event::event(&line, &self.keys).map(Some).map_err(unreadable)
+    /// The next event. May be dropped while it waits, and called again.
+    pub(super) async fn next(&mut self) -> Result<Progress<Event>, CallError> {
+        self.watch.next().await?.decode(|json| Ok(event::event(json, &self.keys)?))
+    }
+
+    /// Whether the watch has lasted long enough to work.
+    pub(super) fn is_stable(&self) -> bool {
+        self.watch.is_stable()
     }
 }
 
@@ -62,15 +66,11 @@ impl Accounts {
     /// The next account; `None` after the last. May be dropped while it waits, and called again.
     pub(super) async fn next(&mut self) -> Result<Option<AccountMeta>, CallError> {
         let Some(item) = self.items.next().await? else { return Ok(None) };
-        event::account(&item, &self.keys).map(Some).map_err(unreadable)
+        Ok(Some(event::account(&item, &self.keys)?))
     }
 
     /// The version to watch from, once the last account has been read.
     pub(super) fn version(&self) -> &str {
         self.items.version()
     }
-}
-
-fn unreadable(error: serde_json::Error) -> CallError {
-    CallError::Unreadable(error.to_string())
 }

@@ -2,13 +2,10 @@
 
 use std::{collections::HashMap, convert::Infallible, sync::Arc, time::Duration};
 
-use kube::{Client, core::Status};
+use kube::Client;
 use prometheus::IntCounterVec;
 use serde::Deserialize;
-use tokio::{
-    sync::watch,
-    time::{Instant, sleep, timeout_at},
-};
+use tokio::{sync::watch, time::sleep};
 use tracing::info;
 
 use super::{Namespaces, annotation};
@@ -18,7 +15,8 @@ use crate::{
     kube::{
         backoff::{Backoff, Failure},
         call::CallError,
-        collection::{Collection, Form, STABLE, WatchFrom},
+        collection::{Collection, Form, WatchFrom},
+        watch::{Event, Progress},
     },
     lifecycle::NotReadyReason,
 };
@@ -89,45 +87,31 @@ impl NamespaceWatch {
     /// Watches until the API server ends the watch in time.
     async fn watch(&mut self, collection: &Collection, version: &mut String) -> Result<(), CallError> {
         let mut events = collection.watch(WatchFrom::Version(version)).await?;
-        let begun = Instant::now();
         loop {
-            let next = events.next();
-            let event = match self.backoff.is_retrying() {
-                false => next.await?,
-                true => match timeout_at(begun + STABLE, next).await {
-                    Ok(event) => event?,
-                    Err(_) => {
-                        self.backoff.succeeded();
-                        continue;
-                    }
-                },
-            };
-            match event {
-                Some(event) => *version = self.take(read(&event)?)?,
-                None if begun.elapsed() < STABLE => return Err(CallError::EndedEarly(begun.elapsed())),
-                None => return Ok(()),
+            match events.next_of().await? {
+                Progress::Event(event) => *version = self.take(event),
+                Progress::Stable => self.backoff.succeeded(),
+                Progress::Ended => return Ok(()),
             }
         }
     }
 
     /// Takes an event; returns its version.
-    fn take(&mut self, event: Event) -> Result<String, CallError> {
-        let (metadata, is_news) = match event {
-            Event::Added(Namespace { metadata }) | Event::Modified(Namespace { metadata }) => {
+    fn take(&mut self, event: Event<Namespace>) -> String {
+        let (version, is_news) = match event {
+            Event::Applied(Namespace { metadata }) => {
                 let is_news = self.known.insert(&metadata.name, metadata.value(&self.annotation));
-                (metadata, is_news)
+                (metadata.resource_version, is_news)
             }
             Event::Deleted(Namespace { metadata }) => {
-                let is_news = self.known.remove(&metadata.name);
-                (metadata, is_news)
+                (metadata.resource_version, self.known.remove(&metadata.name))
             }
-            Event::Bookmark(Namespace { metadata }) => (metadata, false),
-            Event::Error(status) => return Err(CallError::of_event(status.code, status.message)),
+            Event::Bookmark(version) => (version, false),
         };
         if is_news {
             self.publish();
         }
-        Ok(metadata.resource_version)
+        version
     }
 
     fn publish(&self) {
@@ -154,21 +138,10 @@ async fn list(collection: &Collection, annotation: &str) -> Result<(Namespaces, 
     let mut listed = collection.list().await?;
     let mut namespaces = Namespaces::default();
     while let Some(namespace) = listed.next().await? {
-        let Namespace { metadata } = read(&namespace)?;
+        let Namespace { metadata } = serde_json::from_slice(&namespace)?;
         namespaces.insert(&metadata.name, metadata.value(annotation));
     }
     Ok((namespaces, listed.version().to_owned()))
-}
-
-/// An event of the watch.
-#[derive(Deserialize)]
-#[serde(tag = "type", content = "object", rename_all = "UPPERCASE")]
-enum Event {
-    Added(Namespace),
-    Modified(Namespace),
-    Deleted(Namespace),
-    Bookmark(Namespace),
-    Error(Box<Status>),
 }
 
 #[derive(Deserialize)]
@@ -189,8 +162,4 @@ impl Metadata {
     fn value(&self, key: &str) -> Option<&str> {
         Some(self.annotations.as_ref()?.get(key)?)
     }
-}
-
-fn read<'de, T: Deserialize<'de>>(json: &'de [u8]) -> Result<T, CallError> {
-    serde_json::from_slice(json).map_err(|error| CallError::Unreadable(error.to_string()))
 }

@@ -9,7 +9,7 @@ use std::{pin::pin, time::Duration};
 
 use hyper::{Response, StatusCode};
 use kube::Client;
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::time::{Instant, sleep};
 use tower::util::MapResponseLayer;
 use tracing::info;
 
@@ -30,13 +30,11 @@ use crate::{
         backoff::{Backoff, Failure},
         call::CallError,
         client::Target,
-        collection::{STABLE, WATCH_SECONDS, WatchFrom},
+        collection::WatchFrom,
+        watch::Progress,
     },
     metrics::AccountMetrics,
 };
-
-/// A watch on which nothing arrives for so long is dead: the API server ends each after `WATCH_SECONDS`.
-const SILENCE: Duration = Duration::from_secs(WATCH_SECONDS + 5);
 
 /// How long the API server may be silent within an answer. Longer than a watch call, which ends by itself.
 const READ_TIMEOUT: Duration = Duration::from_secs(90);
@@ -135,23 +133,21 @@ impl Watch {
 
     /// Takes events as they come, and keeps the version up to date, until the watch ends.
     async fn take_events(&mut self, mut events: Events, version: &mut String) -> Ended {
-        let begun = Instant::now();
+        if events.is_stable() {
+            self.backoff.succeeded();
+        }
         loop {
-            let silent = Instant::now() + SILENCE;
-            let wait = if self.backoff.is_retrying() { silent.min(begun + STABLE) } else { silent };
-            let event = match self.meanwhile(timeout_at(wait, events.next())).await {
-                Ok(Ok(Some(event))) => event,
-                Ok(Ok(None)) if begun.elapsed() < STABLE => {
-                    let error = CallError::EndedEarly(begun.elapsed());
-                    return Ended::Failed(SourceFailure::WatchEnded, error);
-                }
-                Ok(Ok(None)) => return Ended::InTime,
-                Ok(Err(error)) => return Ended::Failed(SourceFailure::WatchStream, error),
-                Err(_) if self.backoff.is_retrying() => {
+            let event = match self.meanwhile(events.next()).await {
+                Ok(Progress::Event(event)) => event,
+                Ok(Progress::Stable) => {
                     self.backoff.succeeded();
                     continue;
                 }
-                Err(_) => return Ended::Failed(SourceFailure::WatchStream, CallError::Silent(SILENCE)),
+                Ok(Progress::Ended) => return Ended::InTime,
+                Err(error @ CallError::EndedEarly(_)) => {
+                    return Ended::Failed(SourceFailure::WatchEnded, error);
+                }
+                Err(error) => return Ended::Failed(SourceFailure::WatchStream, error),
             };
             match self.take(event) {
                 Ok(newer) if newer.is_empty() => {

@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     accounts::cache::Writer,
-    kube::{call::CallError, collection::WatchFrom},
+    kube::{call::CallError, collection::WatchFrom, watch::Progress},
 };
 
 /// The initial events follow each other closely. After a pause this long, no bookmark will follow.
@@ -97,22 +97,24 @@ impl Watch {
         let begun = Instant::now();
         let mut deadline = begun + PAUSE_IN_STREAM;
         loop {
-            match self.meanwhile(timeout_at(deadline, events.next())).await {
-                Ok(Ok(Some(Event::Applied(account)))) => {
+            let next = self.meanwhile(timeout_at(deadline, events.next())).await;
+            let Ok(progress) = next else {
+                return Ok(Streamed::Unsupported("it does not say when all have been sent"));
+            };
+            match progress? {
+                Progress::Event(Event::Applied(account)) => {
                     self.put(&account, Writer::listed);
                     deadline = Instant::now() + PAUSE_IN_STREAM;
                 }
-                Ok(Ok(Some(Event::Deleted(account)))) => self.delete(&account),
-                Ok(Ok(Some(Event::Bookmark { version, ends_initial_events: true }))) => {
+                Progress::Event(Event::Deleted(account)) => self.delete(&account),
+                Progress::Event(Event::Bookmark { version, ends_initial_events: true }) => {
                     return Ok(Streamed::Complete(Synced { version, events: Some(events) }));
                 }
-                Ok(Ok(Some(Event::Bookmark { .. }))) => {}
-                Ok(Ok(Some(Event::Error { code, message }))) => {
+                Progress::Event(Event::Bookmark { .. }) | Progress::Stable => {}
+                Progress::Event(Event::Error { code, message }) => {
                     return Err(CallError::of_event(code, message));
                 }
-                Ok(Ok(None)) => return Err(CallError::EndedEarly(begun.elapsed())),
-                Ok(Err(error)) => return Err(error),
-                Err(_) => return Ok(Streamed::Unsupported("it does not say when all have been sent")),
+                Progress::Ended => return Err(CallError::EndedEarly(begun.elapsed())),
             }
         }
     }
