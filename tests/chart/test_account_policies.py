@@ -62,3 +62,11 @@ def test_another_prefix_is_used_throughout():
 def test_short_names_are_completed_before_they_are_compared():
     roles = rendered("role-policy-warns").named("ValidatingAdmissionPolicy", "-roles")
     assert "'arn:aws:iam::111122223333:role/'" in roles["spec"]["variables"][0]["expression"]
+
+
+@pytest.mark.parametrize("case", POLICIES)
+def test_they_use_nothing_that_kubernetes_1_30_lacks(case):
+    """An API server refuses a policy with a function that it does not know, and with it the whole installation."""
+    newer = re.compile(r"\b(transformList|transformMap|transformMapEntry|cel\.bind|math\.\w+|semver|format\.\w+)\b")
+    for policy in rendered(case).all("ValidatingAdmissionPolicy"):
+        assert not newer.search(str(policy["spec"])), policy["metadata"]["name"]

@@ -19,6 +19,11 @@
 {{- $role }}
 {{- end }}
 
+{{/* A value in quotes, in CEL: 80 characters of it, as the program quotes. */}}
+{{- define "eks-pod-identity-webhook.quoted" -}}
+[{{ . }}].map(value, '"' + (size(value) > 80 ? value.substring(0, 80) + '"…' : value + '"'))[0]
+{{- end }}
+
 {{/* A regular expression for ARNs of roles in other partitions than that of a region: the rules of src/injection/region.rs. */}}
 {{- define "eks-pod-identity-webhook.roleOfOtherPartition" -}}
 {{- $prefixes := dict "aws-cn" "cn-" "aws-us-gov" "us-gov-" "aws-iso" "us-iso-" "aws-iso-b" "us-isob-" "aws-iso-e" "eu-isoe-" "aws-iso-f" "us-isof-" "aws-eusc" "eusc-" }}
