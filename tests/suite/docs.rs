@@ -135,3 +135,21 @@ fn labels_of<'a>(line: &'a str, metric: &str) -> Vec<&'a str> {
         labels.split(',').filter_map(|label| Some(label.split_once('=')?.0)).filter(|&name| name != "le");
     if is_of_metric { names.collect() } else { Vec::new() }
 }
+
+#[test]
+fn the_readme_names_the_sdks_that_are_tested() {
+    let readme = include_str!("../../README.md");
+    let python = include_str!("../e2e/sdks/requirements.txt");
+    for (sdk, file, before) in [
+        ("boto3", python, "boto3=="),
+        ("AWS CLI", python, "awscli=="),
+        ("JavaScript", include_str!("../e2e/sdks/package.json"), "\"@aws-sdk/client-sts\": \""),
+        ("Rust", include_str!("../e2e/sdks/rust/Cargo.lock"), "name = \"aws-sdk-sts\"\nversion = \""),
+        ("Go", include_str!("../e2e/sdks/go/go.mod"), "github.com/aws/aws-sdk-go-v2 v"),
+    ] {
+        let (_, rest) = file.split_once(before).unwrap();
+        let end = rest.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap();
+        let tested = format!("{sdk} {}", &rest[..end]);
+        assert!(readme.contains(&tested), "the README does not name {tested}");
+    }
+}

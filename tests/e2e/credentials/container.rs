@@ -22,13 +22,13 @@ use crate::{
 const NAMESPACE: &str = "agents";
 
 pub(super) async fn all() -> Outcome {
-    let sdks = [Sdk::boto3()?, Sdk::command_line()?, Sdk::javascript()?];
+    let sdks = [Sdk::boto3()?, Sdk::command_line()?, Sdk::javascript()?, Sdk::rust()?];
     let cluster = cluster().await;
     let api = cluster.api().await;
     api.create("/api/v1/namespaces", &json!({"metadata": {"name": NAMESPACE}})).await.unwrap();
     let associated = container(&api, "associated").await;
     let unknown = container(&api, "unknown").await;
-    for sdk in sdks {
+    for sdk in sdks.into_iter().chain(Sdk::go().ok()) {
         let mut node = Node::start(&cluster.plane, sdk.name).await?;
         let subject = format!("system:serviceaccount:{NAMESPACE}:associated");
         let role = "arn:aws:iam::111122223333:role/of-the-agent";
@@ -40,11 +40,7 @@ pub(super) async fn all() -> Outcome {
         assert_eq!(printed.trim(), session, "{}: {}", sdk.name, said(&output));
 
         let output = node.run(&sdk, &unknown).await;
-        let message = match sdk.name {
-            // It asks in another way after a refusal, and reports that the other way failed.
-            "javascript" => "is not a valid container metadata service hostname",
-            _ => "Received non 200 response 404 from container metadata",
-        };
+        let message = sdk.unknown_to_agent;
         assert!(
             !output.status.success() && said(&output).contains(message),
             "{}: {}",

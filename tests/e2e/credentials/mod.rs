@@ -23,7 +23,7 @@ use kubelet::Container;
 use node::{ISSUER, Node};
 use sdk::Sdk;
 
-pub(crate) const TESTS: &[Test] = tests![boto3, command_line, javascript, container_credentials];
+pub(crate) const TESTS: &[Test] = tests![boto3, command_line, javascript, rust, go, container_credentials];
 
 const BINARY: &str = env!("CARGO_BIN_EXE_eks-pod-identity-webhook");
 
@@ -43,6 +43,14 @@ async fn command_line() -> Outcome {
 
 async fn javascript() -> Outcome {
     all(&Sdk::javascript()?).await
+}
+
+async fn rust() -> Outcome {
+    all(&Sdk::rust()?).await
+}
+
+async fn go() -> Outcome {
+    all(&Sdk::go()?).await
 }
 
 async fn container_credentials() -> Outcome {

@@ -115,8 +115,8 @@ impl Node {
         command.arg(self.dir.join("token")).arg(file).args(&sdk.command);
         command.env_clear().envs(container.env.iter().cloned());
         command.env("PATH", env::var_os("PATH").unwrap());
-        // Each SDK has a variable of its own for the authorities that it trusts.
-        for variable in ["AWS_CA_BUNDLE", "NODE_EXTRA_CA_CERTS"] {
+        // SDKs differ in the variable that names the authorities that they trust.
+        for variable in ["AWS_CA_BUNDLE", "NODE_EXTRA_CA_CERTS", "SSL_CERT_FILE"] {
             command.envs(authority.map(|file| (variable, file)));
         }
         command.stdin(Stdio::null()).output().await.unwrap()
