@@ -2,6 +2,7 @@
 
 use std::{convert::Infallible, pin::Pin, time::Duration};
 
+use futures::FutureExt;
 use hyper::{
     Request, Response,
     body::Incoming,
@@ -42,7 +43,7 @@ const MAX_RESET_STREAMS: usize = 20;
 /// How long a connection may take, at the end, to send the request that it was opened for or has begun.
 const LAST_REQUEST: Duration = Duration::from_secs(1);
 
-/// How long an evicted connection may take to end cleanly, while another one waits for its place.
+/// How long an evicted connection of HTTP/2 may take to end cleanly, while another one waits for its place.
 const EVICTION: Duration = Duration::from_millis(100);
 
 /// Answers requests.
@@ -202,7 +203,13 @@ async fn end(
         Event::TimedOut(TimedOut::Response) => Closed::SlowRead,
         Event::Evicted => {
             connection.as_mut().graceful_shutdown();
-            timeout(EVICTION, connection).await.ok();
+            match activity.protocol() {
+                // An idle connection ends when it is polled. A peer that keeps back a part of its request, or does not read,
+                // is not waited for: it would hold up everybody who connects.
+                Protocol::Http1 => drop(connection.now_or_never()),
+                // GOAWAY is acknowledged.
+                Protocol::Http2 => drop(timeout(EVICTION, connection).await),
+            }
             Closed::Evicted
         }
         Event::Draining | Event::Closing => {
@@ -400,5 +407,24 @@ mod tests {
         read_to_end(&mut client).await;
         serving.await.unwrap();
         assert_eq!(closing.elapsed(), Duration::ZERO);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_evicted_connection_ends_at_once() {
+        for sent in [b"", GET, &GET[..5], &POST[..POST.len() - 1], &[GET, &GET[..5]].concat()] {
+            let (mut client, server) = duplex(1024);
+            let (_announcer, drain) = lifecycle::channel();
+            let (activity, handler) = (Activity::new(), Waiting { wait: Duration::ZERO, answer: 1 });
+            let serving = serve(server, Protocol::Http1, handler, activity.clone(), TIMEOUTS, drain);
+            let serving = tokio::spawn(serving);
+            client.write_all(sent).await.unwrap();
+            sleep(Duration::from_secs(1)).await;
+            let begun = Instant::now();
+            activity.evict();
+            assert_eq!(serving.await.unwrap(), Closed::Evicted);
+            assert_eq!(begun.elapsed(), Duration::ZERO, "{sent:?}");
+            let is_answered = sent.starts_with(GET);
+            assert_eq!(read_to_end(&mut client).await.ends_with("x\n"), is_answered);
+        }
     }
 }
