@@ -11,6 +11,7 @@ mod kubeconfig;
 pub mod mutate;
 mod offline;
 pub mod oidc;
+mod pods;
 pub mod probe;
 pub mod serve;
 pub mod trust_policy;

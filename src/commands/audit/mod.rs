@@ -14,7 +14,7 @@ use serde_json::Value;
 use self::{examination::Auditor, report::Report};
 use super::{
     accounts::{self, ListedAccount},
-    cluster,
+    cluster, pods,
 };
 use crate::{
     accounts::{
@@ -90,9 +90,9 @@ async fn audit(args: AuditArgs) -> anyhow::Result<ExitCode> {
     writer.end_list();
 
     let mut auditor = Auditor::new(Arc::clone(&settings));
-    let mut pods = pods(client, namespace).list().await.map_err(|error| refused("pods", error))?;
-    while let Some(pod) = pods.next().await.map_err(|error| refused("pods", error))? {
-        let pod: Value = serde_json::from_slice(&pod).context("the API server, pods: not a pod")?;
+    let mut listed = pods(client, namespace).list().await.map_err(|error| refused("pods", error))?;
+    while let Some(pod) = listed.next().await.map_err(|error| refused("pods", error))? {
+        let pod = pods::read(&pod).context("the API server, pods: not a pod")?;
         let of = pod["metadata"]["namespace"].as_str().unwrap_or_default();
         if !args.excluded_namespaces.iter().any(|excluded| excluded == of) {
             report.add_pod(auditor.examine(pod, |namespace, name| cache.look_up(namespace, name)));

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use super::review::Review;
 use crate::{
+    commands::pods,
     injection::variable::Variable,
     kube::{
         collection::{Collection, Form},
@@ -18,8 +19,7 @@ use crate::{
 };
 
 /// What the API server adds to a pod after admission, or once it is bound.
-const ADDED_LATER: [&str; 5] =
-    ["uid", "resourceVersion", "creationTimestamp", "managedFields", "ownerReferences"];
+const ADDED_LATER: [&str; 4] = ["uid", "resourceVersion", "creationTimestamp", "ownerReferences"];
 
 /// The lists that a new pod can have.
 const CONTAINERS: [&str; 2] = ["initContainers", "containers"];
@@ -29,10 +29,10 @@ pub(super) async fn load(client: Client, max: usize) -> anyhow::Result<Vec<Revie
     let pods =
         Collection { client, path: "/api/v1/pods".to_owned(), selector: String::new(), form: Form::Whole };
     let refused = |error| anyhow!("can't list pods: {error}");
-    let (mut pods, mut reviews) = (pods.list().await.map_err(refused)?, Vec::new());
+    let (mut listed, mut reviews) = (pods.list().await.map_err(refused)?, Vec::new());
     while reviews.len() < max {
-        let Some(pod) = pods.next().await.map_err(refused)? else { break };
-        let pod = as_created(serde_json::from_slice(&pod).context("the API server, pods: not a pod")?);
+        let Some(pod) = listed.next().await.map_err(refused)? else { break };
+        let pod = as_created(pods::read(&pod).context("the API server, pods: not a pod")?);
         reviews.push(review(pod, reviews.len())?);
     }
     if reviews.is_empty() {
@@ -76,7 +76,6 @@ fn as_created(mut pod: Value) -> Value {
     };
     remove(&mut pod["metadata"], &ADDED_LATER);
     remove(&mut pod["spec"], &["nodeName", "ephemeralContainers"]);
-    remove(&mut pod, &["status"]);
     remove_credentials(&mut pod["spec"]);
     pod
 }
@@ -159,7 +158,7 @@ mod tests {
             },
             "status": {"phase": "Running"},
         });
-        let review = review(as_created(pod), 3).unwrap();
+        let review = review(as_created(pods::read(pod.to_string().as_bytes()).unwrap()), 3).unwrap();
         assert_eq!((&*review.name, &*review.uid), ("b/a", "compare-3"));
         assert_eq!(
             review.object.unwrap(),
