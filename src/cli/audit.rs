@@ -8,13 +8,14 @@ use crate::accounts::assignments::role_policy::PermittedByDefault;
 /// Flags of `audit`.
 #[derive(Debug, Args)]
 pub struct AuditArgs {
-    /// Look at the pods of this namespace only
+    /// Examine the pods of this namespace only
     #[arg(short, long, env = "AUDIT_NAMESPACE", value_name = "NAME", value_parser = dns_name)]
     pub namespace: Option<String>,
-    /// Leave the pods of these namespaces out, as the webhook configuration does; several with commas
+    /// Exclude the pods of these namespaces, as the webhook configuration does; several with commas
     #[arg(long, env = "AUDIT_EXCLUDED_NAMESPACES", value_name = "NAME", value_delimiter = ',')]
     pub excluded_namespaces: Vec<String>,
-    /// Expect the roles of the ConfigMap pod-identity-webhook of this namespace, too, as with serve's --watch-config-map
+    /// Also expect the roles of the ConfigMap pod-identity-webhook in this namespace, as with serve's
+    /// --watch-config-map
     #[arg(long, env = "AUDIT_CONFIG_MAP_NAMESPACE", value_name = "NAME", value_parser = dns_name)]
     pub config_map_namespace: Option<String>,
     /// Also report the accounts with a role that their namespace may not use, by the annotation permitted-roles of the

@@ -7,7 +7,7 @@ use clap::Args;
 /// The cluster that is asked.
 #[derive(Debug, Default, Args)]
 pub struct ClusterArgs {
-    /// The cluster's kubeconfig (several with :). Without it, the cluster this process runs in, or else that of
+    /// The kubeconfig of the cluster (several with :). Without it: the cluster that this process runs in, or
     /// ~/.kube/config
     #[arg(long, env, value_name = "FILE")]
     pub kubeconfig: Option<PathBuf>,

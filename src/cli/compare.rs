@@ -52,7 +52,7 @@ pub struct CompareArgs {
 /// The webhook that is compared with.
 #[derive(Debug, Args)]
 pub struct BaselineArgs {
-    /// The webhook that is compared with, such as https://localhost:8443/mutate
+    /// The webhook to compare with, such as https://localhost:8443/mutate
     #[arg(long, env = "COMPARE_BASELINE", value_name = "URL")]
     pub baseline: Option<WebhookUrl>,
     /// The same, installed in a cluster: its Service, reached by a port-forward to a pod
@@ -68,7 +68,7 @@ pub struct BaselineArgs {
 /// The webhook that is compared.
 #[derive(Debug, Args)]
 pub struct CandidateArgs {
-    /// The webhook that is compared. One alone is measured alone
+    /// The webhook to compare. With only one webhook, that one is measured
     #[arg(long, env = "COMPARE_CANDIDATE", value_name = "URL")]
     pub candidate: Option<WebhookUrl>,
     /// The same, installed in a cluster
@@ -109,11 +109,11 @@ pub struct CompareTlsArgs {
     /// The authorities that signed the webhooks' certificates (PEM)
     #[arg(long, env = "COMPARE_CA_FILE", value_name = "FILE")]
     pub ca_file: Option<PathBuf>,
-    /// Take any certificate, for webhooks on this machine
+    /// Accept any certificate, for webhooks on this machine
     #[arg(long, env = "COMPARE_INSECURE", value_name = "BOOL", default_value = "false", default_missing_value = "true",
         num_args = 0..=1, require_equals = true, action = clap::ArgAction::Set)]
     pub insecure: bool,
-    /// The chain to present to webhooks that require a client certificate (PEM)
+    /// The certificate chain (PEM) for webhooks that require a client certificate
     #[arg(long, env = "COMPARE_CLIENT_CERT_FILE", value_name = "FILE")]
     pub client_cert_file: Option<PathBuf>,
     /// Its key (PEM)
@@ -128,7 +128,7 @@ pub struct CompareLoadArgs {
     #[arg(long, env = "COMPARE_HTTP2", value_name = "BOOL", default_value = "false", default_missing_value = "true",
         num_args = 0..=1, require_equals = true, action = clap::ArgAction::Set)]
     pub http2: bool,
-    /// How many requests are under way at once, each on a connection of its own; with --http2 all on one
+    /// The number of concurrent requests, each on its own connection; with --http2, all on one
     #[arg(long, env = "COMPARE_CONCURRENCY", value_name = "COUNT", default_value = "8",
         value_parser = clap::value_parser!(u16).range(1..=1000))]
     pub concurrency: u16,
@@ -136,7 +136,7 @@ pub struct CompareLoadArgs {
     #[arg(long, env = "COMPARE_DURATION", value_name = "DURATION", default_value = "10s",
         value_parser = positive_duration, conflicts_with = "count")]
     pub duration: Duration,
-    /// How many requests each webhook is sent, instead of a duration
+    /// How many requests to send to each webhook, instead of a duration
     #[arg(long, env = "COMPARE_COUNT", value_name = "COUNT", value_parser = clap::value_parser!(u64).range(1..))]
     pub count: Option<u64>,
     /// How long to send requests before the measurement begins

@@ -9,8 +9,8 @@ use crate::injection::settings::{Audience, ContainerCredentials, FullUri, MountP
 /// How pods are given container credentials, and which.
 #[derive(Debug, Args)]
 pub struct ContainerCredentialsArgs {
-    /// Give container credentials, as EKS Pod Identity does, to the accounts that this JSON file lists, whatever role
-    /// they have. Read again when it changes
+    /// Give container credentials, as EKS Pod Identity does, to the accounts that this JSON file lists, even if they
+    /// have a role. Read again when it changes
     #[arg(long, env, value_name = "FILE")]
     pub watch_container_credentials_config: Option<PathBuf>,
     /// The audience of their token
@@ -30,7 +30,7 @@ pub struct ContainerCredentialsArgs {
     /// Their token's file within the volume
     #[arg(long, env, value_name = "PATH", default_value = "eks-pod-identity-token")]
     pub container_credentials_token_path: TokenPath,
-    /// Where SDKs ask for them: AWS_CONTAINER_CREDENTIALS_FULL_URI
+    /// The URL from which SDKs fetch them: AWS_CONTAINER_CREDENTIALS_FULL_URI
     #[arg(long, env, value_name = "URI", default_value = "http://169.254.170.23/v1/credentials")]
     pub container_credentials_full_uri: FullUri,
 }

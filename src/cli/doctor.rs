@@ -13,21 +13,22 @@ use crate::injection::settings::{Audience, DEFAULT_AUDIENCE};
 /// Flags of `doctor`.
 #[derive(Debug, Args)]
 pub struct DoctorArgs {
-    /// The namespace that the webhook is installed in
+    /// The namespace of the webhook
     #[arg(short, long, env = "DOCTOR_NAMESPACE", value_name = "NAME", default_value = "aws-pod-identity-webhook",
         value_parser = dns_name)]
     pub namespace: String,
     /// The MutatingWebhookConfiguration
     #[arg(long, env, value_name = "NAME", default_value = "eks-pod-identity-webhook", value_parser = dns_name)]
     pub webhook_configuration_name: String,
-    /// The Secret of self-managed certificates, to which the webhook needs rights
+    /// The Secret of self-managed certificates, on which the webhook needs rights
     #[arg(long, env, value_name = "NAME", default_value = "eks-pod-identity-webhook-tls", value_parser = dns_name)]
     pub tls_secret_name: String,
-    /// The ServiceAccount that the webhook runs as, whose rights are checked; empty for the user of this command
+    /// The ServiceAccount of the webhook, whose rights are checked. Empty: the user of this command
     #[arg(long, env = "DOCTOR_AS_SERVICE_ACCOUNT", value_name = "NAME", default_value = "eks-pod-identity-webhook",
         value_parser = dns_name_or_nothing)]
     pub as_service_account: String,
-    /// A ServiceAccount with a role, as NAMESPACE/NAME: a token is asked for it, and a pod of it is created as a dry run
+    /// A ServiceAccount with a role, as NAMESPACE/NAME: request a token for it, and create one of its pods as a dry
+    /// run
     #[arg(long, env = "DOCTOR_SERVICE_ACCOUNT", value_name = "NAMESPACE/NAME", value_parser = account_name)]
     pub service_account: Option<(String, String)>,
     /// The audience of that token

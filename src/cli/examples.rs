@@ -33,7 +33,7 @@ pub(super) const TRUST_POLICY: &str = r"  # For one ServiceAccount of the curren
       --aws-account-id 111122223333 --output terraform \
       --issuer https://oidc.example.com/my-cluster";
 
-pub(super) const OIDC: &str = r"  # Does the published issuer fit the cluster?
+pub(super) const OIDC: &str = r"  # Does the published issuer match the cluster?
   eks-pod-identity-webhook oidc verify";
 
 pub(super) const OIDC_GENERATE: &str = r"  # Write both documents, with the keys of the current cluster

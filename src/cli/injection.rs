@@ -15,8 +15,8 @@ use crate::injection::{
 /// Flags of the injection.
 #[derive(Debug, Args)]
 pub struct InjectionArgs {
-    /// Give the same pods as another webhook: aws for amazon-eks-pod-identity-webhook, whose defaults hold then for what
-    /// is not given
+    /// Give pods what another webhook gives them. aws: amazon-eks-pod-identity-webhook, with its defaults for flags
+    /// that are not given
     #[arg(long, env, value_name = "WEBHOOK", default_value = "none")]
     pub compat: Compat,
     /// AWS_REGION and AWS_DEFAULT_REGION of the pods; empty injects neither. Without it, us-east-1 is injected, except into

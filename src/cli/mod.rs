@@ -102,10 +102,10 @@ pub enum Command {
     /// Inject manifests or answer recorded AdmissionReviews, without a cluster
     #[command(before_help = examples::MUTATE, help_template = examples::TEMPLATE)]
     Mutate(Box<MutateArgs>),
-    /// Compare two webhooks by recorded AdmissionReviews: whether both give the same pods, and how fast
+    /// Compare two webhooks: do both give the same pods, and how fast?
     #[command(before_help = examples::COMPARE, help_template = examples::TEMPLATE)]
     Compare(Box<CompareArgs>),
-    /// Print the trust policy with which an IAM role trusts ServiceAccounts of a cluster
+    /// Print the trust policy by which an IAM role trusts ServiceAccounts of a cluster
     #[command(before_help = examples::TRUST_POLICY, help_template = examples::TEMPLATE)]
     TrustPolicy(Box<TrustPolicyArgs>),
     /// Write or verify what the cluster's OIDC issuer publishes

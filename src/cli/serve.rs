@@ -85,18 +85,18 @@ pub struct SourceArgs {
     /// watching a cluster. Read again when they change
     #[arg(long, env, value_name = "PATH")]
     pub service_accounts: Option<PathBuf>,
-    /// Watch the cluster of this kubeconfig instead of the one this process runs in
+    /// Watch the cluster of this kubeconfig instead of the one that this process runs in
     #[arg(long, env, value_name = "FILE")]
     pub kubeconfig: Option<PathBuf>,
     /// Use this context of the kubeconfig
     #[arg(long, env, value_name = "NAME")]
     pub context: Option<String>,
-    /// Reach the API server at this address, such as https://localhost:6443, instead of the kubeconfig's. Without one, no
-    /// credentials are presented
+    /// The URL of the API server, such as https://localhost:6443, instead of the kubeconfig's. Without a kubeconfig,
+    /// no credentials are sent
     #[arg(long, env, value_name = "URL")]
     pub kube_api: Option<String>,
-    /// Give roles to accounts without one by the ConfigMap pod-identity-webhook of the webhook's namespace, as kOps and
-    /// the AWS webhook do. With --service-accounts, such a ConfigMap among the manifests counts in any case
+    /// Give roles to accounts without one by the ConfigMap pod-identity-webhook of the webhook's namespace, as kOps
+    /// and the AWS webhook do. With --service-accounts, such a ConfigMap among the manifests is always used
     #[arg(long, env, value_name = "BOOL", default_value = "false", default_missing_value = "true",
         num_args = 0..=1, require_equals = true, action = clap::ArgAction::Set)]
     pub watch_config_map: bool,
@@ -104,8 +104,8 @@ pub struct SourceArgs {
     /// or this default: allow, deny, or comma-separated globs, in which {namespace} stands for the namespace
     #[arg(long, env, value_name = "DEFAULT", default_missing_value = "allow", num_args = 0..=1, require_equals = true)]
     pub role_policy: Option<PermittedByDefault>,
-    /// How often files (manifests, certificates) are looked at for changes. A change counts once it has stood still
-    /// for as long
+    /// How often to check files (manifests, certificates) for changes. A change is used after it has been stable for
+    /// this long
     #[arg(long, env, value_name = "DURATION", default_value = "2s", value_parser = positive_duration)]
     pub reload_interval: Duration,
 }
@@ -147,7 +147,8 @@ pub struct ListenArgs {
     /// disables it. Each has six time series
     #[arg(long, env, value_name = "COUNT", default_value = "0", value_parser = clap::value_parser!(u16))]
     pub metrics_namespaces: u16,
-    /// Answer GET /debug/config and /debug/accounts on the admin port: the flags, and what is known of accounts
+    /// Answer GET /debug/config and GET /debug/accounts on the admin port: the flags, and what the webhook knows
+    /// about accounts
     #[arg(long, env, value_name = "BOOL", default_value = "false", default_missing_value = "true",
         num_args = 0..=1, require_equals = true, action = clap::ArgAction::Set)]
     pub debug_endpoints: bool,
@@ -173,7 +174,7 @@ pub struct TlsArgs {
     /// The private key in PEM (PKCS#8, SEC1 or PKCS#1). Reloaded when it changes
     #[arg(long, env, value_name = "FILE", default_value = "/etc/webhook/certs/tls.key")]
     pub tls_key_file: PathBuf,
-    /// Make a self-signed certificate at the start, for trying things out
+    /// Create a self-signed certificate at the start, to try the program out
     #[arg(long, env, value_name = "BOOL", default_value = "false", default_missing_value = "true",
         num_args = 0..=1, require_equals = true, action = clap::ArgAction::Set)]
     pub tls_self_signed: bool,
@@ -184,7 +185,7 @@ pub struct TlsArgs {
     /// the certificate is self-managed, with each new one; if it is self-signed, never
     #[arg(long, env, value_name = "FILE")]
     pub tls_client_ca_file: Option<PathBuf>,
-    /// The oldest version of TLS that is spoken: 1.2 or 1.3
+    /// The oldest TLS version to accept: 1.2 or 1.3
     #[arg(long, env, value_name = "VERSION", default_value = "1.2", value_parser = tls_version)]
     pub tls_min_version: TlsVersion,
     /// A certificate that nobody has to see to.
@@ -200,7 +201,7 @@ pub struct SelfManagedArgs {
     #[arg(long, env, value_name = "BOOL", default_value = "false", default_missing_value = "true",
         num_args = 0..=1, require_equals = true, action = clap::ArgAction::Set)]
     pub tls_self_managed: bool,
-    /// The Secret, which has to exist and may be empty
+    /// The Secret, which must exist and may be empty
     #[arg(long, env, value_name = "NAME", default_value = "eks-pod-identity-webhook-tls", value_parser = dns_name,
         default_value_if("compat", "aws", "pod-identity-webhook"))]
     pub tls_secret_name: String,
@@ -237,19 +238,19 @@ pub struct SelfManagedArgs {
 /// Limits.
 #[derive(Debug, Args)]
 pub struct LimitArgs {
-    /// How long a pod of an unknown ServiceAccount waits for the watch to show it; never more than half of the
-    /// API server's timeout
+    /// How long a pod of an unknown ServiceAccount waits for the watch; never more than half of the API server's
+    /// timeout
     #[arg(long, env, value_name = "DURATION", default_value = "1s", value_parser = duration)]
     pub lookup_grace: Duration,
     /// The most bytes that a request's body may have
     #[arg(long, env, value_name = "BYTES", default_value = "8388608")]
     pub max_body_bytes: usize,
-    /// The most bytes that requests may hold together: bodies, what it takes to parse them, and responses until they are
-    /// sent, each beyond its first 16 KiB. Further requests are answered with 503 at once
+    /// The most bytes that all requests together may hold: bodies, the memory to parse them, and responses until they
+    /// are sent, each beyond its first 16 KiB. Further requests are answered with 503 at once
     #[arg(long, env, value_name = "BYTES", default_value = "67108864")]
     pub max_request_memory: usize,
-    /// The most connections that may be open. When all are, a new one takes the place of the one that has been idle
-    /// longest. Half of them may wait for unknown ServiceAccounts, those of one namespace a quarter of that
+    /// The most connections that may be open. When all are open, a new one replaces the one that has been idle
+    /// longest. Half of them may wait for unknown ServiceAccounts, at most a quarter of these for one namespace
     #[arg(long, env, value_name = "COUNT", default_value = "2048", value_parser = positive_count)]
     pub max_connections: usize,
     /// How long a TLS handshake may take
@@ -271,7 +272,7 @@ pub struct LimitArgs {
     /// How many threads answer requests. Without it: one for each processor that may be used, at most 8
     #[arg(long, env, value_name = "COUNT", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub threads: Option<u16>,
-    /// How long requests are still taken after SIGTERM, while the cluster learns that this replica ends
+    /// How long requests are still accepted after SIGTERM, while the cluster removes this replica from the Service
     #[arg(long, env, value_name = "DURATION", default_value = "5s", value_parser = duration)]
     pub drain_delay: Duration,
     /// How long requests in flight may then take
@@ -282,8 +283,8 @@ pub struct LimitArgs {
 /// Recording.
 #[derive(Debug, Args)]
 pub struct RecordArgs {
-    /// Write the AdmissionReviews that are answered to this folder, for `mutate` to replay. The values of env
-    /// variables are replaced; see docs/reference/recording.md
+    /// Write the AdmissionReviews that are answered to this folder, for `compare` and `mutate`. The values of
+    /// environment variables are replaced; see docs/reference/recording.md
     #[arg(long, env, value_name = "DIR")]
     pub record: Option<PathBuf>,
     /// The most files that are recorded there, those of earlier runs included
@@ -297,7 +298,8 @@ pub struct RecordArgs {
 /// Logging.
 #[derive(Debug, Args)]
 pub struct LogArgs {
-    /// error, warn, info, debug or trace, or a filter such as RUST_LOG takes. Without it, RUST_LOG counts, then info
+    /// off, error, warn, info, debug or trace, or a filter in the syntax of RUST_LOG. Without it: RUST_LOG, or else
+    /// info
     #[arg(long, env, value_name = "LEVEL")]
     pub log_level: Option<String>,
     /// The form of log lines

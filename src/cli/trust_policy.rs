@@ -37,7 +37,7 @@ pub struct TrustPolicyArgs {
     /// The audience of the tokens
     #[arg(long, env, value_name = "AUDIENCE", default_value = DEFAULT_AUDIENCE)]
     pub token_audience: Audience,
-    /// Trust every namespace's pods, if that is what --service-account says
+    /// Also print policies that trust the pods of every namespace
     #[arg(long, env = "TRUST_POLICY_ALLOW_ANY_SERVICE_ACCOUNT", value_name = "BOOL", default_value = "false",
         default_missing_value = "true", num_args = 0..=1, require_equals = true, action = clap::ArgAction::Set)]
     pub allow_any_service_account: bool,
