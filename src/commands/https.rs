@@ -57,7 +57,7 @@ impl Https {
         if response.status() != StatusCode::OK {
             let target = response.headers().get(LOCATION).and_then(|value| value.to_str().ok());
             let target = target.map(|target| format!(" to {target}")).unwrap_or_default();
-            bail!("status {}{target} where 200 is wanted", response.status().as_u16());
+            bail!("status {}{target} instead of 200", response.status().as_u16());
         }
         let body = Limited::new(response.into_body(), MAX_BYTES).collect().await;
         let body = body.map_err(|error| anyhow!("{error}"))?;

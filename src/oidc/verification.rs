@@ -9,7 +9,7 @@ pub type Fetched = Result<String, String>;
 
 const PUBLISH: &str = "write the documents with oidc generate, and publish them";
 const LET_IN: &str =
-    "let anybody fetch it: the host's name and certificate, and the rights on the file, have to be public";
+    "make it public: the host's DNS name, a certificate of a public authority, and read access to the file";
 
 /// Compares the issuer's name with that of the cluster's tokens, if that is known.
 pub fn verify_issuer(issuer: &Issuer, tokens_name: Option<&str>) -> Vec<Finding> {
@@ -19,7 +19,7 @@ pub fn verify_issuer(issuer: &Issuer, tokens_name: Option<&str>) -> Vec<Finding>
         Some(name) if name != issuer.to_string() => findings.push(Finding::fail(
             CHECK,
             format!("the cluster's tokens name {name}, not {issuer}"),
-            "put this issuer first among kube-apiserver's --service-account-issuer; every letter counts",
+            "make this issuer the first --service-account-issuer of kube-apiserver, exactly as it is written here",
         )),
         Some(_) => findings.push(Finding::pass(CHECK, format!("{issuer}, as the cluster's tokens name it"))),
         None => findings.push(Finding::pass(CHECK, format!("{issuer}, as given"))),
@@ -29,7 +29,7 @@ pub fn verify_issuer(issuer: &Issuer, tokens_name: Option<&str>) -> Vec<Finding>
         findings.push(Finding::fail(CHECK, found, "give the cluster an issuer that is public"));
     }
     if issuer.has_port() {
-        let found = format!("{issuer} has a port, with which IAM takes no identity provider");
+        let found = format!("{issuer} has a port, which IAM does not accept");
         findings.push(Finding::warn(CHECK, found, "give the cluster an issuer without a port"));
     }
     findings
@@ -47,7 +47,7 @@ pub fn verify_discovery(issuer: &Issuer, keys: &Jwks, fetched: &Fetched) -> (Vec
     };
     let mut findings = Vec::new();
     if published.name() != issuer.to_string() {
-        let found = format!("{url}: it is of the issuer {:?}, not of {issuer}", published.name());
+        let found = format!("{url}: it names the issuer {:?}, not {issuer}", published.name());
         findings.push(Finding::fail(CHECK, found, PUBLISH));
     }
     let uri = published.jwks_uri();
@@ -82,7 +82,7 @@ pub fn verify_keys(cluster: &Jwks, uri: &str, fetched: &Fetched) -> Vec<Finding>
     let fail = |found: String| vec![Finding::fail(CHECK, found, PUBLISH)];
     let published = match fetched.as_ref().map(|text| Jwks::parse(text)) {
         Ok(Ok(published)) => published,
-        Ok(Err(error)) => return fail(format!("{uri}: no set of keys: {error}")),
+        Ok(Err(error)) => return fail(format!("{uri}: not a set of keys: {error}")),
         Err(error) => return vec![Finding::fail(CHECK, format!("{uri}: {error}"), LET_IN)],
     };
     let mut findings = Vec::new();
@@ -95,9 +95,9 @@ pub fn verify_keys(cluster: &Jwks, uri: &str, fetched: &Fetched) -> Vec<Finding>
         findings.push(Finding::fail(CHECK, found, PUBLISH));
     }
     for key in published.keys().iter().filter(|key| cluster.named(key.id()).is_none()) {
-        let found = format!("{} ({}): published, and no key of the cluster", key.id(), key.algorithm());
-        let remedy = "drop it, unless it is about to be the cluster's or tokens that it signed are still good: who has it \
-                    can be any ServiceAccount";
+        let found = format!("{} ({}): published, but not a key of the cluster", key.id(), key.algorithm());
+        let remedy = "remove it, unless the cluster is about to sign with it or tokens that it signed are still valid: its \
+                      owner can act as any ServiceAccount";
         findings.push(Finding::warn(CHECK, found, remedy));
     }
     if findings.iter().all(|finding| finding.level < Level::Fail) {

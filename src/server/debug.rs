@@ -83,14 +83,14 @@ impl DebugPages {
             "namespace": namespace, "name": name, "state": state(grant),
             "pods": "injected", "reason": outcome.reason(),
             "unless": {
-                Outcome::AlreadyInjected.reason(): "the pod has all of it already",
-                Outcome::SkipLabel.reason(): format!("the pod carries the label {label}"),
+                Outcome::AlreadyInjected.reason(): "the pod already has everything",
+                Outcome::SkipLabel.reason(): format!("the pod has the label {label}"),
                 Outcome::MirrorPod.reason(): "the pod mirrors a static pod of a node",
-                Outcome::NotPatchable.reason(): "the pod exists: only its creation and new ephemeral containers count",
+                Outcome::NotPatchable.reason(): "the pod exists already, and no ephemeral container is added",
                 Outcome::NoContainer.reason(): format!(
-                    "skip-containers, include-containers or other mounts at {mount_path} leave no container"
+                    "skip-containers, include-containers or other mounts at {mount_path} exclude every container"
                 ),
-                Outcome::NoVolume.reason(): "an ephemeral container comes to a pod that was never injected",
+                Outcome::NoVolume.reason(): "an ephemeral container is added to a pod that was never injected",
             },
             "roleArn": grant.assigned_role().map(Role::arn),
             "mappedBy": account.mapped_by.as_deref(),

@@ -92,8 +92,8 @@ async fn sound_pods_are_not_reported() {
     assert_eq!(output.status.code(), Some(0), "{}{}", stdout(&output), stderr(&output));
     assert_eq!(
         stdout(&output),
-        "4 pods: 1 have their identity, 0 lack it; 1 are left alone, though their account has one; \
-         of 1 the ServiceAccount is newer than this audit, or gone\n"
+        "4 pods: 1 have their identity, 0 lack it; 1 are skipped, although their account has one; \
+         1 have a ServiceAccount that is newer than this audit or deleted\n"
     );
 }
 

@@ -126,7 +126,7 @@ async fn a_sound_installation_passes() {
         "pass  api-server     v1.36.2",
         "pass  rights         aws-pod-identity-webhook/eks-pod-identity-webhook may do what it needs: 8 rights",
         "pass  configuration  pod-identity.eks.amazonaws.com (failurePolicy Ignore, 5 s)",
-        "pass  selectors      1 of 3 namespaces are asked about; left out: kube-system, aws-pod-identity-webhook",
+        "pass  selectors      1 of 3 namespaces are covered; excluded: kube-system, aws-pod-identity-webhook",
         "pass  service        aws-pod-identity-webhook/eks-pod-identity-webhook, port 443",
         "pass  endpoints      aws-pod-identity-webhook/eks-pod-identity-webhook: 2 replicas are ready",
         "pass  certificate    2 of 2 replicas are trusted",
@@ -175,7 +175,7 @@ async fn each_defect_is_found() {
         (
             CONFIGURATIONS,
             changed("/webhooks/0/namespaceSelector", json!({"matchLabels": {"aws": "yes"}})),
-            "FAIL  selectors      no namespace is asked about",
+            "FAIL  selectors      every namespace is excluded",
         ),
         (
             CONFIGURATIONS,
@@ -266,7 +266,7 @@ async fn checks_without_rights_or_reach_are_skipped_with_the_remedy() {
     let output = bench.of_the_account().await;
     assert_eq!(output.status.code(), Some(1));
     let said = stdout(&output);
-    assert!(said.starts_with("FAIL  api-server  can't be asked: ") && said.lines().count() == 2, "{said}");
+    assert!(said.starts_with("FAIL  api-server  no answer: ") && said.lines().count() == 2, "{said}");
 }
 
 #[tokio::test]
@@ -279,7 +279,7 @@ async fn mistakes_in_annotations_and_accounts_that_are_left_out_are_warned_of() 
     assert_eq!(output.status.code(), Some(0), "{}{}", stdout(&output), stderr(&output));
     for line in [
         r#"warn  accounts       payments/misspelt: annotation "eks.amazonaws.com/Role-ARN" is ignored; did you mean eks.amazonaws.com/role-arn?"#,
-        "warn  accounts       kube-system/ebs-csi: annotated, in a namespace that namespaceSelector leaves out",
+        "warn  accounts       kube-system/ebs-csi: annotated, in a namespace that namespaceSelector excludes",
     ] {
         assert!(stdout(&output).contains(line), "lacks {line:?}:\n{}", stdout(&output));
     }

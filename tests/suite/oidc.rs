@@ -245,8 +245,8 @@ async fn each_difference_of_the_discovery_document_is_found() {
             &["warn  discovery", "subject_types_supported"],
         ),
         (|document| *document = json!("<html>"), 200, 3, &["FAIL  discovery", "not a discovery document"]),
-        (|_| {}, 301, 3, &["FAIL  discovery", "status 301 where 200 is wanted"]),
-        (|_| {}, 403, 3, &["FAIL  discovery", "status 403 where 200 is wanted", "let anybody fetch it"]),
+        (|_| {}, 301, 3, &["FAIL  discovery", "status 301 instead of 200"]),
+        (|_| {}, 403, 3, &["FAIL  discovery", "status 403 instead of 200", "make it public"]),
     ];
     for (edit, status, code, parts) in cases {
         let mut document = bench.document();
@@ -280,7 +280,7 @@ async fn each_difference_of_the_keys_is_found() {
             },
             200,
             0,
-            &["warn  keys", "old (RS256)", "no key of the cluster", "pass  keys"],
+            &["warn  keys", "old (RS256)", "not a key of the cluster", "pass  keys"],
         ),
         // Other programs say more or less of a key.
         (
@@ -293,7 +293,7 @@ async fn each_difference_of_the_keys_is_found() {
             &["pass  keys"],
         ),
         (|keys| *keys = json!({"keys": []}), 200, 3, &["gJQQvbqM7X0n", "u9JFcufLgP8A"]),
-        (|keys| *keys = json!({"error": "no"}), 200, 3, &["FAIL  keys", "no set of keys"]),
+        (|keys| *keys = json!({"error": "no"}), 200, 3, &["FAIL  keys", "not a set of keys"]),
         (|_| {}, 404, 3, &["FAIL  keys", "status 404"]),
     ];
     for (edit, status, code, parts) in cases {
@@ -338,7 +338,7 @@ async fn an_unreadable_issuer_gives_no_verdict() {
     let output = bench.verify(&[]).await;
     assert_eq!(output.status.code(), Some(1));
     assert!(
-        stderr(&output).contains("the API server, /openid/v1/jwks: no set of keys"),
+        stderr(&output).contains("the API server, /openid/v1/jwks: not a set of keys"),
         "{}",
         stderr(&output)
     );

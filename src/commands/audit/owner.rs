@@ -58,7 +58,7 @@ impl Owner {
                 format!("kubectl rollout restart -n {namespace} {self}")
             }
             "" => format!(
-                "delete it (kubectl delete pod -n {namespace} {pods}) and create it anew: nothing else will"
+                "delete it (kubectl delete pod -n {namespace} {pods}) and create it again: it has no controller"
             ),
             _ => format!("kubectl delete pod -n {namespace} {pods}"),
         }
@@ -109,6 +109,6 @@ mod tests {
         let remedy = |kind: &str| owner(kind, "x", json!(null)).remedy("ns", &["x-1", "x-2"]);
         assert_eq!(remedy("DaemonSet"), "kubectl rollout restart -n ns daemonset/x");
         assert_eq!(remedy("Job"), "kubectl delete pod -n ns x-1 x-2");
-        assert!(Owner::default().remedy("ns", &["x-1"]).contains("create it anew"));
+        assert!(Owner::default().remedy("ns", &["x-1"]).contains("create it again"));
     }
 }

@@ -203,10 +203,10 @@ impl fmt::Display for Report {
         let end = if self.is_clean() { "" } else { "\n" };
         write!(f, "{end}{} pods: {complete} have their identity, {count} lack it", self.looked_at)?;
         if self.left_alone > 0 {
-            write!(f, "; {} are left alone, though their account has one", self.left_alone)?;
+            write!(f, "; {} are skipped, although their account has one", self.left_alone)?;
         }
         if self.unknown > 0 {
-            write!(f, "; of {} the ServiceAccount is newer than this audit, or gone", self.unknown)?;
+            write!(f, "; {} have a ServiceAccount that is newer than this audit or deleted", self.unknown)?;
         }
         writeln!(f)?;
         self.write_warnings(f)
@@ -245,7 +245,7 @@ mod tests {
         let expected = "NAMESPACE  OWNER           PODS  IDENTITY  ROLE\n\
                         ns         deployment/api  2     partial   app: lacks mount\n\n\
                         to do:\n  kubectl rollout restart -n ns deployment/api\n\n\
-                        5 pods: 0 have their identity, 2 lack it; 1 are left alone, though their account has one; of 1 the ServiceAccount is newer than this audit, or gone\n";
+                        5 pods: 0 have their identity, 2 lack it; 1 are skipped, although their account has one; 1 have a ServiceAccount that is newer than this audit or deleted\n";
         assert_eq!(report.to_string(), expected);
         let json = report.to_json();
         assert_eq!(

@@ -38,7 +38,7 @@ pub(super) async fn load(args: OidcKeysArgs) -> anyhow::Result<Signing> {
             let discovery = cluster::discovery(&client).await?;
             let document = cluster::get(&client, JWKS_PATH).await?;
             let keys = Jwks::parse(&document)
-                .with_context(|| format!("the API server, {JWKS_PATH}: no set of keys"))?;
+                .with_context(|| format!("the API server, {JWKS_PATH}: not a set of keys"))?;
             let issuer = match typed {
                 Some(issuer) => issuer,
                 None => discovery.issuer().with_context(|| {

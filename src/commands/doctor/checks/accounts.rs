@@ -24,7 +24,7 @@ pub(crate) struct Accounts {
     pub(crate) mistakes: Vec<String>,
 }
 
-/// Whether the annotations of accounts are right, and the webhook is asked about their pods.
+/// Whether the annotations of accounts are right, and the webhook is called for their pods.
 pub(crate) fn accounts(
     configuration: Option<&Value>,
     namespaces: &Read<Value>,
@@ -71,8 +71,8 @@ fn left_out(configuration: &Value, namespaces: &Value, accounts: &Accounts) -> O
     let more =
         if left_out.len() > NAMED { format!(" and {} more", left_out.len() - NAMED) } else { String::new() };
     let named = left_out.iter().take(NAMED).map(String::as_str).collect::<Vec<_>>().join(", ");
-    let found = format!("{named}{more}: annotated, in a namespace that namespaceSelector leaves out");
-    let remedy = "select the namespace (webhook.excludedNamespaces of the chart), or remove the annotations";
+    let found = format!("{named}{more}: annotated, in a namespace that namespaceSelector excludes");
+    let remedy = "include the namespace (webhook.excludedNamespaces of the chart), or remove the annotations";
     Some(Finding::warn(CHECK, found, remedy))
 }
 

@@ -8,8 +8,8 @@ use serde_json::Value;
 use crate::{kube::fields::text, report::Finding, tls::self_managed::certificate::Certificate};
 
 const CHECK: &str = "certificate";
-const KEEP: &str = "self-managed, see docs/runbook.md, PodIdentityWebhookCertificateNotKept; else put the authority of the \
-                    certificate into caBundle";
+const KEEP: &str = "if it is self-managed, see docs/runbook.md, PodIdentityWebhookCertificateNotKept; otherwise put the \
+                    authority of the certificate into caBundle";
 
 /// The result of a handshake that trusts the `caBundle`.
 #[derive(Clone, Debug)]

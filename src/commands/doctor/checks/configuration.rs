@@ -53,11 +53,7 @@ pub(crate) fn configuration(list: &Read<Value>, name: &str, own: &str) -> Vec<Fi
     let mut findings: Vec<_> = entries(configuration).flat_map(|entry| entry_of(entry, own)).collect();
     if !entries(configuration).any(is_of_pods) {
         let remedy = "apply the chart's: rules with CREATE of pods";
-        findings.push(Finding::fail(
-            CHECK,
-            format!("{name}: no entry is asked when pods are created"),
-            remedy,
-        ));
+        findings.push(Finding::fail(CHECK, format!("{name}: no entry matches the creation of pods"), remedy));
     }
     if findings.is_empty() {
         let policies = entries(configuration).map(|entry| {
@@ -79,21 +75,20 @@ fn entry_of(entry: &Value, own: &str) -> Vec<Finding> {
                 && selector::matches(&entry["objectSelector"], &Value::Null)
         };
         if asked(own) {
-            let found = format!("{name}: failurePolicy Fail, and its own namespace {own} is asked about");
+            let found = format!("{name}: failurePolicy Fail also applies to its own namespace {own}");
             let remedy =
                 "leave its namespace out by namespaceSelector: else no replica can start once none is left";
             findings.push(Finding::fail(CHECK, found, remedy));
         }
         if asked("kube-system") {
-            let found = format!("{name}: failurePolicy Fail, and kube-system is asked about");
-            let remedy =
-                "leave kube-system out by namespaceSelector: what the webhook itself needs to run is there";
+            let found = format!("{name}: failurePolicy Fail also applies to kube-system");
+            let remedy = "exclude kube-system by namespaceSelector: the webhook itself depends on pods there";
             findings.push(Finding::warn(CHECK, found, remedy));
         }
     }
     let seconds = timeout(entry);
     if !(2..=15).contains(&seconds) {
-        let remedy = "set timeoutSeconds to 2 to 15: less leaves no time for a second try, more holds up every pod in an outage";
+        let remedy = "set timeoutSeconds to 2 to 15: less leaves no time for a second attempt, more delays every pod in an outage";
         findings.push(Finding::warn(CHECK, format!("{name}: timeoutSeconds {seconds}"), remedy));
     }
     findings

@@ -25,7 +25,7 @@ pub(crate) fn conflicting_webhooks(list: &Value, own: &str) -> Vec<Finding> {
         });
         conflicts.then(|| {
             let found = format!("the MutatingWebhookConfiguration {name} is for the same annotations");
-            let remedy = "remove one of the two, or part them by namespaceSelector (docs/install/eks.md)";
+            let remedy = "remove one of the two, or separate them by namespaceSelector (docs/install/eks.md)";
             Finding::warn(CHECK, found, remedy)
         })
     });

@@ -96,7 +96,7 @@ pub(crate) fn probe(account: (&str, &str), pod: &Read<Value>) -> Vec<Finding> {
         Ok(pod) => pod,
         // The policy or webhook that refuses this pod refuses others like it.
         Err(Unread::Forbidden(why) | Unread::Failed(why)) if !why.contains("cannot create resource") => {
-            let remedy = "it says why; docs/troubleshooting.md, \"Pods are rejected\"";
+            let remedy = "read the reason, and see docs/troubleshooting.md, \"Pods are rejected\"";
             return vec![Finding::fail(CHECK, format!("{what} is refused: {why}"), remedy)];
         }
         Err(unread) => return vec![unread.finding(CHECK, &what, RULE, "create the namespace")],
@@ -107,7 +107,7 @@ pub(crate) fn probe(account: (&str, &str), pod: &Read<Value>) -> Vec<Finding> {
     let uri =
         value(Variable::ContainerFullUri.name()).map(|uri| format!("container credentials, from {uri}"));
     let Some(role) = value(Variable::RoleArn.name()).map(str::to_owned).or(uri) else {
-        let remedy = "annotate the account with its role; if it is: the findings above, or docs/troubleshooting.md, \"No variables\"";
+        let remedy = "annotate the account with its role; if it has one, see the findings above or docs/troubleshooting.md, \"No variables\"";
         return vec![Finding::fail(CHECK, format!("{what} is given no role"), remedy)];
     };
     let region = match value(Variable::Region.name()) {

@@ -73,7 +73,7 @@ pub(crate) fn rights(who: &str, answers: &[(Right, Read<Value>)]) -> Vec<Finding
                 findings.push(Finding::warn(CHECK, format!("{who} may not {what}"), remedy));
             }
             Ok(_) => {
-                let remedy = "bind the chart's ClusterRole: without it, it is never ready";
+                let remedy = "bind the chart's ClusterRole: without this right, the webhook is never ready";
                 findings.push(Finding::fail(CHECK, format!("{who} may not {what}"), remedy));
             }
             // Asked once is asked for all.

@@ -43,10 +43,10 @@ pub(crate) fn namespaces(configuration: &Value, list: &Read<Value>, wanted: Opti
     let remedy =
         "change namespaceSelector (webhook.namespaceSelector, webhook.excludedNamespaces of the chart)";
     if left_out.len() == list.len() {
-        return vec![Finding::fail(CHECK, "no namespace is asked about", remedy)];
+        return vec![Finding::fail(CHECK, "every namespace is excluded", remedy)];
     }
     if let Some(wanted) = wanted.filter(|wanted| left_out.iter().any(|name| name == wanted)) {
-        return vec![Finding::fail(CHECK, format!("the namespace {wanted} is left out"), remedy)];
+        return vec![Finding::fail(CHECK, format!("the namespace {wanted} is excluded"), remedy)];
     }
     let asked = list.len() - left_out.len();
     let named = left_out.iter().take(5).map(String::as_str).collect::<Vec<_>>().join(", ");
@@ -54,7 +54,7 @@ pub(crate) fn namespaces(configuration: &Value, list: &Read<Value>, wanted: Opti
     let named = if named.is_empty() { "none".to_owned() } else { named };
     vec![Finding::pass(
         CHECK,
-        format!("{asked} of {} namespaces are asked about; left out: {named}{more}", list.len()),
+        format!("{asked} of {} namespaces are covered; excluded: {named}{more}", list.len()),
     )]
 }
 
@@ -62,7 +62,7 @@ pub(crate) fn namespaces(configuration: &Value, list: &Read<Value>, wanted: Opti
 pub(crate) fn objects(configuration: &Value) -> Option<Finding> {
     let any = entries(configuration).any(|entry| matches(&entry["objectSelector"], &Value::Null));
     let remedy = "change objectSelector, unless only pods with its labels are meant";
-    (!any).then(|| Finding::warn(CHECK, "pods are asked about only if they have certain labels", remedy))
+    (!any).then(|| Finding::warn(CHECK, "the webhook is called only for pods with certain labels", remedy))
 }
 
 #[cfg(test)]
@@ -104,10 +104,10 @@ mod tests {
         let finding = &namespaces(&configuration, &all, Some("payments"))[0];
         assert_eq!(
             (finding.level, &*finding.found),
-            (Level::Pass, "1 of 3 namespaces are asked about; left out: own, kube-system")
+            (Level::Pass, "1 of 3 namespaces are covered; excluded: own, kube-system")
         );
-        assert_eq!(namespaces(&configuration, &all, Some("own"))[0].found, "the namespace own is left out");
-        assert_eq!(namespaces(&configuration, &list(&["own"]), None)[0].found, "no namespace is asked about");
+        assert_eq!(namespaces(&configuration, &all, Some("own"))[0].found, "the namespace own is excluded");
+        assert_eq!(namespaces(&configuration, &list(&["own"]), None)[0].found, "every namespace is excluded");
         assert!(objects(&configuration).is_none());
         let mut labelled = entry();
         labelled["objectSelector"] = json!({"matchLabels": {"a": "b"}});

@@ -15,7 +15,7 @@ pub(crate) fn version(version: &Read<Value>) -> Finding {
         Ok(version) => version,
         Err(Unread::Failed(why) | Unread::Forbidden(why)) => {
             let remedy = "look at --kubeconfig and --context, and whether this machine can reach it";
-            return Finding::fail(CHECK, format!("can't be asked: {why}"), remedy);
+            return Finding::fail(CHECK, format!("no answer: {why}"), remedy);
         }
         Err(Unread::Missing) => {
             return Finding::fail(
@@ -49,6 +49,6 @@ mod tests {
             (Level::Pass, Level::Pass, Level::Fail, Level::Warn)
         );
         assert_eq!(version(&Err(Unread::Missing)).level, Level::Fail);
-        assert_eq!(version(&Err(Unread::Failed("refused".into()))).found, "can't be asked: refused");
+        assert_eq!(version(&Err(Unread::Failed("refused".into()))).found, "no answer: refused");
     }
 }

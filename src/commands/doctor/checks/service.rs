@@ -44,7 +44,7 @@ pub(crate) fn url(url: &str) -> Finding {
     }
     Finding::skip(
         CHECK,
-        format!("the API server calls {url}, and no Service"),
+        format!("the API server calls {url} instead of a Service"),
         "look at its certificate with openssl s_client, or give --service-account",
     )
 }
@@ -71,7 +71,7 @@ pub(crate) fn endpoints(place: (&str, &str), slices: &Read<Value>) -> (Finding, 
         1 => Finding::warn(
             CHECK,
             format!("{what}: one replica is ready"),
-            "run two or more: pods come while one restarts",
+            "run two or more: with one, pods get no answer while it restarts",
         ),
         count => Finding::pass(CHECK, format!("{what}: {count} replicas are ready")),
     };
