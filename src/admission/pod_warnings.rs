@@ -54,8 +54,13 @@ pub(super) fn of_annotations(
             Source::Pod => ("pod", WarningKind::PodAnnotation),
             Source::Account => ("ServiceAccount", WarningKind::AccountAnnotation),
         };
-        warnings
-            .push(Warning::new(kind, format!("{owner} annotation {key} matches no container of the pod")));
+        // Proxies are skipped most often. The webhooks that add them are called later, unless their names come first.
+        let unless = match annotation {
+            Annotation::SkipContainers => ", unless another webhook adds it later",
+            _ => "",
+        };
+        let text = format!("{owner} annotation {key} matches no container of the pod{unless}");
+        warnings.push(Warning::new(kind, text));
     }
     for list in [Annotation::SkipContainers, Annotation::IncludeContainers] {
         if let Some(text) = pod.annotations.get(list).filter(|text| container_names::is_too_long(text)) {

@@ -182,7 +182,7 @@ async fn mistakes_of_pods_are_reported_once_by_owner() {
     let warnings: Vec<_> = stdout(&output).lines().filter(|line| line.starts_with("warning: ")).collect();
     let expected = [
         r#"warning: deployment/api of namespace payments: AWS_ACCESS_KEY_ID is set in container "app": SDKs use it instead of the injected identity"#,
-        "warning: deployment/api of namespace payments: pod annotation eks.amazonaws.com/skip-containers matches no container of the pod",
+        "warning: deployment/api of namespace payments: pod annotation eks.amazonaws.com/skip-containers matches no container of the pod, unless another webhook adds it later",
         "warning: pod/plain of namespace payments: pod annotation \"eks.amazonaws.com/role-arn\" is read on ServiceAccounts only; annotate the pod's ServiceAccount",
     ];
     assert_eq!(warnings, expected);
