@@ -14,7 +14,7 @@ use serde_json::Value;
 use self::{examination::Auditor, report::Report};
 use super::{
     accounts::{self, ListedAccount},
-    cluster, pods,
+    cluster, objects,
 };
 use crate::{
     accounts::{
@@ -92,7 +92,7 @@ async fn audit(args: AuditArgs) -> anyhow::Result<ExitCode> {
     let mut auditor = Auditor::new(Arc::clone(&settings));
     let mut listed = pods(client, namespace).list().await.map_err(|error| refused("pods", error))?;
     while let Some(pod) = listed.next().await.map_err(|error| refused("pods", error))? {
-        let pod = pods::read(&pod).context("the API server, pods: not a pod")?;
+        let pod = objects::pod(&pod).context("the API server, pods: not a pod")?;
         let of = pod["metadata"]["namespace"].as_str().unwrap_or_default();
         if !args.excluded_namespaces.iter().any(|excluded| excluded == of) {
             report.add_pod(auditor.examine(pod, |namespace, name| cache.look_up(namespace, name)));

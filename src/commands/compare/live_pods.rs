@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::review::Review;
 use crate::{
-    commands::pods,
+    commands::objects,
     injection::variable::Variable,
     kube::{
         collection::{Collection, Form},
@@ -32,7 +32,7 @@ pub(super) async fn load(client: Client, max: usize) -> anyhow::Result<Vec<Revie
     let (mut listed, mut reviews) = (pods.list().await.map_err(refused)?, Vec::new());
     while reviews.len() < max {
         let Some(pod) = listed.next().await.map_err(refused)? else { break };
-        let pod = as_created(pods::read(&pod).context("the API server, pods: not a pod")?);
+        let pod = as_created(objects::pod(&pod).context("the API server, pods: not a pod")?);
         reviews.push(review(pod, reviews.len())?);
     }
     if reviews.is_empty() {
@@ -158,7 +158,7 @@ mod tests {
             },
             "status": {"phase": "Running"},
         });
-        let review = review(as_created(pods::read(pod.to_string().as_bytes()).unwrap()), 3).unwrap();
+        let review = review(as_created(objects::pod(pod.to_string().as_bytes()).unwrap()), 3).unwrap();
         assert_eq!((&*review.name, &*review.uid), ("b/a", "compare-3"));
         assert_eq!(
             review.object.unwrap(),

@@ -9,7 +9,7 @@ use kube::client::Body;
 use serde_json::Value;
 
 use super::checks::{Read, Unread};
-use crate::kube::call;
+use crate::{commands::objects, kube::call};
 
 const METADATA: &str = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1";
 
@@ -22,7 +22,8 @@ impl Reader {
 
     /// The metadata of a list's objects.
     pub(super) async fn get_metadata(&self, path: &str) -> Read<Value> {
-        parse(&self.send(Request::get(path).header(ACCEPT, METADATA), Body::empty()).await?)
+        let list = self.send(Request::get(path).header(ACCEPT, METADATA), Body::empty()).await?;
+        objects::list_of_metadata(list.as_bytes()).map_err(|error| Unread::Failed(error.to_string()))
     }
 
     pub(super) async fn create(&self, path: &str, object: String) -> Read<Value> {

@@ -1,4 +1,7 @@
-//! The pods of a cluster as commands read them.
+//! The objects of tenants, as commands read them: without `managedFields`.
+//!
+//! Whoever creates an object may write them, as deep as they like: the API server stores them, and serde_json reads only 128
+//! objects within each other.
 
 use std::fmt;
 
@@ -9,18 +12,29 @@ use serde::{
 use serde_json::{Map, Value, json};
 
 /// Reads the metadata and the specification of a pod.
-///
-/// `managedFields` are left out. Whoever creates a pod may write them, as deep as they like: the API server stores them, and
-/// serde_json reads only 128 objects within each other.
-pub(super) fn read(json: &[u8]) -> serde_json::Result<Value> {
+pub(super) fn pod(json: &[u8]) -> serde_json::Result<Value> {
+    #[derive(Deserialize)]
+    struct Pod {
+        metadata: Metadata,
+        spec: Value,
+    }
     let Pod { metadata: Metadata(metadata), spec } = serde_json::from_slice(json)?;
     Ok(json!({"metadata": metadata, "spec": spec}))
 }
 
-#[derive(Deserialize)]
-struct Pod {
-    metadata: Metadata,
-    spec: Value,
+/// Reads the metadata of a list's items.
+pub(super) fn list_of_metadata(json: &[u8]) -> serde_json::Result<Value> {
+    #[derive(Deserialize)]
+    struct List {
+        items: Vec<Item>,
+    }
+    #[derive(Deserialize)]
+    struct Item {
+        metadata: Metadata,
+    }
+    let List { items } = serde_json::from_slice(json)?;
+    let items = items.into_iter().map(|Item { metadata: Metadata(metadata) }| json!({"metadata": metadata}));
+    Ok(json!({"items": items.collect::<Vec<_>>()}))
 }
 
 struct Metadata(Map<String, Value>);
@@ -60,15 +74,18 @@ mod tests {
     #[test]
     fn managed_fields_of_any_depth_are_left_out() {
         let deep = format!("{}{{}}{}", r#"{"f:x":"#.repeat(10_000), "}".repeat(10_000));
-        let pod = format!(
+        let of_pod = format!(
             r#"{{"metadata":{{"name":"a","managedFields":[{{"fieldsV1":{deep}}}],"labels":{{"b":"c"}}}},
                 "spec":{{"containers":[{{"name":"d"}}]}},"status":{{"phase":"Running"}}}}"#
         );
         let expected =
             json!({"metadata": {"name": "a", "labels": {"b": "c"}}, "spec": {"containers": [{"name": "d"}]}});
-        assert_eq!(read(pod.as_bytes()).unwrap(), expected);
+        assert_eq!(pod(of_pod.as_bytes()).unwrap(), expected);
+        let list = format!(r#"{{"kind":"L","items":[{of_pod},{of_pod}]}}"#);
+        let expected = json!({"metadata": expected["metadata"]});
+        assert_eq!(list_of_metadata(list.as_bytes()).unwrap(), json!({"items": [expected, expected]}));
         for bad in ["", "[]", r#"{"metadata":[],"spec":{}}"#, r#"{"spec":{}}"#] {
-            assert!(read(bad.as_bytes()).is_err(), "{bad}");
+            assert!(pod(bad.as_bytes()).is_err(), "{bad}");
         }
     }
 }
