@@ -1,6 +1,12 @@
 //! The answer of an API server to the call that reads all ServiceAccounts: by streaming, or as a page.
 
-use std::{collections::BTreeMap, convert::Infallible, future::pending, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    convert::Infallible,
+    future::pending,
+    sync::{Arc, LazyLock},
+    time::Duration,
+};
 
 use bytes::Bytes;
 use eks_pod_identity_webhook::{
@@ -16,6 +22,9 @@ use serde_json::{Map, Value};
 
 type Names = (String, String);
 type Annotations = Vec<(String, String)>;
+
+/// Made once: that takes longer than a sync.
+static METRICS: LazyLock<Metrics> = LazyLock::new(Metrics::new);
 
 /// With any input, accounts count as known only when all of them have arrived; then each has what its annotations give. The
 /// first byte says how the answer comes: its lowest bit in which form, the others in pieces of how many bytes.
@@ -66,7 +75,7 @@ fn after(body: &[u8], is_page: bool, piece: usize) -> Arc<Cache> {
     // Time stands still while anything can be done, and then jumps to the next timeout.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
     runtime.unwrap().block_on(async {
-        let (cache, writer) = Cache::new(Metrics::new().accounts);
+        let (cache, writer) = Cache::new(METRICS.accounts.clone());
         let follow = watch::follow(Client::new(service, "default"), assignments(), writer);
         tokio::time::timeout(Duration::from_secs(2), follow).await.ok();
         cache
@@ -181,7 +190,8 @@ fn account(object: &Value) -> Result<Option<Account>, Unclear> {
         Some(Value::Object(annotations)) => annotations,
         Some(_) => return Ok(None),
     };
-    if annotations.len() > MAX_SUSPECTS {
+    // The API server takes no namespace with a slash, and the program relies on that.
+    if annotations.len() > MAX_SUSPECTS || namespace.contains('/') {
         return Err(Unclear);
     }
     let annotations = annotations.iter().map(|(key, value)| match value {
