@@ -3,12 +3,7 @@
 //! Whoever creates an object may write them, as deep as they like: the API server stores them, and serde_json reads only 128
 //! objects within each other.
 
-use std::fmt;
-
-use serde::{
-    Deserialize, Deserializer,
-    de::{IgnoredAny, MapAccess, Visitor},
-};
+use serde::{Deserialize, de::IgnoredAny};
 use serde_json::{Map, Value, json};
 
 /// Reads the metadata and the specification of a pod.
@@ -18,8 +13,8 @@ pub(super) fn pod(json: &[u8]) -> serde_json::Result<Value> {
         metadata: Metadata,
         spec: Value,
     }
-    let Pod { metadata: Metadata(metadata), spec } = serde_json::from_slice(json)?;
-    Ok(json!({"metadata": metadata, "spec": spec}))
+    let Pod { metadata, spec } = serde_json::from_slice(json)?;
+    Ok(json!({"metadata": metadata.others, "spec": spec}))
 }
 
 /// Reads the metadata of a list's items.
@@ -33,38 +28,16 @@ pub(super) fn list_of_metadata(json: &[u8]) -> serde_json::Result<Value> {
         metadata: Metadata,
     }
     let List { items } = serde_json::from_slice(json)?;
-    let items = items.into_iter().map(|Item { metadata: Metadata(metadata) }| json!({"metadata": metadata}));
+    let items = items.into_iter().map(|item| json!({"metadata": item.metadata.others}));
     Ok(json!({"items": items.collect::<Vec<_>>()}))
 }
 
-struct Metadata(Map<String, Value>);
-
-impl<'de> Deserialize<'de> for Metadata {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_map(WithoutManagedFields)
-    }
-}
-
-struct WithoutManagedFields;
-
-impl<'de> Visitor<'de> for WithoutManagedFields {
-    type Value = Metadata;
-
-    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str("an object")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Metadata, A::Error> {
-        let mut metadata = Map::new();
-        while let Some(key) = map.next_key::<String>()? {
-            if key == "managedFields" {
-                map.next_value::<IgnoredAny>()?;
-            } else {
-                metadata.insert(key, map.next_value()?);
-            }
-        }
-        Ok(Metadata(metadata))
-    }
+#[derive(Deserialize)]
+struct Metadata {
+    #[serde(default, rename = "managedFields")]
+    _managed_fields: IgnoredAny,
+    #[serde(flatten)]
+    others: Map<String, Value>,
 }
 
 #[cfg(test)]
