@@ -24,6 +24,12 @@
 [{{ . }}].map(value, '"' + (size(value) > 80 ? value.substring(0, 80) + '"…' : value + '"'))[0]
 {{- end }}
 
+{{/* The beginning of a message, in CEL: an annotation and its value: (list "prefix" "name"). */}}
+{{- define "eks-pod-identity-webhook.quotedAnnotation" -}}
+{{- $key := printf "%s/%s" (index . 0) (index . 1) -}}
+'annotation {{ $key }}: ' + {{ include "eks-pod-identity-webhook.quoted" (printf "variables.annotations['%s']" $key) }}
+{{- end }}
+
 {{/* A regular expression for ARNs of roles in other partitions than that of a region: the rules of src/injection/region.rs. */}}
 {{- define "eks-pod-identity-webhook.roleOfOtherPartition" -}}
 {{- $prefixes := dict "aws-cn" "cn-" "aws-us-gov" "us-gov-" "aws-iso" "us-iso-" "aws-iso-b" "us-isob-" "aws-iso-e" "eu-isoe-" "aws-iso-f" "us-isof-" "aws-eusc" "eusc-" }}
