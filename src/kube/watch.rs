@@ -59,6 +59,7 @@ impl Watch {
     /// The next event, as it arrived. May be dropped while it waits, and called again.
     pub async fn next(&mut self) -> Result<Progress<BytesMut>, CallError> {
         let stable = self.begun + STABLE;
+        // Events that follow each other without a pause leave no time for the timeout below.
         if !self.is_stable && Instant::now() >= stable {
             self.is_stable = true;
             return Ok(Progress::Stable);
